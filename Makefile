@@ -1,0 +1,35 @@
+# nv-micro: every task of the project. Each room keeps its own targets in its `room.mk`;
+# `make` alone prints them all.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+VENV  ?= .venv
+
+##@ Everyday
+
+.PHONY: help
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z0-9_-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Each room adds its own prerequisites to these in its room.mk.
+.PHONY: build run test verify fmt lint bench clean
+build: ## build the function with the built-in model (MODEL=path/to/best.onnx for another)
+test: ## run every test that needs no cluster
+verify: ## what contributors check besides: manifests, rules, dashboards, benches, browser
+bench: ## benchmarks against named peers
+
+fmt: ## format the Rust code
+	$(CARGO) fmt --all
+
+lint: ## rustfmt and clippy, as CI runs them
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf $(VENV) .tools
+
+include $(sort $(wildcard */room.mk))

@@ -1,0 +1,16 @@
+##@ function: the HTTP function
+
+build: need-cargo
+	$(CARGO) build --release -p eye-state
+
+run: need-cargo ## build and serve with the built-in model on PORT (8080)
+	$(CARGO) run --release -p eye-state
+
+test: test-rust
+
+.PHONY: test-rust need-cargo
+test-rust: need-cargo ## run the Rust tests of every room
+	$(CARGO) test --release --workspace
+
+need-cargo:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs and run this again" >&2; exit 1; }

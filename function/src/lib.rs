@@ -1,0 +1,1 @@
+//! The eye-state function: library side.

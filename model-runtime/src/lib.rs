@@ -1,0 +1,1 @@
+//! Fused operators for burn's Flex CPU backend. No HTTP, no images.
