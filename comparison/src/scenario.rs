@@ -1,0 +1,168 @@
+//! Scenario files: what is offered, to whom, and what counts as good service.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::rate::RateCurve;
+use crate::sleep::{Sleep, night_wave, read_population};
+
+/// One scenario, read from `NAME.toml`.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The file's stem.
+    pub name: String,
+    /// For headings.
+    pub title: String,
+    /// What it is for, one or two sentences.
+    pub about: String,
+    /// A request slower than this, or failed, breaks the service-level objective.
+    pub slo_ms: u64,
+    /// When a request is given up.
+    pub timeout_ms: u64,
+    /// Kind of image and its share of the requests, kinds in alphabetical order.
+    pub images: Vec<(String, f64)>,
+    /// In units of the scale: 1.0 is as many requests a second as `--scale` says.
+    pub rate: RateCurve,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScenarioFile {
+    title: String,
+    about: String,
+    slo_ms: u64,
+    timeout_ms: u64,
+    images: BTreeMap<String, f64>,
+    rate: RateFile,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RateFile {
+    NightWave { population: PathBuf, day_s: f64, peak: f64, sleep: Sleep },
+    Points { points: Vec<(f64, f64)>, repeat: Option<usize> },
+}
+
+/// How far image shares may be from adding up to 1.
+const SHARES_TOLERANCE: f64 = 1e-6;
+
+impl Scenario {
+    /// Reads and checks one file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read scenario {}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_stem().and_then(|s| s.to_str()).context("a scenario file needs a name")?;
+        Self::parse(name, &text, folder).with_context(|| format!("scenario {}", path.display()))
+    }
+
+    fn parse(name: &str, text: &str, folder: &Path) -> Result<Self> {
+        let file: ScenarioFile = toml::from_str(text)?;
+        let shares: f64 = file.images.values().sum();
+        ensure!(
+            (shares - 1.0).abs() < SHARES_TOLERANCE,
+            "the shares in [images] add up to {shares}, not to 1"
+        );
+        let rate = match file.rate {
+            RateFile::Points { points, repeat } => RateCurve::new(points)?.repeated(repeat.unwrap_or(1)),
+            RateFile::NightWave { population, day_s, peak, sleep } => {
+                let wave = night_wave(&read_population(&folder.join(population))?, &sleep);
+                let busiest = wave.iter().map(|p| p.1).fold(0.0, f64::max);
+                RateCurve::new(
+                    wave.iter().map(|&(share, people)| (share * day_s, people / busiest * peak)).collect(),
+                )?
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            title: file.title,
+            about: file.about,
+            slo_ms: file.slo_ms,
+            timeout_ms: file.timeout_ms,
+            images: file.images.into_iter().collect(),
+            rate,
+        })
+    }
+
+    /// Reads every scenario of a folder, or the named ones, in the order asked for (all: alphabetical).
+    pub fn read_folder(folder: &Path, names: &[String]) -> Result<Vec<Self>> {
+        let mut available = Vec::new();
+        for entry in
+            std::fs::read_dir(folder).with_context(|| format!("cannot read folder {}", folder.display()))?
+        {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                available.push(path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned());
+            }
+        }
+        available.sort();
+        if available.is_empty() {
+            bail!("no scenario files in {}", folder.display());
+        }
+        if let Some(unknown) = names.iter().find(|n| !available.contains(n)) {
+            bail!("no scenario {unknown:?}; there are {}", available.join(", "));
+        }
+        let wanted = if names.is_empty() { &available } else { names };
+        wanted.iter().map(|name| Self::read(&folder.join(format!("{name}.toml")))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Vec<Scenario> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        Scenario::read_folder(&folder, &[]).expect("the shipped scenarios are valid")
+    }
+
+    fn named(name: &str) -> Scenario {
+        shipped().into_iter().find(|s| s.name == name).expect("shipped")
+    }
+
+    #[test]
+    fn the_six_scenarios_are_shipped() {
+        let names: Vec<String> = shipped().into_iter().map(|s| s.name).collect();
+        assert_eq!(names, ["idle-wake", "night-wave", "ramp", "sawtooth", "soak", "spike"]);
+    }
+
+    #[test]
+    fn the_shapes_say_what_their_names_say() {
+        assert_eq!(named("soak").rate.steps_up(), Vec::<f64>::new());
+        assert_eq!(named("spike").rate.steps_up(), [60.0]);
+        assert_eq!(named("idle-wake").rate.steps_up(), [10.0, 170.0]);
+        assert_eq!(named("idle-wake").rate.expected(50.0, 170.0), 0.0);
+        assert_eq!(named("ramp").rate.peak(), 6.0);
+        let teeth = named("sawtooth").rate;
+        assert_eq!((teeth.rate(79.9) > 4.9, teeth.rate(80.0), teeth.duration()), (true, 0.5, 500.0));
+    }
+
+    #[test]
+    fn the_night_wave_peaks_when_asia_sleeps() {
+        let wave = named("night-wave").rate;
+        let hour = wave.duration() / 24.0;
+        let busiest = (0..96).max_by(|a, b| {
+            let rate = |i: i32| wave.rate(f64::from(i) * hour / 4.0);
+            rate(*a).total_cmp(&rate(*b))
+        });
+        let busiest = f64::from(busiest.expect("96 points")) / 4.0;
+        // From India (UTC+5:30) to China (UTC+8) it is after midnight between 18:30 and 23:00 UTC.
+        assert!((18.0..23.0).contains(&busiest), "busiest at {busiest} UTC");
+        assert!(wave.rate(9.0 * hour) < 0.35 * wave.peak(), "Asia and Europe are awake at 09:00 UTC");
+        assert!((wave.peak() - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_mistake_in_a_scenario_names_itself() {
+        let text =
+            "title='x'\nabout=''\nslo_ms=1\ntimeout_ms=1\n[images]\nopen=0.5\n[rate]\npoints=[[0,1],[1,1]]";
+        let error = Scenario::parse("x", text, Path::new(".")).expect_err("shares are wrong");
+        assert!(error.to_string().contains("add up to 0.5"), "{error}");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let error = Scenario::read_folder(&folder, &["spiek".into()]).expect_err("misspelt");
+        assert!(error.to_string().contains("there are idle-wake, night-wave"), "{error}");
+    }
+}
