@@ -1,0 +1,215 @@
+"""What must hold between the manifests of one rendering; each function returns what is broken.
+
+A fair comparison rests on these: two variants, one pod, nothing different but the autoscaler.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+Documents = list[dict]
+
+KPA = "autoscaling.knative.dev/"
+# queue-proxy goes on serving this long after SIGTERM, and holds back the function's own (Knative's
+# drainSleepDuration), all within the pod's grace period.
+QUEUE_PROXY_DRAIN_SECONDS = 30
+
+
+def _only(documents: Documents, kind: str, group: str = "") -> dict:
+    found = [d for d in documents if d["kind"] == kind and d["apiVersion"].rpartition("/")[0] == group]
+    assert len(found) == 1, f"expected one {kind} of {group or 'core'}, found {len(found)}"
+    return found[0]
+
+
+def _knative(documents: Documents) -> dict:
+    return _only(documents, "Service", "serving.knative.dev")
+
+
+def _deployment(documents: Documents) -> dict:
+    return _only(documents, "Deployment", "apps")
+
+
+def _hpa(documents: Documents) -> dict:
+    return _only(documents, "HorizontalPodAutoscaler", "autoscaling")
+
+
+def _vpa(documents: Documents) -> dict:
+    return _only(documents, "VerticalPodAutoscaler", "autoscaling.k8s.io")
+
+
+def _workloads(documents: Documents) -> list[dict]:
+    return [_knative(documents), _deployment(documents)]
+
+
+def _containers(documents: Documents) -> Iterator[dict]:
+    for workload in documents:
+        yield from workload.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+
+
+def _annotation(documents: Documents, name: str) -> str | None:
+    return _knative(documents)["spec"]["template"]["metadata"]["annotations"].get(KPA + name)
+
+
+def containers_are_identical(documents: Documents) -> list[str]:
+    knative, plain = (w["spec"]["template"]["spec"]["containers"] for w in _workloads(documents))
+    return [] if knative == plain else ["the variants' containers differ"]
+
+
+def pods_are_alike(documents: Documents) -> list[str]:
+    """Everything of the pod but the containers and what only one of the APIs has a name for."""
+    own = {"containers", "containerConcurrency", "timeoutSeconds", "terminationGracePeriodSeconds"}
+    knative, plain = (
+        {k: v for k, v in w["spec"]["template"]["spec"].items() if k not in own} for w in _workloads(documents)
+    )
+    return [] if knative == plain else [f"the variants' pods differ: {knative} and {plain}"]
+
+
+def targets_are_equal(documents: Documents) -> list[str]:
+    metric = _hpa(documents)["spec"]["metrics"][0]["pods"]
+    utilization = Decimal(_annotation(documents, "target-utilization-percentage") or "70") / 100
+    kpa = Decimal(_annotation(documents, "target") or "100") * utilization
+    found = []
+    if _annotation(documents, "metric") != "concurrency":
+        found.append("the KPA does not scale on concurrency")
+    if "concurrency" not in metric["metric"]["name"]:
+        found.append(f"the HPA scales on {metric['metric']['name']}, not on concurrency")
+    if kpa != _quantity(metric["target"]["averageValue"]):
+        found.append(f"the KPA holds {kpa} requests a pod, the HPA {metric['target']['averageValue']}")
+    return found
+
+
+def upper_bounds_are_equal(documents: Documents) -> list[str]:
+    kpa, hpa = int(_annotation(documents, "max-scale") or 0), _hpa(documents)["spec"]["maxReplicas"]
+    return [] if kpa == hpa else [f"the KPA may go to {kpa} pods, the HPA to {hpa}"]
+
+
+def hpa_and_vpa_share_no_metric(documents: Documents) -> list[str]:
+    policies = _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"]
+    vertical = {r for p in policies if p.get("mode") != "Off" for r in p.get("controlledResources", ["cpu", "memory"])}
+    horizontal = {
+        metric[key]["name"]
+        for metric in _hpa(documents)["spec"]["metrics"]
+        for key in ("resource", "containerResource")
+        if key in metric
+    }
+    return [f"HPA and VPA both act on {name}" for name in sorted(vertical & horizontal)]
+
+
+def nothing_sets_port(documents: Documents) -> list[str]:
+    names = {e["name"] for c in _containers(documents) for e in c.get("env", [])}
+    return ["PORT is Knative's to set"] if "PORT" in names else []
+
+
+def nothing_fixes_replicas(documents: Documents) -> list[str]:
+    return ["the Deployment carries replicas: the HPA owns that"] if "replicas" in _deployment(documents)["spec"] else []
+
+
+def no_startup_probe(documents: Documents) -> list[str]:
+    slow = [c["name"] for c in _containers(documents) if "startupProbe" in c]
+    return [f"{name} has a startupProbe: Knative would wait for the kubelet" for name in slow]
+
+
+def selectors_match(documents: Documents) -> list[str]:
+    pods = {w["metadata"]["name"]: w["spec"]["template"]["metadata"]["labels"] for w in _workloads(documents)}
+    found = []
+    for document in documents:
+        selector = _selector(document)
+        if selector is None:
+            continue
+        matched = [name for name, labels in pods.items() if selector.items() <= labels.items()]
+        name = f"{document['kind']}/{document['metadata']['name']}"
+        # The node exporter is deployed by another room: its pods are not part of this rendering.
+        if not matched and document["metadata"]["name"] != "node-exporter":
+            found.append(f"{name} selects no pod")
+        # What carries a variant's name is about that variant's pods only.
+        elif document["metadata"]["name"] in pods and matched != [document["metadata"]["name"]]:
+            found.append(f"{name} selects the pods of {' and '.join(matched)}")
+    return found
+
+
+def _selector(document: dict) -> dict | None:
+    spec = document.get("spec", {})
+    if document["apiVersion"] == "v1" and document["kind"] == "Service":
+        return spec["selector"]
+    for key in ("selector", "podSelector"):
+        if document["kind"] in ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "PodMonitoring") and key in spec:
+            return spec[key]["matchLabels"]
+    return None
+
+
+def references_resolve(documents: Documents) -> list[str]:
+    """Targets of autoscalers and routes, and the VPA's container, are part of the same rendering."""
+    known = {(d["apiVersion"], d["kind"], d["metadata"]["name"]) for d in documents}
+    references = [_hpa(documents)["spec"]["scaleTargetRef"], _vpa(documents)["spec"]["targetRef"]]
+    references += [d["spec"]["ref"] for d in documents if d["kind"] == "DomainMapping"]
+    found = [f"{r['kind']}/{r['name']} does not exist" for r in references if tuple(r.values()) not in known]
+    names = {c["name"] for c in _containers(documents)} | {"*"}
+    for policy in _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"]:
+        if policy["containerName"] not in names:
+            found.append(f"the VPA has a policy for {policy['containerName']}, which is no container")
+    return found
+
+
+def images_are_pinned(documents: Documents) -> list[str]:
+    pinned = re.compile(r"(:(?!latest$)[\w][\w.-]*|@sha256:[0-9a-f]{64})$")
+    return [f"{c['image']} is not pinned" for c in _containers(documents) if not pinned.search(c["image"])]
+
+
+def config_map_keys_exist(documents: Documents) -> list[str]:
+    maps = {d["metadata"]["name"]: d.get("data", {}) for d in documents if d["kind"] == "ConfigMap"}
+    found = []
+    for container in _containers(documents):
+        for entry in container.get("env", []):
+            reference = entry.get("valueFrom", {}).get("configMapKeyRef")
+            if reference and reference["key"] not in maps.get(reference["name"], {}):
+                found.append(f"{reference['name']} has no key {reference['key']}")
+    return found
+
+
+def grace_fits_the_drain(documents: Documents) -> list[str]:
+    settings = next(d["data"] for d in documents if d["kind"] == "ConfigMap")
+    drain = (int(settings["DRAIN_DELAY_MS"]) + int(settings["DRAIN_TIMEOUT_MS"])) / 1000 + QUEUE_PROXY_DRAIN_SECONDS
+    plain = _deployment(documents)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    knative = _knative(documents)["spec"]["template"]["spec"]["timeoutSeconds"]
+    found = [] if plain == knative else [f"the Deployment has {plain} s of grace, the Knative Service {knative} s"]
+    return found + [f"{g} s of grace is less than the drain's {drain} s" for g in {plain, knative} if g < drain]
+
+
+def the_container_is_locked_down(documents: Documents) -> list[str]:
+    wanted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return [
+        f"{container['name']}: securityContext.{key} is not {value}"
+        for container in _containers(documents)
+        for key, value in wanted.items()
+        if container.get("securityContext", {}).get(key) != value
+    ]
+
+
+def _quantity(text: object) -> Decimal:
+    """A Kubernetes quantity as far as a concurrency target needs one: plain, or in thousandths."""
+    number = str(text)
+    return Decimal(number[:-1]) / 1000 if number.endswith("m") else Decimal(number)
+
+
+ALL: list[Callable[[Documents], list[str]]] = [
+    containers_are_identical,
+    pods_are_alike,
+    targets_are_equal,
+    upper_bounds_are_equal,
+    hpa_and_vpa_share_no_metric,
+    nothing_sets_port,
+    nothing_fixes_replicas,
+    no_startup_probe,
+    selectors_match,
+    references_resolve,
+    images_are_pinned,
+    config_map_keys_exist,
+    grace_fits_the_drain,
+    the_container_is_locked_down,
+]

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs the image the way the pod spec does (read-only, no capabilities, not root, half a gigabyte) and
+# has it classify an image: image-test.sh IMAGE
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+image=$1
+tool=${CONTAINER_TOOL:-podman}
+port=${PORT:-18080}
+limit=$((25 * 1024 * 1024))
+sample=${SAMPLE:-$(find function/samples -name '*.jpg' -o -name '*.png' | sort | head -1)}
+
+[ "$tool" != buildah ] || { echo "buildah builds but does not run services: install podman or docker" >&2; exit 1; }
+size=$($tool image inspect --format '{{.Size}}' "$image")
+user=$($tool image inspect --format '{{.Config.User}}' "$image")
+echo "$image: $size bytes, user $user"
+[ "$size" -lt "$limit" ] || { echo "the image is over 25 MB" >&2; exit 1; }
+[ "$user" = 65532:65532 ] || { echo "the image does not run as 65532" >&2; exit 1; }
+! $tool run --rm --entrypoint /bin/sh $RUN_FLAGS "$image" -c true 2>/dev/null || { echo "the image has a shell" >&2; exit 1; }
+
+name=eye-state-image-test-$$
+trap '$tool rm --force "$name" >/dev/null 2>&1 || true' EXIT
+# shellcheck disable=SC2086 # RUN_FLAGS is a list: what this machine's runtime needs besides
+$tool run --detach --name "$name" --network host --read-only --cap-drop ALL --security-opt no-new-privileges \
+  --env PORT="$port" ${RUN_FLAGS:-} "$image" >/dev/null
+for _ in $(seq 100); do curl --silent --fail "http://127.0.0.1:$port/readyz" >/dev/null && break; sleep 0.1; done
+curl --silent --show-error --fail --data-binary "@$sample" --header 'Content-Type: application/octet-stream' \
+  "http://127.0.0.1:$port/classify"
+echo
+$tool stop --time 30 "$name" >/dev/null
+code=$($tool inspect --format '{{.State.ExitCode}}' "$name")
+[ "$code" = 0 ] || { echo "it exited with $code after SIGTERM, not 0" >&2; exit 1; }
+echo "it ran read-only as a plain user, answered, and ended with 0 on SIGTERM"
