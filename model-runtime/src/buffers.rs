@@ -1,0 +1,74 @@
+//! Recycled activation buffers, aligned to cache lines. After the first inference no layer allocates its output again.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Free memory kept for the next inference. A 640×640 YOLOv5s has 30 MB of activations alive at its peak.
+const MAX_FREE_BYTES: usize = 64 << 20;
+
+/// A cache line; buffers are made of these for their alignment.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Free buffers, smallest first.
+static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was there before.
+pub(crate) struct Buffer {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Buffer {
+    /// A buffer of `len` floats: the smallest free one that fits without wasting half of itself, or a new one.
+    pub(crate) fn take(len: usize) -> Self {
+        let wanted = len.div_ceil(16);
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = free.partition_point(|lines| lines.len() < wanted);
+        if free.get(first).is_some_and(|lines| lines.len() <= wanted.saturating_mul(2)) {
+            return Self { lines: free.remove(first), len };
+        }
+        drop(free);
+        Self { lines: vec![Line([0.0; 16]); wanted], len }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        // SAFETY: `Line` is sixteen floats without padding, and `len` floats fit in the lines by construction.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as in `as_slice`; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = free.iter().map(Vec::len).sum();
+        if !lines.is_empty() && (kept + lines.len()) * size_of::<Line>() <= MAX_FREE_BYTES {
+            let place = free.partition_point(|other| other.len() < lines.len());
+            free.insert(place, lines);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_handed_out_again() {
+        let length = 123_457; // no other test asks for this size
+        let mut first = Buffer::take(length);
+        first.as_mut_slice()[length - 1] = 7.0;
+        let address = first.as_slice().as_ptr();
+        drop(first);
+        let second = Buffer::take(length - 5);
+        assert_eq!(second.as_slice().as_ptr(), address);
+        assert_eq!(second.as_slice().len(), length - 5);
+        assert_eq!(address as usize % 64, 0);
+    }
+}

@@ -1,0 +1,77 @@
+//! AVX2 with FMA: 16 registers of 8 floats. One channel block (two vectors) × 6 pixels.
+
+use super::tile::{Tile, TileKernel, define_tile};
+
+mod v {
+    use std::arch::x86_64::*;
+
+    use crate::kernels::silu;
+
+    pub(super) type V = __m256;
+    pub(super) const LANES: usize = 8;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn zero() -> V {
+        _mm256_setzero_ps()
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn splat(value: f32) -> V {
+        _mm256_set1_ps(value)
+    }
+    /// # Safety
+    /// `from` is readable for eight floats.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn load(from: *const f32) -> V {
+        // SAFETY: the caller's.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    /// # Safety
+    /// `to` is writable for eight floats.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn store(to: *mut f32, value: V) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_ps(to, value) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn add(a: V, b: V) -> V {
+        _mm256_add_ps(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn fma(a: V, b: V, c: V) -> V {
+        _mm256_fmadd_ps(a, b, c)
+    }
+    /// As in the AVX-512 kernel, with the exponent built from integer bits and a true division.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn silu(x: V) -> V {
+        // The constant comes first: min and max return their second operand for NaN, and NaN has to come through.
+        let t = _mm256_min_ps(splat(silu::MAX_EXPONENT), _mm256_mul_ps(x, splat(silu::MINUS_LOG2_E)));
+        let t = _mm256_max_ps(splat(-silu::MAX_EXPONENT), t);
+        let n = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);
+        let f = _mm256_sub_ps(t, n);
+        let [c1, c2, c3, c4, c5] = silu::EXP2;
+        let mut p = fma(f, splat(c5), splat(c4));
+        p = fma(p, f, splat(c3));
+        p = fma(p, f, splat(c2));
+        p = fma(p, f, splat(c1));
+        p = fma(p, f, splat(1.0));
+        let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)));
+        let power = _mm256_mul_ps(p, _mm256_castsi256_ps(bits));
+        _mm256_div_ps(x, add(power, splat(1.0)))
+    }
+}
+
+define_tile!(
+    #[target_feature(enable = "avx2,fma")]
+    v, pixels = 6 [0 1 2 3 4 5], vectors = [0 1]
+);
+
+/// `ONE[p - 1]`: p pixels × 16 channels.
+pub(super) static ONE: [TileKernel; 6] =
+    [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>];

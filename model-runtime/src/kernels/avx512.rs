@@ -1,0 +1,82 @@
+//! AVX-512F: 32 registers of 16 floats. Two channel blocks × 14 pixels, or one × 28.
+
+use super::tile::{Tile, TileKernel, define_tile};
+
+mod v {
+    use std::arch::x86_64::*;
+
+    use crate::kernels::silu;
+
+    pub(super) type V = __m512;
+    pub(super) const LANES: usize = 16;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn zero() -> V {
+        _mm512_setzero_ps()
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn splat(value: f32) -> V {
+        _mm512_set1_ps(value)
+    }
+    /// # Safety
+    /// `from` is readable for 16 floats.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn load(from: *const f32) -> V {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    /// # Safety
+    /// `to` is writable for 16 floats.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn store(to: *mut f32, value: V) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn add(a: V, b: V) -> V {
+        _mm512_add_ps(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn fma(a: V, b: V, c: V) -> V {
+        _mm512_fmadd_ps(a, b, c)
+    }
+    /// x · 1/(1 + 2^(-x·log2 e)); the reciprocal is the 14-bit estimate and one Newton step.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn silu(x: V) -> V {
+        let t = _mm512_min_ps(splat(silu::MAX_EXPONENT), _mm512_mul_ps(x, splat(silu::MINUS_LOG2_E)));
+        let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);
+        let f = _mm512_sub_ps(t, n);
+        let [c1, c2, c3, c4, c5] = silu::EXP2;
+        let mut p = fma(f, splat(c5), splat(c4));
+        p = fma(p, f, splat(c3));
+        p = fma(p, f, splat(c2));
+        p = fma(p, f, splat(c1));
+        p = fma(p, f, splat(1.0));
+        let d = add(_mm512_scalef_ps(p, n), splat(1.0));
+        let r = _mm512_rcp14_ps(d);
+        let r = _mm512_mul_ps(r, _mm512_fnmadd_ps(d, r, splat(2.0)));
+        _mm512_mul_ps(x, r)
+    }
+}
+
+define_tile!(
+    #[target_feature(enable = "avx512f")]
+    v, pixels = 28 [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27], vectors = [0 1]
+);
+
+macro_rules! table {
+    ($nv:literal: $($p:literal)*) => { [$(tile::<$p, $nv>),*] };
+}
+
+/// `TWO[p - 1]`: p pixels × 32 channels.
+pub(super) static TWO: [TileKernel; 14] = table!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+/// `ONE[p - 1]`: p pixels × 16 channels.
+pub(super) static ONE: [TileKernel; 28] =
+    table!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28);

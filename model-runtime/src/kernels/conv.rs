@@ -1,0 +1,377 @@
+//! Direct convolution: cuts a layer into register tiles, deals with borders, shares the work among threads.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::Isa;
+use super::image::{Image, ImageMut};
+use super::tile::{Run, Tile, TileKernel};
+use crate::buffers::Buffer;
+use crate::threads;
+
+/// Most kernel taps × inputs of one convolution; YOLOv5's stem has 6 × 6.
+pub const MAX_RUNS: usize = 64;
+/// Most images that one convolution takes as a concatenation.
+pub const MAX_SOURCES: usize = 4;
+/// Weights beyond this don't stay in a core's second-level cache beside the activations, so each block of them is used on the
+/// whole image before the next. Half of the smallest such cache met in the field (512 KB).
+const RESIDENT_WEIGHT_BYTES: usize = 256 << 10;
+/// Chunks of work a thread, so that one that starts late finishes with the others.
+const CHUNKS_PER_THREAD: usize = 4;
+
+/// One convolution: `activation(Σ weight · input + bias)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv<'a> {
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal step.
+    pub stride: [usize; 2],
+    /// Zeros above and below, left and right.
+    pub padding: [usize; 2],
+    /// As packed by [`crate::pack::pack_conv`].
+    pub weight: &'a [f32],
+    /// `[blocks of 16 output channels, kernel height, kernel width, input channels, 16]`.
+    pub weight_shape: [usize; 5],
+    /// One value for each output channel, padded to a multiple of 16.
+    pub bias: &'a [f32],
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+/// One of the images whose channels are convolved as if concatenated.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The image.
+    pub image: Image<'a>,
+    /// Whether each of its pixels stands for 2 × 2. Only in a 1 × 1 convolution.
+    pub upsampled: bool,
+}
+
+/// Height and width of what a convolution makes of an image.
+pub fn output_size(
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> [usize; 2] {
+    std::array::from_fn(|i| {
+        (size[i] + 2 * padding[i]).checked_sub(kernel[i]).map_or(0, |span| span / stride[i] + 1)
+    })
+}
+
+/// Convolves the concatenation of `sources` into `out`, then adds `residual`.
+///
+/// # Panics
+/// If the shapes don't fit each other or a slice is too short: a bug in the caller.
+pub fn conv2d(
+    isa: Isa,
+    sources: &[Source<'_>],
+    conv: &Conv<'_>,
+    residual: Option<&Image<'_>>,
+    out: &mut ImageMut<'_>,
+) {
+    check(sources, conv, residual, out);
+    let coarse = Placed::select(sources, true);
+    if coarse.is_empty() {
+        return Layer::new(isa, &Placed::select(sources, false), conv, residual, None, out).run();
+    }
+    // Convolution is linear and a 1 × 1 kernel sees one pixel: what comes from upsampled channels is the same for each
+    // 2 × 2 pixels, so it is computed once at half resolution and the rest starts from there.
+    let (height, width) = (out.height / 2, out.width / 2);
+    let channels = conv.weight_shape[0] * 16;
+    let mut buffer = Buffer::take(height * width * channels);
+    let partial = Conv { bias: &[], silu: false, ..*conv };
+    let mut half = ImageMut::dense(buffer.as_mut_slice(), height, width, channels);
+    Layer::new(isa, &coarse, &partial, None, None, &mut half).run();
+    let half = Image::dense(buffer.as_slice(), height, width, channels);
+    Layer::new(isa, &Placed::select(sources, false), conv, residual, Some(&half), out).run();
+}
+
+/// Every assumption that the unsafe code below makes.
+fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, out: &ImageMut<'_>) {
+    let [blocks, height, width, in_channels, lanes] = conv.weight_shape;
+    assert_eq!((conv.kernel, lanes), ([height, width], 16), "weights are packed for another kernel");
+    assert_eq!(conv.weight.len(), blocks * height * width * in_channels * 16, "weight length");
+    assert_eq!(conv.bias.len(), blocks * 16, "bias length");
+    assert!(conv.stride.iter().all(|&step| step > 0), "stride of zero");
+    assert!((1..=MAX_SOURCES).contains(&sources.len()), "1 to {MAX_SOURCES} inputs, not {}", sources.len());
+    assert!(height * width * sources.len() <= MAX_RUNS, "kernel {height} x {width} is too large");
+    assert_eq!(
+        sources.iter().map(|source| source.image.channels).sum::<usize>(),
+        in_channels,
+        "input channels"
+    );
+    for Source { image, upsampled } in sources {
+        assert!(image.data.len() >= image.extent(image.channels), "input is too short");
+        assert!(image.pixel_pitch >= image.channels || image.width <= 1, "input pixels overlap");
+        let simple = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
+        assert!(simple || !upsampled, "upsampling is folded into 1 x 1 convolutions only");
+        let scale = if *upsampled { 2 } else { 1 };
+        let size = [image.height * scale, image.width * scale];
+        let expected = output_size(size, conv.kernel, conv.stride, conv.padding);
+        assert_eq!([out.height, out.width], expected, "output size");
+    }
+    assert!(out.pixel_pitch >= blocks * 16 || out.width <= 1, "output pixels overlap");
+    assert!(
+        out.row_pitch >= out.width.saturating_sub(1) * out.pixel_pitch + blocks * 16 || out.height <= 1,
+        "output rows overlap"
+    );
+    assert!(out.data.len() >= out.extent(blocks * 16), "output is too short");
+    if let Some(residual) = residual {
+        assert_eq!((residual.height, residual.width), (out.height, out.width), "residual size");
+        assert!(
+            residual.data.len() >= residual.extent(blocks * 16),
+            "residual is too short for whole blocks"
+        );
+    }
+}
+
+/// A source and where its channels lie in the weights.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    image: Image<'a>,
+    first_channel: usize,
+}
+
+/// Up to [`MAX_SOURCES`] of them, without an allocation.
+struct PlacedList<'a> {
+    items: [Option<Placed<'a>>; MAX_SOURCES],
+}
+
+impl<'a> Placed<'a> {
+    /// The sources that are, or are not, upsampled.
+    fn select(sources: &[Source<'a>], upsampled: bool) -> PlacedList<'a> {
+        let mut items = [None; MAX_SOURCES];
+        let mut first_channel = 0;
+        for (item, source) in items.iter_mut().zip(sources) {
+            if source.upsampled == upsampled {
+                *item = Some(Placed { image: source.image, first_channel });
+            }
+            first_channel += source.image.channels;
+        }
+        PlacedList { items }
+    }
+}
+
+impl<'a> PlacedList<'a> {
+    fn iter(&self) -> impl Iterator<Item = &Placed<'a>> {
+        self.items.iter().flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+thread_local! {
+    /// Copies of input at the image's border, with the padding written out.
+    static BORDER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A convolution cut into tiles: `height × tiles_per_row` of pixels, times `groups` of one or two channel blocks.
+struct Layer<'a> {
+    sources: &'a PlacedList<'a>,
+    conv: &'a Conv<'a>,
+    residual: Option<&'a Image<'a>>,
+    init: Option<&'a Image<'a>>,
+    out: *mut f32,
+    out_row: usize,
+    out_pixel: usize,
+    height: usize,
+    width: usize,
+    one: &'static [TileKernel],
+    two: &'static [TileKernel],
+    tiles_per_row: usize,
+    groups: usize,
+}
+
+// SAFETY: `out` is the only pointer; tiles write disjoint parts of it, and nobody reads it meanwhile.
+unsafe impl Sync for Layer<'_> {}
+
+impl<'a> Layer<'a> {
+    /// The caller has run `check`.
+    fn new(
+        isa: Isa,
+        sources: &'a PlacedList<'a>,
+        conv: &'a Conv<'a>,
+        residual: Option<&'a Image<'a>>,
+        init: Option<&'a Image<'a>>,
+        out: &'a mut ImageMut<'_>,
+    ) -> Self {
+        let tiles = isa.tiles();
+        let blocks = conv.weight_shape[0];
+        let two = if blocks > 1 { tiles.two } else { &[] };
+        let widest = if two.is_empty() { tiles.one.len() } else { two.len() };
+        // A 1 × 1 convolution doesn't care where rows end: one long row has no short tiles.
+        let joined = conv.kernel == [1, 1]
+            && conv.stride == [1, 1]
+            && conv.padding == [0, 0]
+            && init.is_none()
+            && sources.iter().all(|source| source.image.rows_are_joined())
+            && residual.is_none_or(Image::rows_are_joined)
+            && (out.height <= 1 || out.row_pitch == out.width * out.pixel_pitch);
+        let (height, width) = if joined { (1, out.height * out.width) } else { (out.height, out.width) };
+        Self {
+            sources,
+            conv,
+            residual,
+            init,
+            out: out.data.as_mut_ptr(),
+            out_row: out.row_pitch,
+            out_pixel: out.pixel_pitch,
+            height: if width == 0 { 0 } else { height },
+            width,
+            one: tiles.one,
+            two,
+            tiles_per_row: width.div_ceil(widest),
+            groups: if two.is_empty() { blocks } else { blocks.div_ceil(2) },
+        }
+    }
+
+    fn run(&self) {
+        let tiles = self.height * self.tiles_per_row;
+        let chunks = threads::threads() * CHUNKS_PER_THREAD;
+        let outgrows_cache = size_of_val(self.conv.weight) > RESIDENT_WEIGHT_BYTES;
+        if chunks == CHUNKS_PER_THREAD {
+            self.chunk(0..tiles, 0..self.groups, outgrows_cache);
+        } else if outgrows_cache && self.groups * 2 >= chunks {
+            threads::parallel_for(self.groups, &|group| self.chunk(0..tiles, group..group + 1, true));
+        } else {
+            let chunks = chunks.min(tiles);
+            threads::parallel_for(chunks, &|chunk| {
+                let range = chunk * tiles / chunks..(chunk + 1) * tiles / chunks;
+                self.chunk(range, 0..self.groups, outgrows_cache);
+            });
+        }
+    }
+
+    fn chunk(&self, tiles: Range<usize>, groups: Range<usize>, groups_first: bool) {
+        BORDER.with_borrow_mut(|border| {
+            if groups_first {
+                for group in groups {
+                    tiles.clone().for_each(|tile| self.tile(tile, group..group + 1, border));
+                }
+            } else {
+                tiles.for_each(|tile| self.tile(tile, groups.clone(), border));
+            }
+        });
+    }
+
+    /// One tile of pixels for some groups of output channels.
+    fn tile(&self, index: usize, groups: Range<usize>, border: &mut Vec<f32>) {
+        let (y, column) = (index / self.tiles_per_row, index % self.tiles_per_row);
+        // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the registers empty.
+        let first = column * self.width / self.tiles_per_row;
+        let pixels = (column + 1) * self.width / self.tiles_per_row - first;
+
+        let mut runs =
+            [const { Run { input: std::ptr::null(), pixel_step: 0, len: 0, weight_offset: 0 } }; MAX_RUNS];
+        let count = self.collect_runs(&mut runs, y, first, pixels, border);
+        let [blocks, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
+        let weight_block = kernel_height * kernel_width * in_channels * 16;
+        for group in groups {
+            let (block, pair) =
+                if self.two.is_empty() { (group, false) } else { (group * 2, group * 2 + 1 < blocks) };
+            let kernel = if pair { self.two[pixels - 1] } else { self.one[pixels - 1] };
+            let channel = block * 16;
+            let start = |image: &Image<'_>, y: usize, x: usize| {
+                image.data[y * image.row_pitch + x * image.pixel_pitch + channel..].as_ptr()
+            };
+            let tile = Tile {
+                runs: &runs[..count],
+                weight: self.conv.weight[block * weight_block..].as_ptr(),
+                weight_block,
+                bias: if self.conv.bias.is_empty() {
+                    std::ptr::null()
+                } else {
+                    self.conv.bias[channel..].as_ptr()
+                },
+                init: self.init.map_or(std::ptr::null(), |init| start(init, y / 2, first / 2)),
+                init_step: self.init.map_or(0, |init| init.pixel_pitch),
+                init_phase: first % 2,
+                residual: self.residual.map_or(std::ptr::null(), |residual| start(residual, y, first)),
+                residual_step: self.residual.map_or(0, |residual| residual.pixel_pitch),
+                // SAFETY: `check` saw room for every block of every pixel.
+                out: unsafe { self.out.add(y * self.out_row + first * self.out_pixel + channel) },
+                out_step: self.out_pixel,
+                silu: self.conv.silu,
+            };
+            // SAFETY: `check` saw that all slices hold what their shapes say; `collect_runs` stays inside the image or
+            // the border copy; the instruction set was detected.
+            unsafe { kernel(&tile) };
+        }
+    }
+
+    /// Lists the input of a tile; rows outside the image are left out, columns outside come from a copy with zeros.
+    fn collect_runs(
+        &self,
+        runs: &mut [Run; MAX_RUNS],
+        y: usize,
+        x: usize,
+        pixels: usize,
+        border: &mut Vec<f32>,
+    ) -> usize {
+        let [_, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
+        let ([stride_y, stride_x], [pad_y, pad_x]) = (self.conv.stride, self.conv.padding);
+        let columns = (pixels - 1) * stride_x + kernel_width;
+        let left = (x * stride_x) as isize - pad_x as isize;
+        let alone = self.sources.iter().count() == 1;
+        let rows = |height: usize| {
+            let top = (y * stride_y) as isize - pad_y as isize;
+            let first = (-top).clamp(0, kernel_height as isize) as usize;
+            let end = (height as isize - top).clamp(first as isize, kernel_height as isize) as usize;
+            (first..end).map(move |tap| (tap, (top + tap as isize) as usize))
+        };
+        // One allocation before any pointer into it is taken.
+        let size: usize =
+            self.sources.iter().map(|source| kernel_height * columns * source.image.channels).sum();
+        if border.len() < size {
+            border.resize(size, 0.0);
+        }
+        let mut rest = &mut border[..];
+        let mut count = 0;
+        for Placed { image, first_channel } in self.sources.iter() {
+            let width = if self.height == 1 && self.conv.kernel == [1, 1] { self.width } else { image.width };
+            let outside = left < 0 || left as usize + columns > width;
+            for (tap_y, row) in rows(image.height) {
+                let row = &image.data[row * image.row_pitch..];
+                let (input, pitch) = if outside {
+                    let (copy, remainder) = std::mem::take(&mut rest).split_at_mut(columns * image.channels);
+                    rest = remainder;
+                    copy_with_border(copy, row, image, left);
+                    (copy.as_ptr(), image.channels)
+                } else {
+                    (row[left as usize * image.pixel_pitch..].as_ptr(), image.pixel_pitch)
+                };
+                // Without gaps the taps of a kernel row are one run.
+                let (taps, len) = if alone && pitch == image.channels {
+                    (1, kernel_width * pitch)
+                } else {
+                    (kernel_width, image.channels)
+                };
+                for tap_x in 0..taps {
+                    runs[count] = Run {
+                        input: input.wrapping_add(tap_x * pitch),
+                        pixel_step: stride_x * pitch,
+                        len,
+                        weight_offset: ((tap_y * kernel_width + tap_x) * in_channels + first_channel) * 16,
+                    };
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+}
+
+/// Copies pixels `left..` of a row, those outside the image as zeros.
+fn copy_with_border(copy: &mut [f32], row: &[f32], image: &Image<'_>, left: isize) {
+    for (i, pixel) in copy.chunks_exact_mut(image.channels).enumerate() {
+        let x = left + i as isize;
+        if x >= 0 && (x as usize) < image.width {
+            pixel.copy_from_slice(&row[x as usize * image.pixel_pitch..][..image.channels]);
+        } else {
+            pixel.fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which instruction set runs: found once at run time, or forced.
+
+use std::sync::OnceLock;
+
+use super::portable;
+use super::tile::TileKernel;
+
+/// Forces a kernel path, by its name; for tests and for telling a kernel's bug from a model's.
+const ENV_ISA: &str = "MODEL_RUNTIME_ISA";
+
+/// An instruction set with kernels of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX2 with FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Advanced SIMD.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// Plain Rust.
+    Portable,
+}
+
+/// The tile kernels of one instruction set.
+pub(super) struct Tiles {
+    /// `one[p - 1]`: p pixels × 16 output channels.
+    pub(super) one: &'static [TileKernel],
+    /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
+    pub(super) two: &'static [TileKernel],
+}
+
+impl Isa {
+    /// Those this machine can run, best first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                found.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Self::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self::Neon);
+        }
+        found.push(Self::Portable);
+        found
+    }
+
+    /// The best one, unless [`ENV_ISA`] names another. Decided once.
+    ///
+    /// # Panics
+    /// If the variable names one that this machine doesn't have.
+    pub fn current() -> Self {
+        static CURRENT: OnceLock<Isa> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let available = Self::available();
+            match std::env::var(ENV_ISA) {
+                Ok(name) => *available.iter().find(|isa| isa.name() == name).unwrap_or_else(|| {
+                    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+                    panic!(
+                        "{ENV_ISA}={name}: this machine has {}; name one of these or unset it",
+                        names.join(", ")
+                    )
+                }),
+                Err(_) => available[0],
+            }
+        })
+    }
+
+    /// Lower-case name, as [`ENV_ISA`] takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            Self::Portable => "portable",
+        }
+    }
+
+    pub(super) fn tiles(self) -> Tiles {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Tiles { one: &super::avx512::ONE, two: &super::avx512::TWO },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Tiles { one: &super::avx2::ONE, two: &[] },
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Tiles { one: &super::neon::ONE, two: &[] },
+            Self::Portable => Tiles { one: &portable::ONE, two: &[] },
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Convolution and pooling kernels over plain slices. No burn here.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod conv;
+pub mod image;
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+pub mod pool;
+mod portable;
+mod silu;
+mod tile;
+
+pub use isa::Isa;

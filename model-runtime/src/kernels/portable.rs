@@ -1,0 +1,53 @@
+//! Plain Rust for any CPU; also what Miri checks. The compiler vectorises the eight-lane arrays with what the target has.
+
+use super::tile::{Tile, TileKernel, define_tile};
+
+mod v {
+    use crate::kernels::silu;
+
+    pub(super) const LANES: usize = 8;
+    pub(super) type V = [f32; LANES];
+
+    #[inline(always)]
+    pub(super) fn zero() -> V {
+        [0.0; LANES]
+    }
+    #[inline(always)]
+    pub(super) fn splat(value: f32) -> V {
+        [value; LANES]
+    }
+    /// # Safety
+    /// `from` is readable for eight floats.
+    #[inline(always)]
+    pub(super) unsafe fn load(from: *const f32) -> V {
+        // SAFETY: the caller's.
+        unsafe { from.cast::<V>().read_unaligned() }
+    }
+    /// # Safety
+    /// `to` is writable for eight floats.
+    #[inline(always)]
+    pub(super) unsafe fn store(to: *mut f32, value: V) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<V>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    pub(super) fn add(a: V, b: V) -> V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    /// Rounds twice: a fused `mul_add` is a library call on CPUs without it.
+    #[inline(always)]
+    pub(super) fn fma(a: V, b: V, c: V) -> V {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    pub(super) fn silu(x: V) -> V {
+        x.map(silu::scalar)
+    }
+}
+
+define_tile!(
+    v, pixels = 4 [0 1 2 3], vectors = [0 1]
+);
+
+/// `ONE[p - 1]`: p pixels × 16 channels.
+pub(super) static ONE: [TileKernel; 4] = [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>];

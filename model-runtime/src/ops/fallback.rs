@@ -1,0 +1,57 @@
+//! The fused operators in terms of burn's own: for other backends, and as the reference for the kernels.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
+use burn::tensor::{Shape, Slice};
+
+use super::{Activation, ConvOperands, ConvOptions};
+
+pub(super) fn conv2d<B: Backend>(
+    operands: ConvOperands<B>,
+    upsampled: [bool; 4],
+    options: ConvOptions,
+) -> FloatTensor<B> {
+    let ConvOperands { inputs, weight, bias, residual } = operands;
+    let mut inputs: Vec<_> = inputs
+        .into_tensors()
+        .zip(upsampled)
+        .map(|(tensor, up)| if up { upsample::<B>(tensor) } else { tensor })
+        .collect();
+    let input = if inputs.len() == 1 { inputs.remove(0) } else { B::float_cat(inputs, 1) };
+
+    let out_channels = Slice::new(0, Some(options.out_channels as isize), 1);
+    let bias = B::float_slice(bias, &[out_channels]);
+    let weight = B::float_slice(unpack::<B>(weight), &[out_channels]);
+    let burn_options = BurnConvOptions::new(options.stride, options.padding, [1, 1], 1);
+    let mut output = B::conv2d(input, weight, Some(bias), burn_options);
+    if options.activation == Activation::Silu {
+        output = B::float_mul(output.clone(), B::sigmoid(output));
+    }
+    match residual.into_option() {
+        Some(residual) => B::float_add(output, residual),
+        None => output,
+    }
+}
+
+pub(super) fn sppf_pool<B: Backend>(x: FloatTensor<B>, kernel: usize) -> FloatTensor<B> {
+    let pool = |x| B::max_pool2d(x, [kernel; 2], [1, 1], [kernel / 2; 2], [1, 1], false);
+    let first = pool(x);
+    let second = pool(first.clone());
+    let third = pool(second.clone());
+    B::float_cat(vec![first, second, third], 1)
+}
+
+fn upsample<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = tensor.shape();
+    let size = [shape[2] * 2, shape[3] * 2];
+    B::interpolate(tensor, size, InterpolateOptions::new(InterpolateMode::Nearest))
+}
+
+/// `[blocks, height, width, in, 16]` back to `[blocks · 16, in, height, width]`.
+fn unpack<B: Backend>(weight: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = weight.shape();
+    let [blocks, height, width, inputs, lanes] = [shape[0], shape[1], shape[2], shape[3], shape[4]];
+    let ordered = B::float_permute(weight, &[0, 4, 3, 1, 2]);
+    B::float_reshape(ordered, Shape::from(vec![blocks * lanes, inputs, height, width]))
+}

@@ -1,0 +1,188 @@
+//! The fused operators, as generated code calls them: functions of burn tensors.
+//!
+//! On the Flex backend they run this crate's kernels. Activations stay logically `[1, C, H, W]` and are stored
+//! channels-last behind strides, so any other burn operation works on them as well. On other backends, the same
+//! call is composed of burn's own operations (see [`fallback`]).
+
+mod fallback;
+mod flex;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::tensor::Tensor;
+
+pub(crate) use flex::FlexImage;
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// x · σ(x).
+    Silu,
+}
+
+/// A convolution's constants; groups and dilation are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// Output channels; the weights' are padded to a multiple of 16.
+    pub out_channels: usize,
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal.
+    pub stride: [usize; 2],
+    /// Above and below, left and right.
+    pub padding: [usize; 2],
+    /// What follows.
+    pub activation: Activation,
+}
+
+/// One of the tensors that a convolution sees as concatenated along the channels.
+#[derive(Clone, Debug)]
+pub struct ConvInput {
+    tensor: Tensor<4>,
+    upsampled: bool,
+}
+
+impl ConvInput {
+    /// A tensor of half the height and width, each of whose pixels stands for 2 × 2 (nearest neighbour).
+    pub fn upsampled(tensor: Tensor<4>) -> Self {
+        Self { tensor, upsampled: true }
+    }
+}
+
+impl From<Tensor<4>> for ConvInput {
+    fn from(tensor: Tensor<4>) -> Self {
+        Self { tensor, upsampled: false }
+    }
+}
+
+/// `activation(conv(concat(inputs), weight) + bias)`, plus `residual` if there is one.
+///
+/// `inputs`: 1 to 4 of `[N, Cᵢ, H, W]`, or half of that size where upsampled. `weight` and `bias` as packed by
+/// [`crate::pack`]. Result: `[N, out_channels, H', W']`. The concatenation is never materialised on Flex, nor is the
+/// upsampling before a 1 × 1 convolution.
+///
+/// # Panics
+/// If shapes don't fit, as burn's own operations do.
+pub fn conv2d<const N: usize>(
+    inputs: [ConvInput; N],
+    weight: Tensor<5>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    options: ConvOptions,
+) -> Tensor<4> {
+    const { assert!(N >= 1 && N <= 4, "a convolution takes 1 to 4 inputs") };
+    let mut upsampled = [false; 4];
+    let mut tensors = inputs.into_iter().zip(&mut upsampled).map(|(input, flag)| {
+        *flag = input.upsampled;
+        Operand::from(Some(input.tensor))
+    });
+    let mut next = || tensors.next().unwrap_or(Operand::Absent);
+    let operands = ConvOperands {
+        inputs: Inputs { first: next(), second: next(), third: next(), fourth: next() },
+        weight: weight.into_dispatch(),
+        bias: bias.into_dispatch(),
+        residual: residual.into(),
+    };
+    drop(tensors);
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d(operands, upsampled, options))
+}
+
+/// The first convolution: `gray_weight` is for images of one channel, `weight` for the channels the model was trained with.
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn stem_conv2d(
+    image: Tensor<4>,
+    weight: Tensor<5>,
+    gray_weight: Tensor<5>,
+    bias: Tensor<1>,
+    options: ConvOptions,
+) -> Tensor<4> {
+    let [_, channels, _, _] = image.dims();
+    let weight = if channels == 1 { gray_weight } else { weight };
+    conv2d([image.into()], weight, bias, None, options)
+}
+
+/// SPPF's pooling of `[N, C, H, W]`: three chained max pools of odd size `kernel`, stride 1, same size, concatenated to
+/// `[N, 3C, H, W]`.
+///
+/// # Panics
+/// If `kernel` is even.
+pub fn sppf_pool(x: Tensor<4>, kernel: usize) -> Tensor<4> {
+    assert!(kernel % 2 == 1, "a max pool of even size {kernel} changes the image's size");
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_sppf_pool(x.into_dispatch(), kernel))
+}
+
+/// A tensor or none: what burn's extension macro can carry across the backend boundary.
+#[derive(ExtensionType)]
+pub enum Operand<B: Backend> {
+    /// No tensor.
+    Absent,
+    /// A tensor.
+    Present(FloatTensor<B>),
+}
+
+impl From<Option<Tensor<4>>> for Operand<Dispatch> {
+    fn from(tensor: Option<Tensor<4>>) -> Self {
+        tensor.map_or(Self::Absent, |tensor| Self::Present(tensor.into_dispatch()))
+    }
+}
+
+impl<B: Backend> Operand<B> {
+    fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Absent => None,
+            Self::Present(tensor) => Some(tensor),
+        }
+    }
+}
+
+/// The inputs of a convolution, in the order of their channels.
+#[derive(ExtensionType)]
+pub struct Inputs<B: Backend> {
+    #[extension_type]
+    first: Operand<B>,
+    #[extension_type]
+    second: Operand<B>,
+    #[extension_type]
+    third: Operand<B>,
+    #[extension_type]
+    fourth: Operand<B>,
+}
+
+impl<B: Backend> Inputs<B> {
+    fn into_tensors(self) -> impl Iterator<Item = FloatTensor<B>> {
+        [self.first, self.second, self.third, self.fourth].into_iter().filter_map(Operand::into_option)
+    }
+}
+
+/// The tensors of a convolution.
+#[derive(ExtensionType)]
+pub struct ConvOperands<B: Backend> {
+    #[extension_type]
+    inputs: Inputs<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    #[extension_type]
+    residual: Operand<B>,
+}
+
+/// The operators as a backend sees them. The default bodies make them burn's own operations on any backend.
+#[backend_extension(Flex)]
+pub trait FusedOps: Backend {
+    /// See [`conv2d`].
+    fn fused_conv2d(
+        #[extension_type] operands: ConvOperands<Self>,
+        upsampled: [bool; 4],
+        options: ConvOptions,
+    ) -> FloatTensor<Self> {
+        fallback::conv2d::<Self>(operands, upsampled, options)
+    }
+
+    /// See [`sppf_pool`].
+    fn fused_sppf_pool(x: FloatTensor<Self>, kernel: usize) -> FloatTensor<Self> {
+        fallback::sppf_pool::<Self>(x, kernel)
+    }
+}

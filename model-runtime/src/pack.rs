@@ -1,0 +1,65 @@
+//! Packs weights the way the kernels read them. Runs at import; the function only maps the result.
+
+/// Output channels come in blocks of this size, on every instruction set: one file fits all.
+pub const BLOCK: usize = 16;
+
+/// Packed weights: the values and shape of a rank-5 tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedConv {
+    /// `[blocks, taps down, taps across, input channels, 16]`.
+    pub shape: [usize; 5],
+    /// As many values as the shape says.
+    pub values: Vec<f32>,
+}
+
+/// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
+///
+/// # Panics
+/// If `weight` doesn't have as many values as the shape says.
+pub fn pack_conv(
+    weight: &[f32],
+    out_channels: usize,
+    in_channels: usize,
+    kernel: [usize; 2],
+    _stride: [usize; 2],
+) -> PackedConv {
+    let [height, width] = kernel;
+    assert_eq!(weight.len(), out_channels * in_channels * height * width, "weight length");
+    let blocks = out_channels.div_ceil(BLOCK);
+    let shape = [blocks, height, width, in_channels, BLOCK];
+    let mut values = Vec::with_capacity(shape.iter().product());
+    for block in 0..blocks {
+        for tap in 0..height * width {
+            for input in 0..in_channels {
+                values.extend((block * BLOCK..(block + 1) * BLOCK).map(|output| {
+                    let index = (output * in_channels + input) * height * width + tap;
+                    if output < out_channels { weight[index] } else { 0.0 }
+                }));
+            }
+        }
+    }
+    PackedConv { shape, values }
+}
+
+/// Pads a bias with zeros to whole blocks.
+pub fn pack_bias(bias: &[f32]) -> Vec<f32> {
+    let mut packed = bias.to_vec();
+    packed.resize(bias.len().next_multiple_of(BLOCK), 0.0);
+    packed
+}
+
+/// The one-channel form of a convolution whose input channels are always equal: the weights summed over them.
+/// Exact up to the rounding of the sum, which is done in double precision.
+///
+/// # Panics
+/// If `weight` doesn't have as many values as the shape says.
+pub fn fold_gray(weight: &[f32], out_channels: usize, in_channels: usize, kernel: [usize; 2]) -> Vec<f32> {
+    let taps = kernel[0] * kernel[1];
+    assert_eq!(weight.len(), out_channels * in_channels * taps, "weight length");
+    let sum = |output: usize, tap: usize| {
+        let values =
+            (0..in_channels).map(|input| f64::from(weight[(output * in_channels + input) * taps + tap]));
+        values.sum::<f64>() as f32
+    };
+    (0..out_channels).flat_map(|output| (0..taps).map(move |tap| sum(output, tap))).collect()
+}

@@ -1,0 +1,274 @@
+//! The threads of one inference: a small pool of our own. Workers spin for a moment between layers, then sleep.
+//!
+//! burn's Flex has none here (its `rayon` feature is off): a layer takes 50–500 µs, and what counts is that the next
+//! layer's share reaches the other cores within a microsecond or two.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How long a worker spins for the next layer before it sleeps. Longer than the gap between two layers of one inference,
+/// short enough that an idle function costs no CPU time worth measuring.
+const SPINS_BEFORE_SLEEP: u32 = 20_000;
+/// More threads than this never helped a network of this size; also bounds what a wrong setting can do.
+const MAX_THREADS: usize = 64;
+
+static THREADS: AtomicUsize = AtomicUsize::new(1);
+static POOL: Mutex<Pool> = Mutex::new(Pool { workers: Vec::new() });
+
+thread_local! {
+    /// Set inside workers and inside `parallel_for`, so that nested use runs in line.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sets how many threads one inference may use, from the next layer on. Zero counts as one.
+///
+/// Process-wide; follows the CPU allotment when a container is resized. Where several inferences run at once from
+/// several threads, one is best: whoever finds the pool taken works alone.
+pub fn set_threads(threads: usize) {
+    THREADS.store(threads.clamp(1, MAX_THREADS), Ordering::Relaxed);
+}
+
+/// How many threads one inference may use.
+pub fn threads() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
+
+/// What the workers share with the caller for the duration of one `parallel_for`.
+struct Job {
+    /// The caller's closure with its lifetime erased; valid until `parallel_for` returns.
+    task: *const (dyn Fn(usize) + Sync),
+    chunks: usize,
+}
+
+struct Mailbox {
+    /// Odd counts have no meaning; each change wakes the worker.
+    sequence: AtomicUsize,
+    /// Where the job lies: a `Job` on the caller's stack.
+    job: AtomicUsize,
+    next_chunk: Arc<Shared>,
+    asleep: Mutex<bool>,
+    wake: Condvar,
+    stop: AtomicBool,
+}
+
+/// Counters of the running job, one set for the whole pool.
+#[derive(Default)]
+struct Shared {
+    next: AtomicUsize,
+    busy: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+struct Pool {
+    workers: Vec<Arc<Mailbox>>,
+}
+
+impl Pool {
+    fn grow(&mut self, workers: usize) {
+        let shared = self.workers.first().map_or_else(Arc::default, |first| Arc::clone(&first.next_chunk));
+        while self.workers.len() < workers {
+            let mailbox = Arc::new(Mailbox {
+                sequence: AtomicUsize::new(0),
+                job: AtomicUsize::new(0),
+                next_chunk: Arc::clone(&shared),
+                asleep: Mutex::new(false),
+                wake: Condvar::new(),
+                stop: AtomicBool::new(false),
+            });
+            let worker = Arc::clone(&mailbox);
+            let name = format!("model-runtime-{}", self.workers.len() + 1);
+            // Out of threads is no reason to fail an inference: it runs on those there are.
+            if std::thread::Builder::new().name(name).spawn(move || worker.run()).is_err() {
+                break;
+            }
+            self.workers.push(mailbox);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            worker.stop.store(true, Ordering::Release);
+            worker.post(0);
+        }
+    }
+}
+
+impl Mailbox {
+    /// Hands the worker a job (the address of a `Job`) and wakes it if it sleeps.
+    fn post(&self, job: usize) {
+        self.job.store(job, Ordering::Relaxed);
+        // SeqCst pairs with the worker's check under the lock: either it sees the new sequence or we see it asleep.
+        self.sequence.fetch_add(1, Ordering::SeqCst);
+        let asleep = lock(&self.asleep);
+        if *asleep {
+            self.wake.notify_one();
+        }
+    }
+
+    fn run(&self) {
+        INSIDE.set(true);
+        let mut seen = 0;
+        loop {
+            seen = self.wait(seen);
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            let job = self.job.load(Ordering::Relaxed) as *const Job;
+            // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is our last act on it.
+            let job = unsafe { &*job };
+            job.work(&self.next_chunk);
+            self.next_chunk.busy.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits until the sequence differs from `seen`; returns it.
+    fn wait(&self, seen: usize) -> usize {
+        for _ in 0..SPINS_BEFORE_SLEEP {
+            let now = self.sequence.load(Ordering::Acquire);
+            if now != seen {
+                return now;
+            }
+            std::hint::spin_loop();
+        }
+        let mut asleep = lock(&self.asleep);
+        loop {
+            let now = self.sequence.load(Ordering::SeqCst);
+            if now != seen {
+                *asleep = false;
+                return now;
+            }
+            *asleep = true;
+            asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Job {
+    fn work(&self, shared: &Shared) {
+        // SAFETY: see `Job::task`.
+        let task = unsafe { &*self.task };
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            loop {
+                let chunk = shared.next.fetch_add(1, Ordering::Relaxed);
+                if chunk >= self.chunks {
+                    return;
+                }
+                task(chunk);
+            }
+        }));
+        if outcome.is_err() {
+            shared.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls `task` once for every number below `chunks`, on as many threads as are allowed; returns when all are done.
+///
+/// # Panics
+/// If `task` panics.
+pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
+    let threads = threads().min(chunks);
+    if threads <= 1 || INSIDE.get() {
+        return (0..chunks).for_each(task);
+    }
+    // Another inference has the pool: working alone now beats waiting for it.
+    let Ok(mut pool) = POOL.try_lock() else {
+        return (0..chunks).for_each(task);
+    };
+    pool.grow(threads - 1);
+    let helpers = &pool.workers[..pool.workers.len().min(threads - 1)];
+    let Some(shared) = helpers.first().map(|first| Arc::clone(&first.next_chunk)) else {
+        return (0..chunks).for_each(task);
+    };
+    // SAFETY: only the lifetime changes; no worker touches the job after `busy` has reached zero, which we wait for.
+    let task = unsafe {
+        std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(
+            task,
+        )
+    };
+    let job = Job { task, chunks };
+    shared.next.store(0, Ordering::Relaxed);
+    shared.panicked.store(false, Ordering::Relaxed);
+    shared.busy.store(helpers.len(), Ordering::Release);
+    for helper in helpers {
+        helper.post(std::ptr::from_ref(&job) as usize);
+    }
+    INSIDE.set(true);
+    job.work(&shared);
+    INSIDE.set(false);
+    let mut spins = 0_u32;
+    while shared.busy.load(Ordering::Acquire) != 0 {
+        spins += 1;
+        if spins.is_multiple_of(1024) {
+            // With fewer cores than threads, spinning would keep the helper off the core it needs.
+            std::thread::yield_now();
+        }
+        std::hint::spin_loop();
+    }
+    drop(pool);
+    assert!(!shared.panicked.load(Ordering::Relaxed), "a worker thread panicked");
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// The thread count is process-wide, so tests that set it take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn every_chunk_runs_exactly_once_whatever_the_thread_count() {
+        let _turn = lock(&TURN);
+        for threads in [1, 2, 3, 7] {
+            set_threads(threads);
+            for chunks in [0, 1, 2, 5, 100] {
+                let counts: Vec<AtomicU32> = (0..chunks).map(|_| AtomicU32::new(0)).collect();
+                for _ in 0..10 {
+                    parallel_for(chunks, &|chunk| {
+                        counts[chunk].fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 10));
+            }
+        }
+        set_threads(1);
+    }
+
+    #[test]
+    fn a_nested_loop_runs_in_line_instead_of_waiting_for_itself() {
+        let _turn = lock(&TURN);
+        set_threads(2);
+        let count = AtomicU32::new(0);
+        parallel_for(4, &|_| {
+            parallel_for(4, &|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        set_threads(1);
+        assert_eq!(count.load(Ordering::Relaxed), 16);
+    }
+
+    #[test]
+    fn workers_that_fell_asleep_wake_up_again() {
+        let _turn = lock(&TURN);
+        set_threads(2);
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(if cfg!(miri) { 1 } else { 20 }));
+            let count = AtomicU32::new(0);
+            parallel_for(8, &|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.load(Ordering::Relaxed), 8);
+        }
+        set_threads(1);
+    }
+}

@@ -1,0 +1,336 @@
+//! Every kernel path this machine has, against the definition of a convolution, over random shapes.
+
+use model_runtime::kernels::Isa;
+use model_runtime::kernels::conv::{Conv, Source, conv2d, output_size};
+use model_runtime::kernels::image::{Image, ImageMut};
+use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
+
+/// Shapes tried on each path. Miri is a thousand times slower.
+const CASES: u64 = if cfg!(miri) { 6 } else { 400 };
+
+/// xorshift64*: reproducible, and no dependency for a few random shapes.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn between(&mut self, low: usize, high: usize) -> usize {
+        low + (self.next() >> 33) as usize % (high - low + 1)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.between(0, from.len() - 1)]
+    }
+
+    fn values(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+}
+
+/// An image inside a larger one, as a slice of channels is: everything around it is NaN, so that reading it shows.
+struct Input {
+    data: Vec<f32>,
+    height: usize,
+    width: usize,
+    channels: usize,
+    pitch: usize,
+    upsampled: bool,
+}
+
+impl Input {
+    fn random(random: &mut Random, [height, width]: [usize; 2], channels: usize, upsampled: bool) -> Self {
+        let pitch = channels + random.pick(&[0, 0, 0, 3, 16]);
+        let mut data = vec![f32::NAN; height * width * pitch];
+        for pixel in data.chunks_exact_mut(pitch) {
+            pixel[..channels].copy_from_slice(&random.values(channels));
+        }
+        Self { data, height, width, channels, pitch, upsampled }
+    }
+
+    fn image(&self) -> Image<'_> {
+        let (row_pitch, pixel_pitch) = (self.width * self.pitch, self.pitch);
+        Image {
+            data: &self.data,
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            row_pitch,
+            pixel_pitch,
+        }
+    }
+
+    /// Zero outside, like the padding.
+    fn at(&self, y: isize, x: isize, channel: usize) -> f64 {
+        let scale = if self.upsampled { 2 } else { 1 };
+        if y < 0 || x < 0 || y as usize >= self.height * scale || x as usize >= self.width * scale {
+            return 0.0;
+        }
+        f64::from(self.data[(y as usize / scale * self.width + x as usize / scale) * self.pitch + channel])
+    }
+}
+
+/// One convolution and its inputs, with weights in ONNX's order.
+struct Case {
+    inputs: Vec<Input>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Option<Vec<f32>>,
+    out_channels: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    silu: bool,
+}
+
+impl Case {
+    fn random(seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let simple = random.pick(&[true, false]);
+        let limit = if cfg!(miri) { 5 } else { 40 };
+        let (kernel, stride, padding) = if simple {
+            ([1, 1], [1, 1], [0, 0])
+        } else {
+            let kernel = random.pick(&[[3, 3], [3, 3], [6, 6], [1, 1], [2, 5], [5, 1]]);
+            let stride = random.pick(&[[1, 1], [2, 2], [1, 3]]);
+            (kernel, stride, [random.between(0, kernel[0] - 1), random.between(0, kernel[1] - 1)])
+        };
+        let size = [random.between(1, limit), random.between(1, limit)]
+            .map(|half| half * if simple { 2 } else { 1 });
+        let size = [size[0].max(kernel[0]), size[1].max(kernel[1])];
+        let sources = if kernel == [6, 6] { 1 } else { random.pick(&[1, 1, 2, 3]) };
+        let inputs: Vec<_> = (0..sources)
+            .map(|_| {
+                let upsampled = simple && random.pick(&[true, false, false]);
+                let size = if upsampled { [size[0] / 2, size[1] / 2] } else { size };
+                let channels = random.between(1, if cfg!(miri) { 3 } else { 35 });
+                Input::random(&mut random, size, channels, upsampled)
+            })
+            .collect();
+        let in_channels: usize = inputs.iter().map(|input| input.channels).sum();
+        let out_channels = random.between(1, if cfg!(miri) { 20 } else { 70 });
+        let [height, width] = output_size(size, kernel, stride, padding);
+        let pitch = out_channels.next_multiple_of(16);
+        Self {
+            weight: random.values(out_channels * in_channels * kernel[0] * kernel[1]),
+            bias: random.values(out_channels),
+            residual: random.pick(&[true, false]).then(|| random.values(height * width * pitch)),
+            silu: random.pick(&[true, false]),
+            inputs,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+        }
+    }
+
+    fn size(&self) -> [usize; 2] {
+        let scale = if self.inputs[0].upsampled { 2 } else { 1 };
+        let size = [self.inputs[0].height * scale, self.inputs[0].width * scale];
+        output_size(size, self.kernel, self.stride, self.padding)
+    }
+
+    fn run(&self, isa: Isa) -> Vec<f32> {
+        let in_channels = self.inputs.iter().map(|input| input.channels).sum();
+        let packed = pack_conv(&self.weight, self.out_channels, in_channels, self.kernel, self.stride);
+        let bias = pack_bias(&self.bias);
+        let [height, width] = self.size();
+        let pitch = self.out_channels.next_multiple_of(16);
+        let conv = Conv {
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            weight: &packed.values,
+            weight_shape: packed.shape,
+            bias: &bias,
+            silu: self.silu,
+        };
+        let sources: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|input| Source { image: input.image(), upsampled: input.upsampled })
+            .collect();
+        let residual = self.residual.as_ref().map(|data| Image::dense(data, height, width, pitch));
+        let mut out = vec![f32::NAN; height * width * pitch];
+        conv2d(isa, &sources, &conv, residual.as_ref(), &mut ImageMut::dense(&mut out, height, width, pitch));
+        out
+    }
+
+    /// The definition, in double precision.
+    fn expected(&self, y: usize, x: usize, output: usize) -> f64 {
+        let [kernel_height, kernel_width] = self.kernel;
+        let in_channels: usize = self.inputs.iter().map(|input| input.channels).sum();
+        let mut sum = f64::from(self.bias[output]);
+        let mut first = 0;
+        for input in &self.inputs {
+            for channel in 0..input.channels {
+                for ky in 0..kernel_height {
+                    for kx in 0..kernel_width {
+                        let index = ((output * in_channels + first + channel) * kernel_height + ky)
+                            * kernel_width
+                            + kx;
+                        let row = (y * self.stride[0] + ky) as isize - self.padding[0] as isize;
+                        let column = (x * self.stride[1] + kx) as isize - self.padding[1] as isize;
+                        sum += f64::from(self.weight[index]) * input.at(row, column, channel);
+                    }
+                }
+            }
+            first += input.channels;
+        }
+        if self.silu {
+            sum /= 1.0 + (-sum).exp();
+        }
+        let pitch = self.out_channels.next_multiple_of(16);
+        let index = (y * self.size()[1] + x) * pitch + output;
+        sum + self.residual.as_ref().map_or(0.0, |residual| f64::from(residual[index]))
+    }
+
+    fn describe(&self, isa: Isa) -> String {
+        let inputs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|i| {
+                format!("{}x{}x{} pitch {} upsampled {}", i.channels, i.height, i.width, i.pitch, i.upsampled)
+            })
+            .collect();
+        let Self { out_channels, kernel, stride, padding, silu, .. } = self;
+        format!(
+            "{}: {inputs:?} -> {out_channels}, kernel {kernel:?} stride {stride:?} padding {padding:?} silu {silu}",
+            isa.name()
+        )
+    }
+
+    fn check(&self, isa: Isa) {
+        let out = self.run(isa);
+        let [height, width] = self.size();
+        let pitch = self.out_channels.next_multiple_of(16);
+        // Inputs and weights are within ±1: rounding grows with the number of products.
+        let products = self.weight.len() / self.out_channels;
+        let tolerance = 4e-7 * products as f64 + 1e-5;
+        for y in 0..height {
+            for x in 0..width {
+                for output in 0..self.out_channels {
+                    let got = f64::from(out[(y * width + x) * pitch + output]);
+                    let expected = self.expected(y, x, output);
+                    assert!(
+                        (got - expected).abs() <= tolerance,
+                        "({y}, {x}, {output}): {got}, expected {expected}; {}",
+                        self.describe(isa)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_path_agrees_with_the_definition_on_random_shapes() {
+    for isa in Isa::available() {
+        for seed in 1..=CASES {
+            Case::random(seed).check(isa);
+        }
+    }
+}
+
+#[test]
+fn several_threads_compute_the_same_bits_as_one() {
+    let cases: Vec<_> = (1..=CASES / 4).map(Case::random).collect();
+    let alone: Vec<_> = cases.iter().map(|case| case.run(Isa::current())).collect();
+    model_runtime::threads::set_threads(3);
+    for (case, alone) in cases.iter().zip(alone) {
+        // Lanes beyond the output channels hold what the residual's padding held: compare bits, not values.
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(case.run(Isa::current())), bits(alone));
+    }
+    model_runtime::threads::set_threads(1);
+}
+
+#[test]
+fn weights_too_large_for_the_cache_take_the_other_loop_order_and_agree() {
+    if cfg!(miri) {
+        return; // A megabyte of weights takes Miri hours; the random shapes cover the arithmetic.
+    }
+    for isa in Isa::available() {
+        let mut case = Case::random(1);
+        let mut random = Random(99);
+        case.inputs = vec![Input::random(&mut random, [9, 13], 80, false)];
+        (case.kernel, case.stride, case.padding) = ([3, 3], [2, 2], [1, 1]);
+        case.out_channels = 150;
+        case.weight = random.values(150 * 80 * 9);
+        case.bias = random.values(150);
+        case.residual = None;
+        case.check(isa);
+    }
+}
+
+#[test]
+fn a_folded_stem_gives_a_gray_image_what_the_full_one_gives_three_equal_channels() {
+    let mut random = Random(7);
+    let gray = random.values(12 * 15);
+    let colour: Vec<f32> = gray.iter().flat_map(|&value| [value; 3]).collect();
+    let weight = random.values(16 * 3 * 36);
+    let input = |data: Vec<f32>, channels| Input {
+        data,
+        height: 12,
+        width: 15,
+        channels,
+        pitch: channels,
+        upsampled: false,
+    };
+    let mut case = Case {
+        inputs: vec![input(colour, 3)],
+        weight: weight.clone(),
+        bias: random.values(16),
+        residual: None,
+        out_channels: 16,
+        kernel: [6, 6],
+        stride: [2, 2],
+        padding: [2, 2],
+        silu: true,
+    };
+    let full = case.run(Isa::current());
+    case.inputs = vec![input(gray, 1)];
+    case.weight = fold_gray(&weight, 16, 3, [6, 6]);
+    let folded = case.run(Isa::current());
+    for (full, folded) in full.iter().zip(&folded) {
+        assert!((full - folded).abs() < 2e-5, "{full} and {folded}");
+    }
+}
+
+#[test]
+fn silu_is_as_exact_as_documented() {
+    // An identity convolution: the activation is all that happens.
+    let inputs: Vec<f32> = (-200_000..200_000)
+        .step_by(if cfg!(miri) { 9973 } else { 1 })
+        .map(|i| i as f32 * 6e-4)
+        .chain([-1e30, -0.0, 0.0, 1e30])
+        .collect();
+    let packed = pack_conv(&[1.0], 1, 1, [1, 1], [1, 1]);
+    for isa in Isa::available() {
+        let conv = Conv {
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            weight: &packed.values,
+            weight_shape: packed.shape,
+            bias: &[0.0; 16],
+            silu: true,
+        };
+        let source = Source { image: Image::dense(&inputs, 1, inputs.len(), 1), upsampled: false };
+        let mut out = vec![f32::NAN; inputs.len() * 16];
+        conv2d(isa, &[source], &conv, None, &mut ImageMut::dense(&mut out, 1, inputs.len(), 16));
+        for (x, y) in inputs.iter().zip(out.chunks_exact(16).map(|pixel| pixel[0])) {
+            let exact = f64::from(*x) / (1.0 + f64::from(-*x).exp());
+            let error = (f64::from(y) - exact).abs();
+            // Rounding the exponent's argument costs |x| units in the last place; far out on the left, where the exponent is
+            // clamped, |x| · 2⁻¹²⁶ is left of nothing.
+            let relative = (4.0 + f64::from(x.abs())) * f64::from(f32::EPSILON);
+            let tolerance = exact.abs() * relative + f64::from(x.abs()) * 1.2e-38 + 1e-37;
+            assert!(error <= tolerance, "{}: silu({x}) = {y}, {exact}", isa.name());
+        }
+    }
+}
