@@ -14,3 +14,7 @@ test-rust: need-cargo ## run the Rust tests of every room
 
 need-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs and run this again" >&2; exit 1; }
+
+.PHONY: samples
+samples: need-cargo ## draw the sample pictures again (function/samples)
+	$(CARGO) run --release -p night-faces -- samples
