@@ -1,1 +1,3 @@
 //! The eye-state function: library side.
+
+pub mod model;

@@ -1,1 +1,167 @@
-//! Turns a YOLOv5 detection ONNX into native burn code and weights.
+//! Turns a YOLOv5 detection ONNX into native burn code and weights, at build time.
+//!
+//! # Layout
+//!
+//! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of `function/build.rs`.
+//! - `onnx` reads and normalizes a file, `detect` recognizes it, `evaluate` runs its decode tail to read
+//!   the anchors, `layers` walks its body, `classes` reads its names.
+//! - `rewrite` cuts the tail off, `generate` writes the Rust code through burn-onnx.
+//! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
+
+mod build_script;
+mod classes;
+mod detect;
+mod error;
+mod evaluate;
+mod generate;
+mod layers;
+mod onnx;
+mod rewrite;
+mod tensor;
+
+use std::path::Path;
+
+pub use build_script::build_script;
+pub use classes::StateClasses;
+pub use detect::Head;
+pub use error::ImportError;
+pub use generate::GENERATED_FILE;
+pub use layers::Layer;
+
+use onnx::{Graph, Onnx};
+
+/// What the file does not say, or what shall be understood differently.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// All class names in order, in place of the metadata's.
+    pub names: Option<Vec<String>>,
+    /// Names of the classes that mean an open eye.
+    pub open_classes: Option<Vec<String>>,
+    /// Names of the classes that mean a closed eye.
+    pub closed_classes: Option<Vec<String>>,
+}
+
+/// What a model is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// The file's stem.
+    pub name: String,
+    /// The first 12 hexadecimal digits of the file's SHA-256.
+    pub version: String,
+    /// Who wrote the file: producer and its version, and the ONNX operator set.
+    pub producer: String,
+    /// `YOLOv5n` to `YOLOv5x`, or what is known about another one.
+    pub scale: String,
+    /// Width of the input, in pixels.
+    pub input_width: usize,
+    /// Height of the input, in pixels.
+    pub input_height: usize,
+    /// Class names; the index is the class id.
+    pub class_names: Vec<String>,
+    /// The detection heads, smallest stride first.
+    pub heads: Vec<Head>,
+    /// The convolutions, in order of execution.
+    pub layers: Vec<Layer>,
+}
+
+impl Description {
+    /// Weights and biases.
+    pub fn parameters(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.parameters).sum()
+    }
+
+    /// Multiply-accumulates of one forward pass.
+    pub fn multiply_accumulates(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.multiply_accumulates).sum()
+    }
+
+    /// Which classes mean open and closed eyes.
+    pub fn states(&self, options: &Options) -> Result<StateClasses, ImportError> {
+        classes::find_states(
+            &self.class_names,
+            options.open_classes.as_deref(),
+            options.closed_classes.as_deref(),
+        )
+    }
+}
+
+/// A model that can be generated: recognized, with both states among its classes, and its tail cut off.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// What the model is.
+    pub description: Description,
+    /// Which of its classes mean what.
+    pub states: StateClasses,
+    network: onnx_ir::ModelProto,
+}
+
+/// Reads a model and says what it is.
+pub fn inspect(path: &Path, options: &Options) -> Result<Description, ImportError> {
+    describe(path, &read(path)?, options)
+}
+
+/// Reads a model, checks that the function can be built with it and prepares its code generation.
+pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
+    let onnx = read(path)?;
+    let description = describe(path, &onnx, options)?;
+    let states = description.states(options)?;
+    let network = rewrite::cut_tail(&onnx, &description.heads);
+    Ok(Imported { description, states, network })
+}
+
+fn read(path: &Path) -> Result<Onnx, ImportError> {
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
+    Onnx::parse(&bytes)
+}
+
+fn describe(path: &Path, onnx: &Onnx, options: &Options) -> Result<Description, ImportError> {
+    let detector = detect::recognize(&Graph::new(onnx.graph()))?;
+    let class_names = match (&options.names, onnx.metadata("names")) {
+        (Some(names), _) => names.clone(),
+        (None, Some(text)) => classes::parse_names(text)?,
+        (None, None) => return Err(ImportError::NamesMissing { classes: detector.classes }),
+    };
+    if class_names.len() != detector.classes {
+        return Err(ImportError::NameCount { names: class_names.len(), classes: detector.classes });
+    }
+    // The graph itself tells the strides; metadata that contradicts it belongs to another model.
+    let stride = detector.heads.last().map_or(0, |head| head.stride);
+    if let Some(text) = onnx.metadata("stride").filter(|text| text.trim().parse::<f64>() != Ok(stride as f64))
+    {
+        return Err(ImportError::StrideMismatch { metadata: text.to_owned(), graph: stride });
+    }
+    let opset = onnx.model.opset_import.iter().find(|opset| opset.domain.is_empty());
+    let model = &onnx.model;
+    Ok(Description {
+        name: path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned()),
+        version: onnx.version.clone(),
+        producer: format!(
+            "{} {}, opset {}",
+            model.producer_name,
+            model.producer_version,
+            opset.map_or(0, |opset| opset.version)
+        ),
+        scale: scale(&detector.body.layers),
+        input_width: detector.width,
+        input_height: detector.height,
+        class_names,
+        heads: detector.heads,
+        layers: detector.body.layers,
+    })
+}
+
+/// YOLOv5's scales differ in width (channels of the stem) and depth (number of convolutions).
+fn scale(layers: &[Layer]) -> String {
+    let width = layers.first().map_or(0, |layer| layer.output[0]);
+    let scale = match (width, layers.len()) {
+        (16, 60) => "YOLOv5n",
+        (32, 60) => "YOLOv5s",
+        (48, 82) => "YOLOv5m",
+        (64, 104) => "YOLOv5l",
+        (80, 126) => "YOLOv5x",
+        (width, depth) => {
+            return format!("YOLOv5 of its own scale ({width} channels in the stem, {depth} convolutions)");
+        }
+    };
+    scale.to_owned()
+}

@@ -1,0 +1,83 @@
+//! `function/build.rs` in one call: which model, what its classes mean, where the code goes.
+
+#![expect(clippy::print_stdout, reason = "that is how a build script talks to cargo")]
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::{ImportError, Options};
+
+/// The model to build: a path, relative to the repository; default: the one in `model-import/weights`.
+const ENV_MODEL: &str = "MODEL";
+/// All class names in order, comma-separated; default: the file's metadata.
+const ENV_NAMES: &str = "MODEL_NAMES";
+/// Names of the classes that mean an open eye, comma-separated; default: `eye_open` and its synonyms.
+const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
+/// Names of the classes that mean a closed eye, comma-separated; default: `eye_closed` and its synonyms.
+const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
+
+impl Options {
+    /// Reads `MODEL_NAMES`, `OPEN_CLASSES` and `CLOSED_CLASSES`; empty is the same as not set.
+    pub fn from_env() -> Self {
+        Self {
+            names: list(ENV_NAMES),
+            open_classes: list(ENV_OPEN_CLASSES),
+            closed_classes: list(ENV_CLOSED_CLASSES),
+        }
+    }
+}
+
+fn list(variable: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = (env::var(variable).unwrap_or_default().split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    (!names.is_empty()).then_some(names)
+}
+
+/// Generates the function's model into `OUT_DIR`, or fails the build with one message.
+pub fn build_script() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    if let Err(error) = run() {
+        // This alone makes cargo stop; a failing exit status would add the script's whole output to it.
+        println!("cargo::error={error}");
+    }
+}
+
+fn run() -> Result<(), ImportError> {
+    let model = chosen_model()?;
+    println!("cargo::rerun-if-changed={}", model.display());
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    crate::import(&model, &Options::from_env())?.generate(&folder)?;
+    Ok(())
+}
+
+fn chosen_model() -> Result<PathBuf, ImportError> {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match env::var_os(ENV_MODEL).filter(|path| !path.is_empty()) {
+        // Cargo runs build scripts in the package's folder; people name files from where they run make.
+        Some(path) => Ok(room.parent().unwrap_or(room).join(path)),
+        None => default_model(&room.join("weights")),
+    }
+}
+
+/// The one ONNX file in `folder`.
+fn default_model(folder: &Path) -> Result<PathBuf, ImportError> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries =
+        folder.read_dir().map_err(|source| ImportError::Read { path: folder.to_owned(), source })?;
+    let mut models: Vec<PathBuf> = (entries.flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
+        .collect();
+    match (models.pop(), models.len()) {
+        (Some(model), 0) => Ok(model),
+        (last, others) => Err(ImportError::NoDefaultModel {
+            folder: folder.to_owned(),
+            found: others + usize::from(last.is_some()),
+        }),
+    }
+}

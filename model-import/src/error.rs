@@ -1,0 +1,300 @@
+//! Everything that can be wrong with a model, each said in one message: what the file is and what to do.
+
+use std::path::PathBuf;
+
+/// The command that writes what this crate reads; every message that asks for a new export names it.
+macro_rules! export_again {
+    () => {
+        "export it with YOLOv5 v6 or v7: `make export WEIGHTS=best.pt`"
+    };
+}
+
+/// Why a file cannot become the function's model.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file is not there or may not be read.
+    #[error("cannot read the model {}: {source}; set MODEL to the path of an ONNX file", path.display())]
+    Read {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// `MODEL` is not set and the folder of built-in weights does not hold exactly one ONNX file.
+    #[error("{} holds {found} ONNX files instead of one; set MODEL to the path of the one to build", folder.display())]
+    NoDefaultModel {
+        /// The folder of built-in weights.
+        folder: PathBuf,
+        /// How many ONNX files it holds.
+        found: usize,
+    },
+
+    /// A PyTorch checkpoint (a zip archive or a pickle).
+    #[error(
+        "this is a PyTorch checkpoint, not an ONNX file; {}",
+        export_again!()
+    )]
+    Checkpoint,
+
+    /// The bytes are not a protobuf message.
+    #[error(
+        "this is not a readable ONNX file, it is truncated or something else ({reason}); copy it again, or {}",
+        export_again!()
+    )]
+    Unreadable {
+        /// What the protobuf reader said.
+        reason: String,
+    },
+
+    /// A protobuf message without a graph.
+    #[error("this is not an ONNX model: it holds no graph with nodes, inputs and outputs; {}", export_again!())]
+    NotOnnx,
+
+    /// Weights in a second file.
+    #[error(
+        "the weights are not in this file but in an external one ({tensor}); save the model as a single ONNX file"
+    )]
+    ExternalData {
+        /// The first tensor whose data is elsewhere.
+        tensor: String,
+    },
+
+    /// A tensor's declared shape and its bytes disagree, or its type has no place in such a model.
+    #[error("the tensor {tensor} is broken: {reason}; {}", export_again!())]
+    BrokenTensor {
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The graph refers to something that it does not hold.
+    #[error("the graph is broken: {reason}; {}", export_again!())]
+    BrokenGraph {
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// More or fewer than one input.
+    #[error("the model has {found} inputs instead of one image; {}", export_again!())]
+    InputCount {
+        /// How many inputs it has.
+        found: usize,
+    },
+
+    /// An input axis without a fixed size.
+    #[error(
+        "the input {shape} has dynamic axes; export it again without --dynamic, with the size the function shall use"
+    )]
+    DynamicInput {
+        /// The input's shape as written in the file.
+        shape: String,
+    },
+
+    /// More than one image at once.
+    #[error(
+        "the input {shape} takes {batch} images at once, the function sends one; export it again with --batch-size 1"
+    )]
+    Batch {
+        /// The input's shape.
+        shape: String,
+        /// Its batch size.
+        batch: usize,
+    },
+
+    /// A half-precision (or other) input.
+    #[error(
+        "the input is of type {element_type}, the function sends 32-bit floats; export it again without --half"
+    )]
+    InputType {
+        /// The input's element type.
+        element_type: String,
+    },
+
+    /// Not an RGB image.
+    #[error("the input {shape} is not an image [1, 3, height, width]; YOLOv5 takes three channels: {}", export_again!())]
+    InputShape {
+        /// The input's shape.
+        shape: String,
+    },
+
+    /// A size that the strides do not divide.
+    #[error(
+        "the input is {width}x{height} pixels, not multiples of {multiple}; export it again with --imgsz {suggestion}"
+    )]
+    InputSize {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The largest stride.
+        multiple: usize,
+        /// `--imgsz` values that work.
+        suggestion: String,
+    },
+
+    /// A classifier.
+    #[error(
+        "this is a classifier (output {shape}), not a detector; train and export a YOLOv5 detection model"
+    )]
+    Classifier {
+        /// The output's shape.
+        shape: String,
+    },
+
+    /// A segmentation model.
+    #[error(
+        "this is a segmentation model (it has mask prototypes {shape}); train and export a YOLOv5 detection model"
+    )]
+    Segmentation {
+        /// The prototypes' shape.
+        shape: String,
+    },
+
+    /// A YOLOv8-like head: no objectness, channels before candidates.
+    #[error(
+        "this has a YOLOv8 head (output {shape}: 4 + classes by candidates, no objectness); train and export a YOLOv5 model"
+    )]
+    AnchorFree {
+        /// The output's shape.
+        shape: String,
+    },
+
+    /// Non-maximum suppression inside the graph.
+    #[error("the export holds its own postprocessing ({operator}); export it again without --nms")]
+    Postprocessing {
+        /// The operator that gives it away.
+        operator: String,
+    },
+
+    /// Anything else that is not one map of candidates.
+    #[error("this is not a YOLOv5 detection model (outputs {shapes}, expected [1, candidates, 5 + classes]); {}", export_again!())]
+    NotDetection {
+        /// The outputs' shapes.
+        shapes: String,
+    },
+
+    /// Not three heads.
+    #[error(
+        "the model has {found} detection heads, the function is built for three (P3 to P5); use a YOLOv5 n, s, m, l or x model, not a P6 one"
+    )]
+    HeadCount {
+        /// How many heads it has.
+        found: usize,
+    },
+
+    /// A stem or tail as YOLOv5 before v6 wrote it.
+    #[error("this was exported by a YOLOv5 older than v6 ({sign}); {}", export_again!())]
+    OldExport {
+        /// What gives it away.
+        sign: String,
+    },
+
+    /// The decode tail does not compute YOLOv5's boxes.
+    #[error("cannot find the anchors: the detection layer does not decode as YOLOv5 does ({reason}); {}", export_again!())]
+    AnchorsNotFound {
+        /// Where it differs.
+        reason: String,
+    },
+
+    /// Metadata and graph disagree about the stride.
+    #[error("the metadata says stride {metadata}, the graph has {graph}; {}", export_again!())]
+    StrideMismatch {
+        /// The value in the metadata.
+        metadata: String,
+        /// The largest stride of the graph.
+        graph: usize,
+    },
+
+    /// An operator that no YOLOv5 v6 or v7 has.
+    #[error("the operator {operator} ({count} nodes, first {first}) is not one that YOLOv5 v6 or v7 uses; {}", export_again!())]
+    UnsupportedOperator {
+        /// The operator's type.
+        operator: String,
+        /// How many nodes use it.
+        count: usize,
+        /// The first node's name.
+        first: String,
+    },
+
+    /// No class names in the metadata and none given by hand.
+    #[error(
+        "the model's metadata holds no class names; give all {classes} in order, for example MODEL_NAMES=\"eye_open,eye_closed\""
+    )]
+    NamesMissing {
+        /// How many classes the head has.
+        classes: usize,
+    },
+
+    /// The number of names differs from the head's classes.
+    #[error(
+        "there are {names} class names for {classes} classes; give all in order, for example MODEL_NAMES=\"eye_open,eye_closed\""
+    )]
+    NameCount {
+        /// How many names there are.
+        names: usize,
+        /// How many classes the head has.
+        classes: usize,
+    },
+
+    /// Names in a form nobody knows.
+    #[error(
+        "cannot read the class names {text:?}; give them by hand, for example MODEL_NAMES=\"eye_open,eye_closed\""
+    )]
+    NamesUnreadable {
+        /// The metadata's text.
+        text: String,
+    },
+
+    /// No class means this state.
+    #[error(
+        "no class means {state} eyes: the model has {names}; set {variable} to the names that do, for example {variable}=\"{example}\""
+    )]
+    StateMissing {
+        /// `open` or `closed`.
+        state: &'static str,
+        /// The variable that names the classes.
+        variable: &'static str,
+        /// The model's class names.
+        names: String,
+        /// One of them.
+        example: String,
+    },
+
+    /// A configured name that the model does not have.
+    #[error("{variable} names {name:?}, which the model does not have; it has {names}")]
+    UnknownClass {
+        /// The variable at fault.
+        variable: &'static str,
+        /// The name that is not there.
+        name: String,
+        /// The model's class names.
+        names: String,
+    },
+
+    /// The same class in both lists.
+    #[error("the class {name:?} is in both OPEN_CLASSES and CLOSED_CLASSES; an eye cannot be both")]
+    ClassInBoth {
+        /// The class.
+        name: String,
+    },
+
+    /// burn-onnx could not generate code for a graph that passed every check.
+    #[error(
+        "burn-onnx cannot generate code for this model ({reason}); please report it with the model's export options"
+    )]
+    Generation {
+        /// What burn-onnx said.
+        reason: String,
+    },
+
+    /// The generated code cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,118 @@
+//! The command line over the library: what is this model, can the function be built with it, what does
+//! the generated code look like.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use model_import::{Description, Options, import, inspect};
+
+/// Looks at YOLOv5 detection models and turns them into burn code.
+///
+/// MODEL_NAMES, OPEN_CLASSES and CLOSED_CLASSES (comma-separated) say what a file does not.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print what a model is: scale, input, classes, anchors, cost
+    Inspect {
+        /// The ONNX file
+        model: PathBuf,
+        /// Print every convolution, too
+        #[arg(long)]
+        layers: bool,
+    },
+    /// Check that the function can be built with a model
+    Check {
+        /// The ONNX file
+        model: PathBuf,
+    },
+    /// Write the Rust code and the weights of a model
+    Generate {
+        /// The ONNX file
+        model: PathBuf,
+        /// The folder to write to
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    let options = Options::from_env();
+    let mut out = io::stdout().lock();
+    match Arguments::parse().command {
+        Command::Inspect { model, layers } => {
+            let description = inspect(&model, &options).with_context(|| model.display().to_string())?;
+            print(&mut out, &description, &options, layers)?;
+        }
+        Command::Check { model } => {
+            let imported = import(&model, &options).with_context(|| model.display().to_string())?;
+            let Description { scale, input_width, input_height, .. } = imported.description;
+            writeln!(
+                out,
+                "{}: {scale} for {input_width}x{input_height}, the function can be built with it",
+                model.display()
+            )?;
+        }
+        Command::Generate { model, out: folder } => {
+            let imported = import(&model, &options).with_context(|| model.display().to_string())?;
+            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            writeln!(out, "{}", imported.generate(&folder)?.display())?;
+        }
+    }
+    Ok(())
+}
+
+fn print(out: &mut impl Write, model: &Description, options: &Options, layers: bool) -> io::Result<()> {
+    writeln!(out, "model                 {} ({})", model.name, model.scale)?;
+    writeln!(out, "version               {}", model.version)?;
+    writeln!(out, "written by            {}", model.producer)?;
+    writeln!(
+        out,
+        "input                 1 x 3 x {} x {} (height x width)",
+        model.input_height, model.input_width
+    )?;
+    for (id, name) in model.class_names.iter().enumerate() {
+        writeln!(out, "class {id:<3}             {name}")?;
+    }
+    match model.states(options) {
+        Ok(states) => writeln!(out, "open, closed          {:?}, {:?}", states.open, states.closed)?,
+        Err(error) => writeln!(out, "open, closed          {error}")?,
+    }
+    for head in &model.heads {
+        let anchors =
+            head.anchors.iter().map(|(width, height)| format!("{width}x{height}")).collect::<Vec<_>>();
+        writeln!(out, "stride {:<3}            anchors {}", head.stride, anchors.join(", "))?;
+    }
+    writeln!(out, "parameters            {}", model.parameters())?;
+    writeln!(out, "multiply-accumulates  {}", model.multiply_accumulates())?;
+    if layers {
+        writeln!(
+            out,
+            "\n{:<40} {:>16} {:>16} {:>6} {:>6} {:>10} {:>12}",
+            "convolution", "in", "out", "kernel", "stride", "parameters", "MACs"
+        )?;
+        for layer in &model.layers {
+            let map = |[channels, height, width]: [usize; 3]| format!("{channels}x{height}x{width}");
+            let pair = |[height, width]: [usize; 2]| format!("{height}x{width}");
+            writeln!(
+                out,
+                "{:<40} {:>16} {:>16} {:>6} {:>6} {:>10} {:>12}",
+                layer.name,
+                map(layer.input),
+                map(layer.output),
+                pair(layer.kernel),
+                pair(layer.stride),
+                layer.parameters,
+                layer.multiply_accumulates
+            )?;
+        }
+    }
+    Ok(())
+}

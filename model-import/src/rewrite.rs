@@ -1,0 +1,52 @@
+//! Cuts the decode tail off: the network ends in its raw head maps.
+
+use std::collections::HashSet;
+
+use onnx_ir::{ModelProto, TensorShapeProto, TypeProto, ValueInfoProto};
+
+use crate::detect::Head;
+use crate::onnx::{Graph, Onnx};
+use crate::tensor::data_type;
+
+/// The model with the heads' logits as its outputs, in their order, and nothing that they do not need.
+pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
+    let graph = Graph::new(onnx.graph());
+    let logits: Vec<&str> = heads.iter().map(|head| head.logits.as_str()).collect();
+    let nodes: Vec<_> = graph.ancestors(&logits, &[]).into_iter().cloned().collect();
+    let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let initializers = (onnx.graph().initializer.iter())
+        .filter(|tensor| read.contains(tensor.name.as_str()))
+        .cloned()
+        .collect();
+    let inputs = graph.inputs().into_iter().cloned().collect();
+    let outputs = heads
+        .iter()
+        .map(|head| {
+            let weights = graph.producer(&head.logits).and_then(|node| graph.initializer(&node.input[1]));
+            let channels = weights.map_or(0, |weights| weights.dims[0]);
+            float_map(&head.logits, [1, channels, head.cells[0] as i64, head.cells[1] as i64])
+        })
+        .collect();
+
+    let mut model = onnx.model.clone();
+    let rewritten = model.graph.mut_or_insert_default();
+    rewritten.node = nodes;
+    rewritten.initializer = initializers;
+    rewritten.input = inputs;
+    rewritten.output = outputs;
+    model
+}
+
+fn float_map(name: &str, shape: [i64; 4]) -> ValueInfoProto {
+    let mut axes = TensorShapeProto::default();
+    for size in shape {
+        // The axis type has no public name: grown in place.
+        axes.dim.resize_with(axes.dim.len() + 1, Default::default);
+        axes.dim.last_mut().expect("just grown").set_dim_value(size);
+    }
+    let mut declared = TypeProto::default();
+    let tensor = declared.mut_tensor_type();
+    tensor.elem_type = data_type::FLOAT;
+    tensor.shape = Some(axes).into();
+    ValueInfoProto { name: name.to_owned(), type_: Some(declared).into(), ..Default::default() }
+}

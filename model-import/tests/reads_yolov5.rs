@@ -1,0 +1,117 @@
+//! What a YOLOv5 detection model says about itself, read from the file alone.
+
+mod support;
+
+use std::path::Path;
+
+use model_import::{GENERATED_FILE, Options, StateClasses, import, inspect};
+use onnx_ir::Message;
+use support::*;
+
+fn built_in() -> std::path::PathBuf {
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+    let files = weights.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "onnx")).unwrap()
+}
+
+fn anchors(model: &model_import::Description) -> Vec<f32> {
+    model.heads.iter().flat_map(|head| &head.anchors).flat_map(|&(width, height)| [width, height]).collect()
+}
+
+/// Checked against what the exporter's authors publish: 1.76 million parameters for YOLOv5n without
+/// COCO's classes, 4.1 GFLOPs (2.05 GMAC) at 640 pixels, which is 2.37 times 416.
+#[test]
+fn the_built_in_model_is_read_as_yolov5n() {
+    let model = inspect(&built_in(), &Options::default()).unwrap();
+    assert_eq!(model.scale, "YOLOv5n");
+    assert_eq!(model.layers.len(), 60);
+    assert_eq!(model.heads.iter().map(|head| head.stride).collect::<Vec<_>>(), [8, 16, 32]);
+    assert!(model.heads.iter().all(|head| head.anchors.len() == 3));
+    assert_eq!(model.states(&Options::default()).unwrap(), StateClasses { open: vec![0], closed: vec![1] });
+    assert!((1_755_000..1_775_000).contains(&model.parameters()), "{}", model.parameters());
+    let at_640 = model.multiply_accumulates() as f64 * (640.0 * 640.0)
+        / (model.input_width * model.input_height) as f64;
+    assert!((2.0e9..2.1e9).contains(&at_640), "{at_640}");
+}
+
+#[test]
+fn both_ways_of_writing_the_tail_give_the_same_anchors() {
+    for tail in [Tail::Split, Tail::Slice] {
+        let model = inspect(&save(&tiny_yolov5(tail)), &Options::default()).unwrap();
+        assert_eq!(anchors(&model), ANCHORS.concat());
+        assert_eq!((model.input_width, model.input_height), (WIDTH, HEIGHT));
+        assert_eq!(model.heads[1].cells, [4, 6]);
+        assert_eq!(model.class_names, ["eye_open", "eye_closed"]);
+    }
+}
+
+#[test]
+fn layers_are_counted_by_hand() {
+    let model = inspect(&save(&tiny_yolov5(Tail::Split)), &Options::default()).unwrap();
+    let stem = &model.layers[0];
+    assert_eq!((stem.output, stem.kernel, stem.stride), ([4, 32, 48], [6, 6], [2, 2]));
+    assert_eq!(stem.parameters, 4 * 3 * 36 + 4);
+    assert_eq!(stem.multiply_accumulates, 32 * 48 * 4 * 3 * 36);
+    assert_eq!(model.layers.len(), 8);
+}
+
+#[test]
+fn names_given_by_hand_replace_the_metadata() {
+    let mut model = tiny_yolov5(Tail::Split);
+    model.metadata_props.clear();
+    let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+    let options = Options {
+        names: names(&["shut", "wide"]),
+        open_classes: names(&["wide"]),
+        closed_classes: names(&["shut"]),
+    };
+    let imported = import(&save(&model), &options).unwrap();
+    assert_eq!(imported.states, StateClasses { open: vec![1], closed: vec![0] });
+}
+
+/// What `onnxconverter_common.float16` writes: half-precision weights, casts at both ends.
+#[test]
+fn half_precision_weights_are_widened() {
+    let mut model = tiny_yolov5(Tail::Split);
+    let graph = model.graph.as_mut().unwrap();
+    for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.data_type == FLOAT) {
+        let halves = std::mem::take(&mut tensor.float_data).into_iter().map(half::f16::from_f32);
+        tensor.raw_data = halves.flat_map(half::f16::to_le_bytes).collect::<Vec<u8>>().into();
+        tensor.data_type = FLOAT16;
+    }
+    let cast = |from: &str, to: &str, element_type: i32| {
+        let mut builder = Builder::default();
+        builder.node("Cast", &[from], &[to], vec![int("to", element_type.into())]);
+        builder.model.graph.node[0].clone()
+    };
+    graph.node[0].input[0] = "images.half".into();
+    graph.node.last_mut().unwrap().output[0] = "output0.half".into();
+    graph.node.insert(0, cast("images", "images.half", FLOAT16));
+    graph.node.push(cast("output0.half", "output0", FLOAT));
+    let model = inspect(&save(&model), &Options::default()).unwrap();
+    assert_eq!(anchors(&model), ANCHORS.concat());
+}
+
+#[test]
+fn the_version_is_the_files_sha_256() {
+    let path = built_in();
+    let model = inspect(&path, &Options::default()).unwrap();
+    let sums = std::fs::read_to_string(path.with_file_name("SHA256SUMS")).unwrap();
+    let file = path.file_name().unwrap().to_str().unwrap();
+    let line = sums.lines().find(|line| line.ends_with(file)).expect("the sum of the built-in model");
+    assert!(line.starts_with(&model.version), "{line} {}", model.version);
+}
+
+#[test]
+fn generated_code_holds_the_network_without_its_tail() {
+    let path = save(&tiny_yolov5(Tail::Split));
+    let folder = path.parent().unwrap();
+    let generated = import(&path, &Options::default()).unwrap().generate(folder).unwrap();
+    assert!(generated.ends_with(GENERATED_FILE));
+    let source = std::fs::read_to_string(generated).unwrap();
+    assert!(source.contains("pub static METADATA") && source.contains("(373.0, 326.0)"), "{source}");
+    assert_eq!(source.matches(": Conv2d,").count(), 8, "all convolutions");
+    assert!(!source.contains("permute") && !source.contains("reshape"), "no decoding");
+    // Reading the rewritten model again would find no tail: the file that was imported is untouched.
+    assert_eq!(std::fs::read(&path).unwrap(), tiny_yolov5(Tail::Split).write_to_bytes().unwrap());
+}
