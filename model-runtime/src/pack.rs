@@ -1,7 +1,13 @@
 //! Packs weights the way the kernels read them. Runs at import; the function only maps the result.
 
+use crate::kernels::winograd;
+
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
+
+/// Above this many input × output channels, the transformed weights outgrow the second-level cache and their four-fold size costs
+/// more than the saved multiplications.
+const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
 
 /// Packed weights: the values and shape of a rank-5 tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +20,9 @@ pub struct PackedConv {
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
 ///
+/// A 3 × 3 kernel of stride 1 over whole blocks of channels is stored transformed for Winograd's F(4 × 4, 3 × 3), with 6 × 6 taps;
+/// the kernels tell by the shape.
+///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.
 pub fn pack_conv(
@@ -21,10 +30,26 @@ pub fn pack_conv(
     out_channels: usize,
     in_channels: usize,
     kernel: [usize; 2],
-    _stride: [usize; 2],
+    stride: [usize; 2],
 ) -> PackedConv {
     let [height, width] = kernel;
     assert_eq!(weight.len(), out_channels * in_channels * height * width, "weight length");
+    let whole = out_channels.is_multiple_of(BLOCK) && in_channels.is_multiple_of(BLOCK);
+    if kernel == [3, 3] && stride == [1, 1] && whole && out_channels * in_channels <= MAX_WINOGRAD_CHANNELS {
+        let taps = winograd::INPUT * winograd::INPUT;
+        let mut transformed = Vec::with_capacity(weight.len() / 9 * taps);
+        for kernel in weight.chunks_exact(9) {
+            let kernel = std::array::from_fn(|y| std::array::from_fn(|x| f64::from(kernel[3 * y + x])));
+            transformed
+                .extend(winograd::transform_weight(kernel).iter().flatten().map(|&value| value as f32));
+        }
+        return block(&transformed, out_channels, in_channels, [winograd::INPUT; 2]);
+    }
+    block(weight, out_channels, in_channels, kernel)
+}
+
+/// Brings the output channels together in blocks.
+fn block(weight: &[f32], out_channels: usize, in_channels: usize, [height, width]: [usize; 2]) -> PackedConv {
     let blocks = out_channels.div_ceil(BLOCK);
     let shape = [blocks, height, width, in_channels, BLOCK];
     let mut values = Vec::with_capacity(shape.iter().product());

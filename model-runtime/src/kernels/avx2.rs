@@ -1,6 +1,7 @@
 //! AVX2 with FMA: 16 registers of 8 floats. One channel block (two vectors) × 6 pixels.
 
 use super::tile::{Tile, TileKernel, define_tile};
+use super::transform::define_transforms;
 
 mod v {
     use std::arch::x86_64::*;
@@ -38,6 +39,11 @@ mod v {
     }
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sub(a: V, b: V) -> V {
+        _mm256_sub_ps(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn add(a: V, b: V) -> V {
         _mm256_add_ps(a, b)
     }
@@ -70,6 +76,11 @@ mod v {
 define_tile!(
     #[target_feature(enable = "avx2,fma")]
     v, pixels = 6 [0 1 2 3 4 5], vectors = [0 1]
+);
+
+define_transforms!(
+    #[target_feature(enable = "avx2,fma")]
+    v
 );
 
 /// `ONE[p - 1]`: p pixels × 16 channels.

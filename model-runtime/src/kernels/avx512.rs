@@ -1,6 +1,7 @@
 //! AVX-512F: 32 registers of 16 floats. Two channel blocks × 14 pixels, or one × 28.
 
 use super::tile::{Tile, TileKernel, define_tile};
+use super::transform::define_transforms;
 
 mod v {
     use std::arch::x86_64::*;
@@ -38,6 +39,11 @@ mod v {
     }
     #[inline]
     #[target_feature(enable = "avx512f")]
+    pub(super) fn sub(a: V, b: V) -> V {
+        _mm512_sub_ps(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     pub(super) fn add(a: V, b: V) -> V {
         _mm512_add_ps(a, b)
     }
@@ -69,6 +75,11 @@ mod v {
 define_tile!(
     #[target_feature(enable = "avx512f")]
     v, pixels = 28 [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27], vectors = [0 1]
+);
+
+define_transforms!(
+    #[target_feature(enable = "avx512f")]
+    v
 );
 
 macro_rules! table {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::Isa;
 use super::image::{Image, ImageMut};
 use super::tile::{Run, Tile, TileKernel};
+use super::winograd;
 use crate::buffers::Buffer;
 use crate::threads;
 
@@ -16,6 +17,8 @@ pub const MAX_SOURCES: usize = 4;
 /// Weights beyond this don't stay in a core's second-level cache beside the activations, so each block of them is used on the
 /// whole image before the next. Half of the smallest such cache met in the field (512 KB).
 const RESIDENT_WEIGHT_BYTES: usize = 256 << 10;
+/// In images up to this wide, tiles at the border are so many that padding the whole image once is cheaper than each tile's part.
+const NARROW_WIDTH: usize = 56;
 /// Chunks of work a thread, so that one that starts late finishes with the others.
 const CHUNKS_PER_THREAD: usize = 4;
 
@@ -71,6 +74,22 @@ pub fn conv2d(
     out: &mut ImageMut<'_>,
 ) {
     check(sources, conv, residual, out);
+    if winograd::applies(conv) {
+        return winograd::Layer::new(isa, sources, conv, residual, out).run();
+    }
+    if let [Source { image, .. }] = sources
+        && conv.padding != [0, 0]
+        && out.width <= NARROW_WIDTH
+    {
+        let buffer = pad(image, conv.padding);
+        let (height, width) = (image.height + 2 * conv.padding[0], image.width + 2 * conv.padding[1]);
+        let padded = Source {
+            image: Image::dense(buffer.as_slice(), height, width, image.channels),
+            upsampled: false,
+        };
+        let plain = Conv { padding: [0, 0], ..*conv };
+        return Layer::new(isa, &Placed::select(&[padded], false), &plain, residual, None, out).run();
+    }
     let coarse = Placed::select(sources, true);
     if coarse.is_empty() {
         return Layer::new(isa, &Placed::select(sources, false), conv, residual, None, out).run();
@@ -90,12 +109,14 @@ pub fn conv2d(
 /// Every assumption that the unsafe code below makes.
 fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, out: &ImageMut<'_>) {
     let [blocks, height, width, in_channels, lanes] = conv.weight_shape;
-    assert_eq!((conv.kernel, lanes), ([height, width], 16), "weights are packed for another kernel");
+    let winograd = winograd::applies(conv);
+    assert!(winograd || conv.kernel == [height, width], "weights are packed for another kernel");
+    assert!(lanes == 16 && (!winograd || conv.stride == [1, 1]), "weights are packed for another kernel");
     assert_eq!(conv.weight.len(), blocks * height * width * in_channels * 16, "weight length");
     assert_eq!(conv.bias.len(), blocks * 16, "bias length");
     assert!(conv.stride.iter().all(|&step| step > 0), "stride of zero");
     assert!((1..=MAX_SOURCES).contains(&sources.len()), "1 to {MAX_SOURCES} inputs, not {}", sources.len());
-    assert!(height * width * sources.len() <= MAX_RUNS, "kernel {height} x {width} is too large");
+    assert!(winograd || height * width * sources.len() <= MAX_RUNS, "kernel {height} x {width} is too large");
     assert_eq!(
         sources.iter().map(|source| source.image.channels).sum::<usize>(),
         in_channels,
@@ -105,6 +126,10 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, 
         assert!(image.data.len() >= image.extent(image.channels), "input is too short");
         assert!(image.pixel_pitch >= image.channels || image.width <= 1, "input pixels overlap");
         let simple = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
+        assert!(
+            !winograd || image.channels.is_multiple_of(16),
+            "transformed weights need whole blocks of channels"
+        );
         assert!(simple || !upsampled, "upsampling is folded into 1 x 1 convolutions only");
         let scale = if *upsampled { 2 } else { 1 };
         let size = [image.height * scale, image.width * scale];
@@ -164,8 +189,14 @@ impl<'a> PlacedList<'a> {
 }
 
 thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { runs: Vec::new(), border: Vec::new() }) };
+}
+
+/// What a tile is put together in, kept from tile to tile.
+struct Scratch {
+    runs: Vec<Run>,
     /// Copies of input at the image's border, with the padding written out.
-    static BORDER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    border: Vec<f32>,
 }
 
 /// A convolution cut into tiles: `height × tiles_per_row` of pixels, times `groups` of one or two channel blocks.
@@ -246,27 +277,25 @@ impl<'a> Layer<'a> {
     }
 
     fn chunk(&self, tiles: Range<usize>, groups: Range<usize>, groups_first: bool) {
-        BORDER.with_borrow_mut(|border| {
+        SCRATCH.with_borrow_mut(|scratch| {
             if groups_first {
                 for group in groups {
-                    tiles.clone().for_each(|tile| self.tile(tile, group..group + 1, border));
+                    tiles.clone().for_each(|tile| self.tile(tile, group..group + 1, scratch));
                 }
             } else {
-                tiles.for_each(|tile| self.tile(tile, groups.clone(), border));
+                tiles.for_each(|tile| self.tile(tile, groups.clone(), scratch));
             }
         });
     }
 
     /// One tile of pixels for some groups of output channels.
-    fn tile(&self, index: usize, groups: Range<usize>, border: &mut Vec<f32>) {
+    fn tile(&self, index: usize, groups: Range<usize>, scratch: &mut Scratch) {
         let (y, column) = (index / self.tiles_per_row, index % self.tiles_per_row);
         // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the registers empty.
         let first = column * self.width / self.tiles_per_row;
         let pixels = (column + 1) * self.width / self.tiles_per_row - first;
 
-        let mut runs =
-            [const { Run { input: std::ptr::null(), pixel_step: 0, len: 0, weight_offset: 0 } }; MAX_RUNS];
-        let count = self.collect_runs(&mut runs, y, first, pixels, border);
+        self.collect_runs(scratch, y, first, pixels);
         let [blocks, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
         let weight_block = kernel_height * kernel_width * in_channels * 16;
         for group in groups {
@@ -278,7 +307,7 @@ impl<'a> Layer<'a> {
                 image.data[y * image.row_pitch + x * image.pixel_pitch + channel..].as_ptr()
             };
             let tile = Tile {
-                runs: &runs[..count],
+                runs: &scratch.runs,
                 weight: self.conv.weight[block * weight_block..].as_ptr(),
                 weight_block,
                 bias: if self.conv.bias.is_empty() {
@@ -303,14 +332,9 @@ impl<'a> Layer<'a> {
     }
 
     /// Lists the input of a tile; rows outside the image are left out, columns outside come from a copy with zeros.
-    fn collect_runs(
-        &self,
-        runs: &mut [Run; MAX_RUNS],
-        y: usize,
-        x: usize,
-        pixels: usize,
-        border: &mut Vec<f32>,
-    ) -> usize {
+    fn collect_runs(&self, scratch: &mut Scratch, y: usize, x: usize, pixels: usize) {
+        let Scratch { runs, border } = scratch;
+        runs.clear();
         let [_, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
         let ([stride_y, stride_x], [pad_y, pad_x]) = (self.conv.stride, self.conv.padding);
         let columns = (pixels - 1) * stride_x + kernel_width;
@@ -329,7 +353,6 @@ impl<'a> Layer<'a> {
             border.resize(size, 0.0);
         }
         let mut rest = &mut border[..];
-        let mut count = 0;
         for Placed { image, first_channel } in self.sources.iter() {
             let width = if self.height == 1 && self.conv.kernel == [1, 1] { self.width } else { image.width };
             let outside = left < 0 || left as usize + columns > width;
@@ -350,28 +373,47 @@ impl<'a> Layer<'a> {
                     (kernel_width, image.channels)
                 };
                 for tap_x in 0..taps {
-                    runs[count] = Run {
+                    runs.push(Run {
                         input: input.wrapping_add(tap_x * pitch),
                         pixel_step: stride_x * pitch,
                         len,
                         weight_offset: ((tap_y * kernel_width + tap_x) * in_channels + first_channel) * 16,
-                    };
-                    count += 1;
+                    });
                 }
             }
         }
-        count
     }
 }
 
 /// Copies pixels `left..` of a row, those outside the image as zeros.
 fn copy_with_border(copy: &mut [f32], row: &[f32], image: &Image<'_>, left: isize) {
-    for (i, pixel) in copy.chunks_exact_mut(image.channels).enumerate() {
-        let x = left + i as isize;
-        if x >= 0 && (x as usize) < image.width {
-            pixel.copy_from_slice(&row[x as usize * image.pixel_pitch..][..image.channels]);
+    let columns = copy.len() / image.channels;
+    let before = (-left).clamp(0, columns as isize) as usize;
+    let end = (image.width as isize - left).clamp(before as isize, columns as isize) as usize;
+    let (head, rest) = copy.split_at_mut(before * image.channels);
+    let (inside, tail) = rest.split_at_mut((end - before) * image.channels);
+    head.fill(0.0);
+    tail.fill(0.0);
+    let start = (left + before as isize) as usize * image.pixel_pitch;
+    if image.pixel_pitch == image.channels {
+        inside.copy_from_slice(&row[start..][..inside.len()]);
+        return;
+    }
+    for (i, pixel) in inside.chunks_exact_mut(image.channels).enumerate() {
+        pixel.copy_from_slice(&row[start + i * image.pixel_pitch..][..image.channels]);
+    }
+}
+
+/// A copy of the image with its padding written out.
+fn pad(image: &Image<'_>, [pad_y, pad_x]: [usize; 2]) -> Buffer {
+    let (height, row) = (image.height + 2 * pad_y, (image.width + 2 * pad_x) * image.channels);
+    let mut buffer = Buffer::take(height * row);
+    for (y, copy) in buffer.as_mut_slice().chunks_exact_mut(row).enumerate() {
+        if y < pad_y || y >= pad_y + image.height {
+            copy.fill(0.0);
         } else {
-            pixel.fill(0.0);
+            copy_with_border(copy, &image.data[(y - pad_y) * image.row_pitch..], image, -(pad_x as isize));
         }
     }
+    buffer
 }

@@ -2,8 +2,13 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::portable;
 use super::tile::TileKernel;
+use super::transform::{InputTransform, OutputTransform};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// Forces a kernel path, by its name; for tests and for telling a kernel's bug from a model's.
 const ENV_ISA: &str = "MODEL_RUNTIME_ISA";
@@ -30,6 +35,8 @@ pub(super) struct Tiles {
     pub(super) one: &'static [TileKernel],
     /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
     pub(super) two: &'static [TileKernel],
+    pub(super) transform_input: InputTransform,
+    pub(super) transform_output: OutputTransform,
 }
 
 impl Isa {
@@ -88,14 +95,24 @@ impl Isa {
     }
 
     pub(super) fn tiles(self) -> Tiles {
+        macro_rules! tiles {
+            ($isa:ident, $two:expr) => {
+                Tiles {
+                    one: &$isa::ONE,
+                    two: $two,
+                    transform_input: $isa::transform_input,
+                    transform_output: $isa::transform_output,
+                }
+            };
+        }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Tiles { one: &super::avx512::ONE, two: &super::avx512::TWO },
+            Self::Avx512 => tiles!(avx512, &avx512::TWO),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Tiles { one: &super::avx2::ONE, two: &[] },
+            Self::Avx2 => tiles!(avx2, &[]),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => Tiles { one: &super::neon::ONE, two: &[] },
-            Self::Portable => Tiles { one: &portable::ONE, two: &[] },
+            Self::Neon => tiles!(neon, &[]),
+            Self::Portable => tiles!(portable, &[]),
         }
     }
 }

@@ -13,5 +13,7 @@ pub mod pool;
 mod portable;
 mod silu;
 mod tile;
+mod transform;
+pub(crate) mod winograd;
 
 pub use isa::Isa;

@@ -1,6 +1,7 @@
 //! Advanced SIMD of aarch64: 32 registers of 4 floats. One channel block (four vectors) × 6 pixels.
 
 use super::tile::{Tile, TileKernel, define_tile};
+use super::transform::define_transforms;
 
 mod v {
     use std::arch::aarch64::*;
@@ -38,6 +39,11 @@ mod v {
     }
     #[inline]
     #[target_feature(enable = "neon")]
+    pub(super) fn sub(a: V, b: V) -> V {
+        vsubq_f32(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "neon")]
     pub(super) fn add(a: V, b: V) -> V {
         vaddq_f32(a, b)
     }
@@ -69,6 +75,11 @@ mod v {
 define_tile!(
     #[target_feature(enable = "neon")]
     v, pixels = 6 [0 1 2 3 4 5], vectors = [0 1 2 3]
+);
+
+define_transforms!(
+    #[target_feature(enable = "neon")]
+    v
 );
 
 /// `ONE[p - 1]`: p pixels × 16 channels.

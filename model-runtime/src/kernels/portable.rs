@@ -1,6 +1,7 @@
 //! Plain Rust for any CPU; also what Miri checks. The compiler vectorises the eight-lane arrays with what the target has.
 
 use super::tile::{Tile, TileKernel, define_tile};
+use super::transform::define_transforms;
 
 mod v {
     use crate::kernels::silu;
@@ -31,6 +32,10 @@ mod v {
         unsafe { to.cast::<V>().write_unaligned(value) }
     }
     #[inline(always)]
+    pub(super) fn sub(a: V, b: V) -> V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
     pub(super) fn add(a: V, b: V) -> V {
         std::array::from_fn(|i| a[i] + b[i])
     }
@@ -48,6 +53,8 @@ mod v {
 define_tile!(
     v, pixels = 4 [0 1 2 3], vectors = [0 1]
 );
+
+define_transforms!(v);
 
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 4] = [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>];

@@ -72,10 +72,17 @@ impl FusedOps for Flex {
 /// Whether the kernels can do it; what they can't is rare enough to be left to burn.
 fn runs_fused(operands: &ConvOperands<Flex>, upsampled: [bool; 4], options: ConvOptions) -> bool {
     let simple = options.kernel == [1, 1] && options.stride == [1, 1] && options.padding == [0, 0];
-    let taps = options.kernel[0] * options.kernel[1];
-    (simple || upsampled == [false; 4])
-        && taps * MAX_SOURCES <= MAX_RUNS.max(taps)
-        && operands.weight.dtype() == DType::F32
+    let shape = operands.weight.layout().shape();
+    let transformed = shape.to_vec()[1..3] != options.kernel;
+    let mut channels = operands.inputs.tensors().map(|tensor| tensor.layout().shape()[1]);
+    let inputs = operands.inputs.tensors().count();
+    operands.weight.dtype() == DType::F32
+        && (simple || upsampled == [false; 4])
+        && if transformed {
+            channels.all(|channels| channels.is_multiple_of(16))
+        } else {
+            options.kernel[0] * options.kernel[1] * inputs <= MAX_RUNS
+        }
 }
 
 /// A tensor's values in order; borrowed where they lie in order already, as packed weights do.

@@ -153,6 +153,14 @@ pub struct Inputs<B: Backend> {
 }
 
 impl<B: Backend> Inputs<B> {
+    fn tensors(&self) -> impl Iterator<Item = &FloatTensor<B>> {
+        [&self.first, &self.second, &self.third, &self.fourth].into_iter().filter_map(|operand| match operand
+        {
+            Operand::Absent => None,
+            Operand::Present(tensor) => Some(tensor),
+        })
+    }
+
     fn into_tensors(self) -> impl Iterator<Item = FloatTensor<B>> {
         [self.first, self.second, self.third, self.fourth].into_iter().filter_map(Operand::into_option)
     }
