@@ -10,8 +10,8 @@ use model_runtime::heads::HeadTensor;
 use model_runtime::ops::{Activation, ConvInput, ConvOptions, conv2d, sppf_pool, stem_conv2d};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 
-/// Absolute for small values, relative for large ones.
-const TOLERANCE: f32 = 2e-5;
+/// Absolute for small values, relative for large ones. Winograd's filtering needs most of it: 1e-4 after two layers of it.
+const TOLERANCE: f32 = 3e-4;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::default())
