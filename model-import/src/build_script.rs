@@ -15,14 +15,17 @@ const ENV_NAMES: &str = "MODEL_NAMES";
 const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
 /// Names of the classes that mean a closed eye, comma-separated; default: `eye_closed` and its synonyms.
 const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
+/// Set to anything, the network is left to burn's own operators: slow, to compare with; default: not set.
+const ENV_PLAIN: &str = "PLAIN_BURN";
 
 impl Options {
-    /// Reads `MODEL_NAMES`, `OPEN_CLASSES` and `CLOSED_CLASSES`; empty is the same as not set.
+    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES` and `PLAIN_BURN`; empty is the same as not set.
     pub fn from_env() -> Self {
         Self {
             names: list(ENV_NAMES),
             open_classes: list(ENV_OPEN_CLASSES),
             closed_classes: list(ENV_CLOSED_CLASSES),
+            plain: env::var_os(ENV_PLAIN).is_some_and(|value| !value.is_empty()),
         }
     }
 }
@@ -38,7 +41,7 @@ fn list(variable: &str) -> Option<Vec<String>> {
 /// Generates the function's model into `OUT_DIR`, or fails the build with one message.
 pub fn build_script() {
     println!("cargo::rerun-if-changed=build.rs");
-    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES] {
+    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES, ENV_PLAIN] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     if let Err(error) = run() {

@@ -6,54 +6,40 @@ use std::panic;
 use std::path::{Path, PathBuf};
 
 use burn_import::{LoadStrategy, ModelGen};
-use onnx_ir::Message;
+use onnx_ir::{Message, ModelProto};
 use tracing_core::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{ImportError, Imported};
+use crate::{ImportError, Imported, operators};
 
 /// The generated file: `Model` and `METADATA`.
 pub const GENERATED_FILE: &str = "eye_state_model.rs";
 
-/// burn-onnx names its files after its input's stem.
-const NETWORK: &str = "eye_state_network";
+/// The same for burn's own operators alone: what tests and benchmarks compare with.
+pub const PLAIN_FILE: &str = "eye_state_plain_model.rs";
 
 impl Imported {
-    /// Writes [`GENERATED_FILE`] and the weights that it embeds into `folder`.
+    /// Writes [`GENERATED_FILE`] and [`PLAIN_FILE`], and the weights that they embed, into `folder`;
+    /// returns the former's path.
     pub fn generate(&self, folder: &Path) -> Result<PathBuf, ImportError> {
-        let network = self.generate_network(folder)?;
+        let plain = network(&self.plain, folder, "eye_state_plain_network")?;
+        write(&folder.join(PLAIN_FILE), self.source(&plain).as_bytes())?;
         let path = folder.join(GENERATED_FILE);
-        write(&path, self.source(&network).as_bytes())?;
+        let source = match &self.fused {
+            Some(fused) => self.source(&network(fused, folder, "eye_state_network")?),
+            None => self.source(&plain),
+        };
+        write(&path, source.as_bytes())?;
         Ok(path)
-    }
-
-    /// The network as burn-onnx writes it; leaves the weights in `folder`.
-    fn generate_network(&self, folder: &Path) -> Result<String, ImportError> {
-        let onnx = folder.join(NETWORK).with_extension("onnx");
-        let bytes = self
-            .network
-            .write_to_bytes()
-            .map_err(|error| ImportError::Generation { reason: error.to_string() })?;
-        write(&onnx, &bytes)?;
-        let (input, output) = (onnx.to_string_lossy().into_owned(), folder.to_string_lossy().into_owned());
-        quietly(|| {
-            ModelGen::new()
-                .input(&input)
-                .out_dir(&output)
-                .load_strategy(LoadStrategy::Embedded)
-                .run_from_cli();
-        })?;
-        let source = folder.join(NETWORK).with_extension("rs");
-        let network = fs::read_to_string(&source)
-            .map_err(|error| ImportError::Generation { reason: error.to_string() })?;
-        // Neither is part of what was asked for, and the source would be compiled from nowhere.
-        for left_over in [onnx, source] {
-            fs::remove_file(&left_over).map_err(|source| ImportError::Write { path: left_over, source })?;
-        }
-        Ok(network)
     }
 
     fn source(&self, network: &str) -> String {
         let description = &self.description;
+        // The fused stem has weights for one channel, too; burn's own convolution must see three.
+        let images = if network.contains("stem_conv2d") {
+            "images".into()
+        } else {
+            format!("images.expand([1, 3, {}, {}])", description.input_height, description.input_width)
+        };
         let mut heads = String::new();
         for head in &description.heads {
             let anchors = head.anchors.iter().map(|(width, height)| format!("({width:?}, {height:?})"));
@@ -84,10 +70,10 @@ impl Model {{
         Self {{ network: network::Model::from_embedded(device) }}
     }}
 
-    /// Images `[1, 3, {height}, {width}]` with values 0 to 1, to the heads' raw maps (logits), each
-    /// `[1, anchors * (5 + classes), {height} / stride, {width} / stride]`, smallest stride first.
+    /// Images `[1, 3, {height}, {width}]`, or gray `[1, 1, {height}, {width}]`, with values 0 to 1, to the
+    /// heads' raw maps (logits), each `[1, anchors * (5 + classes), {height} / stride, {width} / stride]`, smallest stride first.
     pub fn forward(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {{
-        self.network.forward(images).into()
+        self.network.forward({images}).into()
     }}
 }}
 
@@ -118,6 +104,28 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
             multiply_accumulates = description.multiply_accumulates(),
         )
     }
+}
+
+/// A network as burn-onnx writes it; leaves the weights in `folder`, under `name`.
+fn network(model: &ModelProto, folder: &Path, name: &str) -> Result<String, ImportError> {
+    let onnx = folder.join(name).with_extension("onnx");
+    let bytes =
+        model.write_to_bytes().map_err(|error| ImportError::Generation { reason: error.to_string() })?;
+    write(&onnx, &bytes)?;
+    let (input, output) = (onnx.to_string_lossy().into_owned(), folder.to_string_lossy().into_owned());
+    quietly(|| {
+        let mut generator = ModelGen::new();
+        operators::register(&mut generator);
+        generator.input(&input).out_dir(&output).load_strategy(LoadStrategy::Embedded).run_from_cli();
+    })?;
+    let source = folder.join(name).with_extension("rs");
+    let network =
+        fs::read_to_string(&source).map_err(|error| ImportError::Generation { reason: error.to_string() })?;
+    // Neither is part of what was asked for, and the source would be compiled from nowhere.
+    for left_over in [onnx, source] {
+        fs::remove_file(&left_over).map_err(|source| ImportError::Write { path: left_over, source })?;
+    }
+    Ok(network)
 }
 
 /// Runs burn-onnx without its log, and with its panics as errors: a failing build says one thing only.

@@ -5,7 +5,8 @@
 //! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of `function/build.rs`.
 //! - `onnx` reads and normalizes a file, `detect` recognizes it, `evaluate` runs its decode tail to read
 //!   the anchors, `layers` walks its body, `classes` reads its names.
-//! - `rewrite` cuts the tail off, `generate` writes the Rust code through burn-onnx.
+//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate` writes the
+//!   Rust code through burn-onnx, `operators` tells it how to call model-runtime.
 //! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
 
 mod build_script;
@@ -13,9 +14,11 @@ mod classes;
 mod detect;
 mod error;
 mod evaluate;
+mod fuse;
 mod generate;
 mod layers;
 mod onnx;
+mod operators;
 mod rewrite;
 mod tensor;
 
@@ -25,9 +28,10 @@ pub use build_script::build_script;
 pub use classes::StateClasses;
 pub use detect::Head;
 pub use error::ImportError;
-pub use generate::GENERATED_FILE;
+pub use generate::{GENERATED_FILE, PLAIN_FILE};
 pub use layers::Layer;
 
+use detect::Detector;
 use onnx::{Graph, Onnx};
 
 /// What the file does not say, or what shall be understood differently.
@@ -39,6 +43,8 @@ pub struct Options {
     pub open_classes: Option<Vec<String>>,
     /// Names of the classes that mean a closed eye.
     pub closed_classes: Option<Vec<String>>,
+    /// Leave the network to burn's own operators.
+    pub plain: bool,
 }
 
 /// What a model is.
@@ -85,28 +91,35 @@ impl Description {
     }
 }
 
-/// A model that can be generated: recognized, with both states among its classes, and its tail cut off.
+/// A model that can be generated: recognized, with both states among its classes, its tail cut off.
 #[derive(Debug, Clone)]
 pub struct Imported {
     /// What the model is.
     pub description: Description,
     /// Which of its classes mean what.
     pub states: StateClasses,
-    network: onnx_ir::ModelProto,
+    /// The network in burn's own operators.
+    plain: onnx_ir::ModelProto,
+    /// The network in model-runtime's, unless the options say otherwise.
+    fused: Option<onnx_ir::ModelProto>,
 }
 
 /// Reads a model and says what it is.
 pub fn inspect(path: &Path, options: &Options) -> Result<Description, ImportError> {
-    describe(path, &read(path)?, options)
+    let onnx = read(path)?;
+    describe(path, &onnx, detect::recognize(&Graph::new(onnx.graph()))?, options)
 }
 
 /// Reads a model, checks that the function can be built with it and prepares its code generation.
 pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
     let onnx = read(path)?;
-    let description = describe(path, &onnx, options)?;
+    let mut detector = detect::recognize(&Graph::new(onnx.graph()))?;
+    let shapes = std::mem::take(&mut detector.body.shapes);
+    let description = describe(path, &onnx, detector, options)?;
     let states = description.states(options)?;
-    let network = rewrite::cut_tail(&onnx, &description.heads);
-    Ok(Imported { description, states, network })
+    let plain = rewrite::cut_tail(&onnx, &description.heads);
+    let fused = (!options.plain).then(|| fuse::fuse(plain.clone(), &shapes));
+    Ok(Imported { description, states, plain, fused })
 }
 
 fn read(path: &Path) -> Result<Onnx, ImportError> {
@@ -114,8 +127,12 @@ fn read(path: &Path) -> Result<Onnx, ImportError> {
     Onnx::parse(&bytes)
 }
 
-fn describe(path: &Path, onnx: &Onnx, options: &Options) -> Result<Description, ImportError> {
-    let detector = detect::recognize(&Graph::new(onnx.graph()))?;
+fn describe(
+    path: &Path,
+    onnx: &Onnx,
+    detector: Detector,
+    options: &Options,
+) -> Result<Description, ImportError> {
     let class_names = match (&options.names, onnx.metadata("names")) {
         (Some(names), _) => names.clone(),
         (None, Some(text)) => classes::parse_names(text)?,

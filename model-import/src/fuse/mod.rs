@@ -1,0 +1,321 @@
+//! Rewrites a network into model-runtime's fused operators: what stays between them is ordinary ONNX.
+//!
+//! A convolution takes its bias, SiLU and residual along; reads concatenated and upsampled inputs where
+//! they lie; siblings on the same input become one. What no pattern fits is left as it is.
+
+mod emit;
+
+use std::collections::HashMap;
+
+use onnx_ir::{GraphProto, ModelProto, NodeProto};
+
+use crate::onnx::{Graph, attribute, int, ints};
+use crate::tensor::Tensor;
+use emit::{integers, node};
+
+/// The operators' domain in the rewritten graph.
+pub(crate) const DOMAIN: &str = "nv_micro";
+/// A convolution with all that it takes along.
+pub(crate) const CONV: &str = "FusedConv";
+/// The first convolution, with weights for one channel besides those for three.
+pub(crate) const STEM: &str = "FusedStem";
+/// SPPF's three chained poolings, joined.
+pub(crate) const SPPF_POOL: &str = "SppfPool";
+/// Channels taken apart without a copy.
+pub(crate) const SPLIT: &str = "SplitChannels";
+
+/// As many inputs as the fused convolution takes.
+const MOST_INPUTS: usize = 4;
+/// Siblings are merged where each one's channels fill whole blocks of the packed weights.
+const BLOCK: usize = model_runtime::pack::BLOCK;
+
+/// What a convolution reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Input {
+    value: String,
+    upsampled: bool,
+}
+
+/// A convolution with everything that was found to belong to it.
+#[derive(Debug)]
+struct Conv {
+    /// Where in the file's order all of its inputs are computed.
+    position: usize,
+    inputs: Vec<Input>,
+    weight: Tensor,
+    bias: Vec<f32>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+    silu: bool,
+    residual: Option<String>,
+    /// What it computes, and how many channels each has: more than one after merging siblings.
+    outputs: Vec<(String, usize)>,
+}
+
+impl Conv {
+    fn kernel(&self) -> [usize; 2] {
+        [self.weight.shape[2], self.weight.shape[3]]
+    }
+
+    /// Only such a convolution can read several tensors, or an upsampled one, where they lie.
+    fn is_pointwise(&self) -> bool {
+        (self.kernel(), self.stride, self.padding) == ([1, 1], [1, 1], [0, 0])
+    }
+
+    fn reads(&self, value: &str) -> bool {
+        self.inputs.iter().any(|input| input.value == value)
+    }
+}
+
+/// The graph while it is taken apart: nodes that are used up are gone.
+struct Fusion {
+    graph: GraphProto,
+    nodes: Vec<Option<NodeProto>>,
+    convs: Vec<Conv>,
+    /// New nodes by position.
+    added: Vec<(usize, NodeProto)>,
+}
+
+/// The model with its patterns replaced; `shapes` holds every value's channels, height and width.
+pub(crate) fn fuse(mut model: ModelProto, shapes: &HashMap<String, [usize; 3]>) -> ModelProto {
+    let graph = model.graph.take().unwrap_or_default();
+    let nodes = graph.node.iter().cloned().map(Some).collect();
+    let mut fusion = Fusion { graph, nodes, convs: Vec::new(), added: Vec::new() };
+    fusion.take_convolutions();
+    fusion.take_sppf(shapes);
+    fusion.take_concats();
+    fusion.take_upsampling();
+    fusion.merge_siblings();
+    model.graph = Some(fusion.finish(shapes)).into();
+    // The entry's type has no public name: grown in place.
+    model.opset_import.resize_with(model.opset_import.len() + 1, Default::default);
+    let opset = model.opset_import.last_mut().expect("just grown");
+    (opset.domain, opset.version) = (DOMAIN.to_owned(), 1);
+    model
+}
+
+impl Fusion {
+    /// The nodes that are left and read `value`; an output of the graph has one reader more.
+    fn readers(&self, value: &str) -> Vec<usize> {
+        let reads = |node: &NodeProto| node.input.iter().any(|input| input == value);
+        let nodes = (0..self.nodes.len()).filter(|&at| self.nodes[at].as_ref().is_some_and(reads));
+        let outputs = self.graph.output.iter().filter(|output| output.name == value).map(|_| usize::MAX);
+        nodes.chain(outputs).collect()
+    }
+
+    fn only_reader(&self, value: &str, operator: &str) -> Option<usize> {
+        let [at] = self.readers(value)[..] else { return None };
+        self.nodes.get(at)?.as_ref().filter(|node| node.op_type == operator).map(|_| at)
+    }
+
+    fn take_convolutions(&mut self) {
+        for at in 0..self.nodes.len() {
+            let Some(mut conv) = self.nodes[at].as_ref().and_then(|node| convolution(&self.graph, node, at))
+            else {
+                continue;
+            };
+            let mut used = vec![at];
+            self.take_silu(&mut conv, &mut used);
+            self.take_residual(&mut conv, &mut used);
+            used.into_iter().for_each(|at| self.nodes[at] = None);
+            self.convs.push(conv);
+        }
+    }
+
+    /// x · σ(x), if nobody else reads x.
+    fn take_silu(&self, conv: &mut Conv, used: &mut Vec<usize>) {
+        let value = conv.outputs[0].0.clone();
+        let readers = self.readers(&value);
+        let node = |at: usize| self.nodes.get(at).and_then(Option::as_ref);
+        let find = |operator: &str| {
+            readers.iter().copied().find(|&at| node(at).is_some_and(|node| node.op_type == operator))
+        };
+        let (Some(sigmoid), Some(product), 2) = (find("Sigmoid"), find("Mul"), readers.len()) else { return };
+        let (Some(sigmoid_node), Some(product_node)) = (node(sigmoid), node(product)) else { return };
+        let gate = &sigmoid_node.output[0];
+        if product_node.input.contains(gate) && self.readers(gate) == [product] {
+            used.extend([sigmoid, product]);
+            (conv.silu, conv.position) = (true, product);
+            conv.outputs[0].0.clone_from(&product_node.output[0]);
+        }
+    }
+
+    /// The sum with something else, if nobody else reads this side of it.
+    fn take_residual(&self, conv: &mut Conv, used: &mut Vec<usize>) {
+        let value = conv.outputs[0].0.clone();
+        let Some(at) = self.only_reader(&value, "Add").filter(|_| conv.silu) else { return };
+        let Some(sum) = &self.nodes[at] else { return };
+        let Some(other) = sum.input.iter().find(|input| **input != value) else { return };
+        used.push(at);
+        (conv.residual, conv.position) = (Some(other.clone()), at);
+        conv.outputs[0].0.clone_from(&sum.output[0]);
+    }
+
+    /// Concat(x, m(x), m(m(x)), m(m(m(x)))) becomes Concat(x, pool(x)).
+    fn take_sppf(&mut self, shapes: &HashMap<String, [usize; 3]>) {
+        for at in 0..self.nodes.len() {
+            let Some(concat) = self.nodes[at].as_ref().filter(|node| node.op_type == "Concat") else {
+                continue;
+            };
+            let [source, pooled @ ..] = &concat.input[..] else { continue };
+            let (source, pooled) = (source.clone(), pooled.to_vec());
+            let Some((kernel, pools)) = self.pool_chain(&source, &pooled, at) else { continue };
+            let output = format!("{source}.sppf_pool");
+            let [channels, height, width] = shapes[&source];
+            let node = NodeProto {
+                attribute: vec![
+                    integers("kernel", &[kernel]),
+                    integers("shapes", &[pooled.len() * channels, height, width]),
+                ],
+                ..node(SPPF_POOL, vec![source.clone()], vec![output.clone()])
+            };
+            self.added.push((pools[0], node));
+            pools.into_iter().for_each(|at| self.nodes[at] = None);
+            if let Some(concat) = &mut self.nodes[at] {
+                concat.input = vec![source, output];
+            }
+        }
+    }
+
+    /// Three equal poolings that keep the size, each of the one before, read by the next and by `concat` only.
+    fn pool_chain(&self, source: &str, pooled: &[String], concat: usize) -> Option<(usize, Vec<usize>)> {
+        let (mut before, mut kernel, mut pools) = (source, None, Vec::new());
+        for (place, value) in pooled.iter().enumerate() {
+            let at = self
+                .nodes
+                .iter()
+                .position(|node| node.as_ref().is_some_and(|node| &node.output[0] == value))?;
+            let pool = self.nodes[at]
+                .as_ref()
+                .filter(|node| node.op_type == "MaxPool" && node.input[0] == before)?;
+            let size = ints(pool, "kernel_shape")
+                .filter(|size| size.len() == 2 && size[0] == size[1] && size[0] % 2 == 1)?[0];
+            let same_size = ints(pool, "pads")? == [size / 2; 4]
+                && ints(pool, "strides").is_none_or(|strides| strides == [1, 1])
+                && ints(pool, "dilations").is_none_or(|dilations| dilations == [1, 1]);
+            let readers = self.readers(value).len();
+            let last = place + 1 == pooled.len();
+            if !same_size || *kernel.get_or_insert(size) != size || readers != if last { 1 } else { 2 } {
+                return None;
+            }
+            (before, _) = (value, pools.push(at));
+        }
+        (pools.len() == 3 && self.readers(pooled.last()?) == [concat])
+            .then(|| (kernel.unwrap_or(0) as usize, pools))
+    }
+
+    /// Whether the taken convolutions, all pointwise, are the only readers of `value`.
+    fn only_pointwise_read(&self, value: &str) -> bool {
+        let residual = |conv: &Conv| conv.residual.as_deref() == Some(value);
+        let readers = || self.convs.iter().filter(|conv| conv.reads(value));
+        self.readers(value).is_empty()
+            && !self.convs.iter().any(residual)
+            && readers().next().is_some()
+            && readers().all(Conv::is_pointwise)
+    }
+
+    /// A concatenation that only pointwise convolutions read is read in parts.
+    fn take_concats(&mut self) {
+        for at in 0..self.nodes.len() {
+            let Some(concat) = self.nodes[at].as_ref().filter(|node| node.op_type == "Concat") else {
+                continue;
+            };
+            let (parts, value) = (concat.input.clone(), concat.output[0].clone());
+            let alone = |conv: &Conv| !conv.reads(&value) || conv.inputs.len() == 1;
+            if parts.len() > MOST_INPUTS || !self.only_pointwise_read(&value) || !self.convs.iter().all(alone)
+            {
+                continue;
+            }
+            let parts: Vec<Input> =
+                parts.into_iter().map(|value| Input { value, upsampled: false }).collect();
+            self.convs
+                .iter_mut()
+                .filter(|conv| conv.reads(&value))
+                .for_each(|conv| conv.inputs.clone_from(&parts));
+            self.nodes[at] = None;
+        }
+    }
+
+    /// Nearest 2x upsampling that only pointwise convolutions read is read pixel by pixel.
+    fn take_upsampling(&mut self) {
+        for at in 0..self.nodes.len() {
+            let doubles = |node: &&NodeProto| node.op_type == "Resize" && doubles(&self.graph, node);
+            let Some(resize) = self.nodes[at].as_ref().filter(doubles) else { continue };
+            let (source, value) = (resize.input[0].clone(), resize.output[0].clone());
+            if !self.only_pointwise_read(&value) {
+                continue;
+            }
+            let inputs = self.convs.iter_mut().flat_map(|conv| &mut conv.inputs);
+            for input in inputs.filter(|input| input.value == value) {
+                *input = Input { value: source.clone(), upsampled: true };
+            }
+            self.nodes[at] = None;
+        }
+    }
+
+    /// Pointwise convolutions of the same input become one.
+    fn merge_siblings(&mut self) {
+        let fits = |conv: &Conv| {
+            conv.is_pointwise()
+                && conv.silu
+                && conv.residual.is_none()
+                && conv.outputs.iter().all(|(_, c)| c % BLOCK == 0)
+        };
+        let mut merged: Vec<Conv> = Vec::new();
+        for conv in std::mem::take(&mut self.convs) {
+            let twin =
+                merged.iter_mut().find(|other| fits(other) && fits(&conv) && other.inputs == conv.inputs);
+            let Some(twin) = twin else {
+                merged.push(conv);
+                continue;
+            };
+            twin.weight = Tensor::concat(&[twin.weight.clone(), conv.weight], 0)
+                .expect("siblings read the same channels");
+            twin.bias.extend(conv.bias);
+            twin.outputs.extend(conv.outputs);
+        }
+        self.convs = merged;
+    }
+}
+
+/// A convolution that the fused operator can compute: one group, no dilation, equal padding on both sides.
+fn convolution(graph: &GraphProto, node: &NodeProto, position: usize) -> Option<Conv> {
+    if node.op_type != "Conv"
+        || int(node, "group", 1) != 1
+        || ints(node, "dilations").is_some_and(|d| d != [1, 1])
+    {
+        return None;
+    }
+    let graph = Graph::new(graph);
+    let weight = graph.floats(&node.input[1])?.ok().filter(|weight| weight.shape.len() == 4)?;
+    let bias = match node.input.get(2) {
+        Some(name) => graph.floats(name)?.ok()?.data,
+        None => vec![0.0; weight.shape[0]],
+    };
+    let pair = |values: Vec<i64>| Some([usize::try_from(values[0]).ok()?, usize::try_from(values[1]).ok()?]);
+    let pads = ints(node, "pads").unwrap_or(vec![0; 4]);
+    let padding = pair(pads.clone()).filter(|_| pads[..2] == pads[2..])?;
+    let stride = pair(ints(node, "strides").unwrap_or(vec![1; 2]))?;
+    Some(Conv {
+        position,
+        inputs: vec![Input { value: node.input[0].clone(), upsampled: false }],
+        outputs: vec![(node.output[0].clone(), weight.shape[0])],
+        weight,
+        bias,
+        stride,
+        padding,
+        silu: false,
+        residual: None,
+    })
+}
+
+/// Nearest-neighbour resizing by two, each pixel becoming a block of four.
+fn doubles(graph: &GraphProto, node: &NodeProto) -> bool {
+    let text = |name: &str| attribute(node, name).map(|attribute| attribute.s.to_vec());
+    let nearest = text("mode").is_none_or(|mode| mode == b"nearest");
+    // With any other of these, the blocks would start elsewhere.
+    let floors = text("nearest_mode").is_some_and(|mode| mode == b"floor")
+        && text("coordinate_transformation_mode").is_some_and(|mode| mode == b"asymmetric");
+    let scales = node.input.get(2).and_then(|name| Graph::new(graph).floats(name));
+    nearest && floors && matches!(scales, Some(Ok(scales)) if scales.data == [1.0, 1.0, 2.0, 2.0])
+}

@@ -1,0 +1,133 @@
+//! How burn-onnx writes the fused operators: as calls of `model_runtime::ops`.
+
+use burn_import::ModelGen;
+use burn_import::ext::proc_macro2::TokenStream;
+use burn_import::ext::quote::quote;
+use burn_import::ext::{
+    ArgType, CodegenContext, CustomNode, CustomOp, DType, ProcessError, TensorType, arg_to_ident,
+};
+
+use crate::fuse::{CONV, DOMAIN, SPLIT, SPPF_POOL, STEM};
+
+/// Teaches `generator` every operator of [`DOMAIN`].
+pub(crate) fn register(generator: &mut ModelGen) {
+    for (operator, write) in
+        [(CONV, convolution as Write), (STEM, stem), (SPPF_POOL, sppf_pool), (SPLIT, split_channels)]
+    {
+        generator.register_custom_op(Operator { operator, write });
+    }
+}
+
+type Write = fn(&CustomNode, &mut CodegenContext<'_, '_>) -> TokenStream;
+
+struct Operator {
+    operator: &'static str,
+    write: Write,
+}
+
+impl CustomOp for Operator {
+    fn op_type(&self) -> &str {
+        self.operator
+    }
+
+    fn domain(&self) -> &str {
+        DOMAIN
+    }
+
+    /// `shapes` holds channels, height and width of every output.
+    fn infer_output_types(&self, node: &CustomNode) -> Result<Vec<ArgType>, ProcessError> {
+        let shape = |shape: &[usize]| TensorType::new_known(DType::F32, [&[1], shape].concat());
+        Ok(sizes(node, "shapes").chunks(3).map(|chunk| ArgType::Tensor(shape(chunk))).collect())
+    }
+
+    fn forward(
+        &self,
+        node: &CustomNode,
+        context: &mut CodegenContext<'_, '_>,
+    ) -> Result<TokenStream, ProcessError> {
+        Ok((self.write)(node, context))
+    }
+}
+
+fn convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let upsampled = sizes(node, "upsampled");
+    let (inputs, rest) = node.inputs.split_at(upsampled.len());
+    let inputs: Vec<TokenStream> = (inputs.iter().zip(upsampled))
+        .map(|(input, upsampled)| {
+            let input = context.arg(input);
+            match upsampled {
+                0 => quote! { model_runtime::ops::ConvInput::from(#input) },
+                _ => quote! { model_runtime::ops::ConvInput::upsampled(#input) },
+            }
+        })
+        .collect();
+    let (weight, bias) = (context.arg(&rest[0]), context.arg(&rest[1]));
+    let residual = match rest.get(2) {
+        Some(residual) => {
+            let residual = context.arg(residual);
+            quote! { Some(#residual) }
+        }
+        None => quote! { None },
+    };
+    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node));
+    quote! { let #output = model_runtime::ops::conv2d([#(#inputs),*], #weight, #bias, #residual, #options); }
+}
+
+fn stem(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let inputs: Vec<TokenStream> = node.inputs.iter().map(|input| context.arg(input)).collect();
+    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node));
+    quote! { let #output = model_runtime::ops::stem_conv2d(#(#inputs),*, #options); }
+}
+
+fn sppf_pool(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let (input, output) = (context.arg(&node.inputs[0]), arg_to_ident(&node.outputs[0]));
+    let kernel = sizes(node, "kernel")[0];
+    quote! { let #output = model_runtime::ops::sppf_pool(#input, #kernel); }
+}
+
+/// Views: nothing is copied.
+fn split_channels(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let input = context.arg(&node.inputs[0]);
+    let outputs = node.outputs.iter().map(arg_to_ident);
+    let mut start = 0;
+    let mut parts = Vec::new();
+    for shape in sizes(node, "shapes").chunks(3) {
+        let channels = shape[0];
+        parts.push(quote! { whole.clone().narrow(1, #start, #channels) });
+        start += channels;
+    }
+    quote! {
+        let (#(#outputs),*) = {
+            let whole = #input;
+            (#(#parts),*)
+        };
+    }
+}
+
+fn options(node: &CustomNode) -> TokenStream {
+    let pair = |name: &str| {
+        let [vertical, horizontal] = sizes(node, name)[..] else { unreachable!("{name} is a pair") };
+        quote! { [#vertical, #horizontal] }
+    };
+    let out_channels = sizes(node, "out_channels")[0];
+    let (kernel, stride, padding) = (pair("kernel"), pair("stride"), pair("padding"));
+    let activation = match sizes(node, "silu")[0] {
+        0 => quote! { model_runtime::ops::Activation::None },
+        _ => quote! { model_runtime::ops::Activation::Silu },
+    };
+    quote! {
+        model_runtime::ops::ConvOptions {
+            out_channels: #out_channels,
+            kernel: #kernel,
+            stride: #stride,
+            padding: #padding,
+            activation: #activation,
+        }
+    }
+}
+
+/// An attribute that [`crate::fuse`] wrote.
+fn sizes(node: &CustomNode, name: &str) -> Vec<usize> {
+    let values = node.attrs.get_i64s(name).unwrap_or_else(|| unreachable!("{} has {name}", node.op_type));
+    values.iter().map(|&value| value as usize).collect()
+}
