@@ -1,3 +1,11 @@
-//! The eye-state function: library side.
+//! Tells from a night-vision (near-infrared) image of a face whether the eyes are open, closed, or not there.
 
+pub mod annotate;
+pub mod classifier;
+pub mod config;
+pub mod decode;
+pub mod detection;
+pub mod error;
+pub mod letterbox;
 pub mod model;
+pub mod verdict;

@@ -1,0 +1,112 @@
+//! The model with its eyes on: pixels in, eyes and verdict out. Runs on one inference thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::prelude::{Device, Tensor};
+use burn::tensor::TensorData;
+use model_runtime::ModelMetadata;
+use model_runtime::detect::{self, Candidate};
+use model_runtime::heads::HeadTensor;
+
+use crate::config::Thresholds;
+use crate::decode::Frame;
+use crate::detection::{BoundingBox, Detection, EyeState, nms};
+use crate::letterbox::letterbox;
+use crate::model;
+use crate::verdict::{Verdict, judge};
+
+/// Candidates weaker than this are not even looked at; it bounds how sure `no_eyes` can be (0.95).
+const WEAKEST_CANDIDATE: f32 = 0.05;
+
+/// The eyes in one image.
+#[derive(Clone, Debug)]
+pub struct Classification {
+    /// State and confidence of the image.
+    pub verdict: Verdict,
+    /// The eyes, most confident first.
+    pub eyes: Vec<Detection>,
+    /// Time for letterboxing.
+    pub preprocess: Duration,
+    /// Time for the model.
+    pub inference: Duration,
+    /// Time for boxes, NMS and verdict.
+    pub postprocess: Duration,
+}
+
+/// The built-in model, ready to run. A clone shares the weights.
+#[derive(Clone)]
+pub struct Classifier {
+    model: Arc<model::Model>,
+    device: Device,
+}
+
+impl Classifier {
+    /// What the built-in model is.
+    pub fn metadata() -> &'static ModelMetadata {
+        &model::METADATA
+    }
+
+    /// Takes the weights from the binary.
+    pub fn load() -> Self {
+        let device = Device::flex();
+        Self { model: Arc::new(model::Model::from_embedded(&device)), device }
+    }
+
+    /// Runs the model once on gray, so that the first request finds everything in place.
+    pub fn warm_up(&self) {
+        let frame = Frame { width: 64, height: 64, pixels: crate::decode::Pixels::Gray(vec![114; 64 * 64]) };
+        self.classify(&frame, Thresholds { confidence: 0.5, iou: 0.5 });
+    }
+
+    /// Finds the eyes in an image.
+    pub fn classify(&self, frame: &Frame, thresholds: Thresholds) -> Classification {
+        let metadata = Self::metadata();
+        let start = Instant::now();
+        let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
+        let shape = [1, boxed.channels, metadata.input_height, metadata.input_width];
+        let images = Tensor::<4>::from_data(TensorData::new(boxed.samples, shape), &self.device); // [1, C, H, W]
+        let images = if boxed.channels == 1 { images.repeat_dim(1, 3) } else { images }; // [1, 3, H, W]
+        let preprocessed = Instant::now();
+
+        let heads = self.model.forward(images).map(HeadTensor::new); // 3 × [1, A·(5+C), H/s, W/s]
+        let inferred = Instant::now();
+
+        let mut candidates = Vec::new();
+        let maps = [heads[0].map(), heads[1].map(), heads[2].map()];
+        detect::decode(&maps, metadata, thresholds.confidence.min(WEAKEST_CANDIDATE), &mut candidates);
+        let strongest_rejected = candidates
+            .iter()
+            .map(|candidate| candidate.confidence)
+            .filter(|confidence| *confidence <= thresholds.confidence)
+            .fold(0.0, f32::max);
+        candidates.retain(|candidate| candidate.confidence > thresholds.confidence);
+        let detection = |candidate: &Candidate| {
+            Some(Detection {
+                state: eye_state(metadata, candidate.class_id)?,
+                confidence: candidate.confidence,
+                bounding_box: BoundingBox::from_xyxy(boxed.transform.to_image(candidate.xyxy)),
+            })
+        };
+        let eyes = nms(candidates.iter().filter_map(detection).collect(), thresholds.iou);
+        let verdict = judge(&eyes, strongest_rejected);
+        Classification {
+            verdict,
+            eyes,
+            preprocess: preprocessed - start,
+            inference: inferred - preprocessed,
+            postprocess: inferred.elapsed(),
+        }
+    }
+}
+
+fn eye_state(metadata: &ModelMetadata, class_id: usize) -> Option<EyeState> {
+    if metadata.open_classes.contains(&class_id) {
+        Some(EyeState::Open)
+    } else if metadata.closed_classes.contains(&class_id) {
+        Some(EyeState::Closed)
+    } else {
+        // A model may know more classes (a face, a head); they say nothing about the eyes.
+        None
+    }
+}

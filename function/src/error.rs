@@ -1,0 +1,206 @@
+//! The one place where what can go wrong with a request becomes a status, a metric label and a message.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use warp::http::StatusCode;
+
+/// Why a request was not answered with a result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// The body has no bytes.
+    #[error("the body is empty: send the bytes of an image")]
+    EmptyBody,
+    /// The bytes are of no known image format.
+    #[error("the body is not an image that this service reads: send JPEG, PNG, WebP, BMP, TIFF or PGM")]
+    NotAnImage,
+    /// The image ends before its last pixel or its data are corrupt.
+    #[error("the image is truncated or corrupt ({0}): send the whole file")]
+    BrokenImage(String),
+    /// The image is of a known format, in a variant that cannot be read.
+    #[error("the image cannot be used ({0}): convert it to an 8-bit or 16-bit gray or RGB image")]
+    UnsupportedImage(String),
+    /// The content type is none that the contract lists.
+    #[error(
+        "content type {0:?} is not supported: send image/jpeg, image/png, image/webp, image/bmp, image/tiff, image/x-portable-graymap, application/octet-stream or multipart/form-data"
+    )]
+    UnsupportedMediaType(String),
+    /// The body has more bytes than allowed.
+    #[error("the image has more than {limit} bytes: send a smaller or more compressed one")]
+    TooManyBytes {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The image has more pixels than allowed.
+    #[error("the image of {width}×{height} has more than {limit} pixels: scale it down")]
+    TooManyPixels {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The limit in pixels.
+        limit: u64,
+    },
+    /// More parts than allowed.
+    #[error("more than {limit} file parts: split them over several requests")]
+    TooManyParts {
+        /// The limit.
+        limit: usize,
+    },
+    /// The multipart body cannot be read as such.
+    #[error(
+        "the multipart body cannot be read ({0}): send multipart/form-data with one or more parts named \"file\""
+    )]
+    BrokenMultipart(String),
+    /// A query parameter is not what it must be.
+    #[error("query parameter {name}={value:?} is not a number from 0 to 1")]
+    InvalidParameter {
+        /// The parameter's name.
+        name: String,
+        /// What was sent.
+        value: String,
+    },
+    /// The connection broke while the body was read.
+    #[error("the body could not be read to its end")]
+    BrokenBody,
+    /// The body took too long to arrive.
+    #[error("the body did not arrive within {} s: send it faster or make it smaller", .0.as_secs_f32())]
+    BodyTimeout(Duration),
+    /// The queue is full.
+    #[error("all places in the queue are taken: try again in {} s", .retry_after.as_secs())]
+    Overloaded {
+        /// When a place is expected to be free, whole seconds.
+        retry_after: Duration,
+    },
+    /// The process is about to stop.
+    #[error("this instance is shutting down: send the request again, another one will take it")]
+    Draining,
+    /// The deadline passed while the request waited.
+    #[error("the request waited longer than its deadline of {} ms and was not computed: send fewer requests at once", .0.as_millis())]
+    DeadlineExceeded(Duration),
+    /// A defect of this service.
+    #[error("the service failed on this image; other requests are not affected")]
+    Internal,
+    /// There is nothing at this path.
+    #[error("there is nothing at this path: see the README for the routes")]
+    NotFound,
+    /// The path does not take this method.
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    /// Something in the head of the request is wrong.
+    #[error("the request is malformed")]
+    BadRequest,
+}
+
+/// The body of an error, RFC 9457 section 3.1.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// Stable identifier of the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: &'static str,
+    /// HTTP status code.
+    pub status: u16,
+    /// What happened to this request and what to do.
+    pub detail: String,
+    /// Index of the multipart part that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<usize>,
+}
+
+impl RequestError {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::EmptyBody
+            | Self::NotAnImage
+            | Self::BrokenImage(_)
+            | Self::BrokenMultipart(_)
+            | Self::BrokenBody
+            | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooManyParts { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedImage(_) | Self::InvalidParameter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DeadlineExceeded(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Metric label and last part of the problem's `type`: a closed set.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::EmptyBody => "empty-body",
+            Self::NotAnImage => "not-an-image",
+            Self::BrokenImage(_) => "broken-image",
+            Self::UnsupportedImage(_) => "unsupported-image",
+            Self::UnsupportedMediaType(_) => "unsupported-media-type",
+            Self::TooManyBytes { .. } => "too-many-bytes",
+            Self::TooManyPixels { .. } => "too-many-pixels",
+            Self::TooManyParts { .. } => "too-many-parts",
+            Self::BrokenMultipart(_) => "broken-multipart",
+            Self::InvalidParameter { .. } => "invalid-parameter",
+            Self::BrokenBody => "broken-body",
+            Self::BodyTimeout(_) => "body-timeout",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Draining => "draining",
+            Self::DeadlineExceeded(_) => "deadline-exceeded",
+            Self::Internal => "internal",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BadRequest => "bad-request",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::EmptyBody => "Empty body",
+            Self::NotAnImage => "Not an image",
+            Self::BrokenImage(_) => "Broken image",
+            Self::UnsupportedImage(_) => "Unsupported kind of image",
+            Self::UnsupportedMediaType(_) => "Unsupported content type",
+            Self::TooManyBytes { .. } => "Too many bytes",
+            Self::TooManyPixels { .. } => "Too many pixels",
+            Self::TooManyParts { .. } => "Too many parts",
+            Self::BrokenMultipart(_) => "Broken multipart body",
+            Self::InvalidParameter { .. } => "Invalid query parameter",
+            Self::BrokenBody => "Broken body",
+            Self::BodyTimeout(_) => "Body timeout",
+            Self::Overloaded { .. } => "Overloaded",
+            Self::Draining => "Shutting down",
+            Self::DeadlineExceeded(_) => "Deadline exceeded",
+            Self::Internal => "Internal error",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::BadRequest => "Bad request",
+        }
+    }
+
+    /// Seconds for the `Retry-After` header, where waiting helps.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after } => Some(retry_after.as_secs().max(1)),
+            // Another instance can take it at once; one second lets the endpoints settle.
+            Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The error as a problem document.
+    pub fn problem(&self) -> Problem {
+        Problem {
+            kind: format!("urn:nv-micro:problem:{}", self.label()),
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.to_string(),
+            part: None,
+        }
+    }
+}

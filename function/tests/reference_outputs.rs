@@ -1,0 +1,171 @@
+//! Against YOLOv5's own pre- and post-processing around ONNX Runtime, on the same pictures.
+//!
+//! The references of the samples and of some lossless pictures are committed; `make reference DATASET=path/to/dataset`
+//! makes one of real pictures, which `REFERENCE=path/to/reference.json` points this test to
+//! (`tests/reference/README.md` describes them).
+
+use std::path::{Path, PathBuf};
+
+use eye_state::classifier::Classifier;
+use eye_state::config::Thresholds;
+use eye_state::decode::{Frame, decode};
+use eye_state::detection::{Detection, EyeState};
+use eye_state::letterbox::letterbox;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Kept boxes may be this far off, in pixels of the image.
+const BOX_TOLERANCE: f32 = 1.0;
+/// Confidences may be this far off.
+const CONFIDENCE_TOLERANCE: f32 = 1e-3;
+/// The same for JPEG: decoders may round a pixel differently (ITU-T T.83 allows one level), which the model feels.
+/// Of 484 real JPEGs the farthest was 0.0065; the same pictures stored without loss keep the tolerance above.
+const JPEG_CONFIDENCE_TOLERANCE: f32 = 1e-2;
+/// More than any picture here has.
+const MAX_PIXELS: u64 = 1 << 26;
+
+#[derive(Deserialize)]
+struct Reference {
+    pictures: Option<PathBuf>,
+    settings: Settings,
+    model: Model,
+    images: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    confidence_threshold: f32,
+    iou_threshold: f32,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    path: String,
+    width: u32,
+    height: u32,
+    letterbox_sha256: String,
+    state: String,
+    boxes: Vec<Box>,
+}
+
+#[derive(Deserialize)]
+struct Box {
+    xyxy: [f32; 4],
+    confidence: f32,
+    class: String,
+}
+
+/// What differs between one reference image and this crate.
+fn differences(classifier: &Classifier, folder: &Path, image: &Image, thresholds: Thresholds) -> Vec<String> {
+    let bytes = std::fs::read(folder.join(&image.path)).expect("the reference's picture is there");
+    let frame = decode(&bytes, MAX_PIXELS).expect("OpenCV read it, too");
+    let found = classifier.classify(&frame, thresholds);
+    let jpeg = bytes.starts_with(&[0xFF, 0xD8]);
+    let tolerance = if jpeg { JPEG_CONFIDENCE_TOLERANCE } else { CONFIDENCE_TOLERANCE };
+    let mut differences = Vec::new();
+    if !jpeg && letterbox_digest(&frame) != image.letterbox_sha256 {
+        differences.push("the letterboxed picture is not OpenCV's".into());
+    }
+    if (frame.width, frame.height) != (image.width, image.height) {
+        differences.push(format!("{}×{} for {}×{}", frame.width, frame.height, image.width, image.height));
+    }
+    if found.verdict.state.label() != image.state {
+        differences.push(format!("verdict {} for {}", found.verdict.state.label(), image.state));
+    }
+    if found.eyes.len() != image.boxes.len() {
+        differences.push(format!("{} boxes for {}", found.eyes.len(), image.boxes.len()));
+    }
+    let mut left = found.eyes.clone();
+    for expected in &image.boxes {
+        let Some(nearest) = (0..left.len())
+            .min_by(|a, b| distance(&left[*a], expected).total_cmp(&distance(&left[*b], expected)))
+        else {
+            break;
+        };
+        let eye = left.swap_remove(nearest);
+        let (off, confidence) = (distance(&eye, expected), (eye.confidence - expected.confidence).abs());
+        if off > BOX_TOLERANCE || confidence > tolerance {
+            differences.push(format!("box off by {off} px, confidence by {confidence}"));
+        }
+    }
+    differences
+}
+
+/// SHA-256 of the letterboxed picture as OpenCV holds it: height × width × (blue, green, red), 8 bit.
+fn letterbox_digest(frame: &Frame) -> String {
+    let metadata = Classifier::metadata();
+    let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
+    let plane = metadata.input_width * metadata.input_height;
+    let pixel = |sample: f32| (sample * 255.0).round() as u8;
+    let bytes: Vec<u8> = (0..plane)
+        .flat_map(|at| [2, 1, 0].map(|channel| pixel(boxed.samples[(channel % boxed.channels) * plane + at])))
+        .collect();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Largest distance of an edge; infinite between different classes.
+fn distance(eye: &Detection, expected: &Box) -> f32 {
+    let class = if eye.state == EyeState::Open { "eye_open" } else { "eye_closed" };
+    if class != expected.class {
+        return f32::INFINITY;
+    }
+    let bounds = eye.bounding_box;
+    let edges = [bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height];
+    edges.iter().zip(expected.xyxy).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Compares everything in a reference file and gives the number of images.
+fn compare(file: &Path, pictures: &Path) -> usize {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let reference: Reference = serde_json::from_str(&text).expect("the schema of tests/reference/README.md");
+    let version = Classifier::metadata().version;
+    assert!(
+        reference.model.sha256.starts_with(version),
+        "the reference is of another model ({}): make it again with make reference",
+        &reference.model.sha256[..12]
+    );
+    let thresholds = Thresholds {
+        confidence: reference.settings.confidence_threshold,
+        iou: reference.settings.iou_threshold,
+    };
+    let classifier = Classifier::load();
+    let folder = reference.pictures.as_deref().unwrap_or(pictures);
+    let mut report = String::new();
+    for image in &reference.images {
+        for difference in differences(&classifier, folder, image, thresholds) {
+            report += &format!("\n{}: {difference}", image.path);
+        }
+    }
+    assert!(report.is_empty(), "{} images compared:{report}", reference.images.len());
+    reference.images.len()
+}
+
+#[test]
+fn every_sample_agrees_with_onnx_runtime() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let compared = compare(&here.join("tests/reference/samples.json"), &here.join("samples"));
+    assert!(compared >= 8, "only {compared} samples");
+}
+
+#[test]
+fn every_lossless_picture_agrees_with_onnx_runtime_to_a_thousandth() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let compared = compare(&here.join("pictures.json"), &here.join("pictures"));
+    assert!(compared >= 6, "only {compared} pictures");
+}
+
+#[test]
+fn every_real_picture_agrees_with_onnx_runtime() {
+    let Some(reference) = std::env::var_os("REFERENCE") else {
+        eprintln!("no REFERENCE: make one of real pictures with make reference DATASET=path/to/dataset");
+        return;
+    };
+    let compared = compare(Path::new(&reference), Path::new("."));
+    assert!(compared >= 50, "only {compared} real pictures");
+    eprintln!("{compared} real pictures agree");
+}
