@@ -3,9 +3,12 @@
 pub mod annotate;
 pub mod classifier;
 pub mod config;
+pub mod cpu;
 pub mod decode;
 pub mod detection;
 pub mod error;
 pub mod letterbox;
 pub mod model;
+pub mod pool;
+pub mod telemetry;
 pub mod verdict;

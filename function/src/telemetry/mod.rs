@@ -1,0 +1,63 @@
+//! Metrics, traces and logs, set up in one place and flushed in one place.
+
+pub mod concurrency;
+pub mod metrics;
+mod process;
+pub mod traces;
+
+pub use metrics::Metrics;
+
+use std::io::IsTerminal;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// What is logged, in the syntax of tracing-subscriber's `EnvFilter`.
+pub const ENV_LOG: &str = "RUST_LOG";
+/// Start, stop, configuration and defects; single requests are at `debug`.
+pub const DEFAULT_LOG: &str = "info";
+
+/// `OTEL_SERVICE_NAME` where it is unset.
+pub const DEFAULT_SERVICE_NAME: &str = "eye-state";
+
+/// Flushes what is still to be sent when dropped.
+#[derive(Debug)]
+#[must_use = "telemetry stops when this is dropped"]
+pub struct TelemetryGuard {
+    tracer_provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.tracer_provider.take().map(|provider| provider.shutdown()) {
+            tracing::warn!(%error, "some spans were not exported");
+        }
+    }
+}
+
+/// Starts logs and, when an OTLP endpoint is configured, traces. JSON lines when standard error is no terminal.
+pub fn init() -> anyhow::Result<TelemetryGuard> {
+    let filter = EnvFilter::try_from_env(ENV_LOG).or_else(|_| EnvFilter::try_new(DEFAULT_LOG))?;
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = if std::io::stderr().is_terminal() {
+        format.with_target(false).boxed()
+    } else {
+        format.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+    };
+    let tracer_provider = traces::provider()?;
+    let spans = tracer_provider.as_ref().map(traces::layer);
+    tracing_subscriber::registry().with(spans).with(logs.with_filter(filter)).try_init()?;
+    Ok(TelemetryGuard { tracer_provider })
+}
+
+/// Who emits: `service.name` and `service.version`, plus `OTEL_RESOURCE_ATTRIBUTES`.
+fn resource() -> Resource {
+    let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| DEFAULT_SERVICE_NAME.into());
+    Resource::builder()
+        .with_service_name(name)
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
+}
