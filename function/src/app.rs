@@ -1,0 +1,146 @@
+//! What every request shares: classifier pool, limits, metrics, and where in its life the process is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::annotate::{PictureFormat, annotate};
+use crate::classifier::{Classification, Classifier};
+use crate::config::{Config, RequestLimits, Thresholds};
+use crate::cpu;
+use crate::decode::decode;
+use crate::error::RequestError;
+use crate::http::body::Body;
+use crate::pool::InferencePool;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Stage;
+use crate::telemetry::traces;
+
+/// Bodies are accounted for in units of this many bytes.
+pub(crate) const BODY_MEMORY_UNIT: usize = 1024;
+
+/// Where in its life the process is; it only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// The model has not run yet.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Asked to stop: still takes requests, but says that it is not ready, so that no more are sent.
+    Draining,
+    /// Takes no more requests; finishes those it has.
+    Closed,
+}
+
+/// Shared by all requests.
+pub struct App {
+    /// Where classification happens.
+    pub pool: InferencePool<Classifier, Analysis>,
+    /// Bounds on requests.
+    pub limits: RequestLimits,
+    /// Thresholds where the request names none.
+    pub thresholds: Thresholds,
+    /// All instruments.
+    pub metrics: Metrics,
+    /// What all bodies together may still take, in [`BODY_MEMORY_UNIT`]s.
+    pub(crate) body_memory: Arc<Semaphore>,
+    phase: AtomicU8,
+}
+
+/// What came out for one image.
+#[derive(Debug)]
+pub struct Analysis {
+    /// Width of the upright image.
+    pub width: u32,
+    /// Height of the upright image.
+    pub height: u32,
+    /// Eyes and verdict.
+    pub classification: Classification,
+    /// Time for decoding.
+    pub decode: Duration,
+    /// The picture with boxes, where it was asked for.
+    pub picture: Option<Vec<u8>>,
+}
+
+impl App {
+    /// Starts the inference threads; the app is ready once [`App::set_phase`] says so.
+    pub fn new(config: &Config, classifier: Classifier, metrics: Metrics) -> Arc<Self> {
+        let limit = config.concurrency.unwrap_or_else(cpu::allotment);
+        let pool = InferencePool::new(classifier, limit, config.queue_capacity, config.request_deadline);
+        let (depth, at_once) = (pool.clone(), pool.clone());
+        metrics.observe_pool(move || depth.queue_depth(), move || at_once.limit());
+        Arc::new(Self {
+            pool,
+            limits: config.limits,
+            thresholds: config.thresholds,
+            metrics,
+            body_memory: Arc::new(Semaphore::new(config.limits.max_body_memory.div_ceil(BODY_MEMORY_UNIT))),
+            phase: AtomicU8::new(Phase::Starting as u8),
+        })
+    }
+
+    /// Where the process is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            2 => Phase::Draining,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// Goes forward to `phase`; never back.
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    /// Classifies one image on an inference thread.
+    pub async fn classify(
+        &self,
+        body: Body,
+        thresholds: Thresholds,
+        picture: Option<PictureFormat>,
+    ) -> Result<Analysis, RequestError> {
+        let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
+        let request = tracing::Span::current();
+        let queued = tracing::info_span!(target: traces::TARGET, parent: &request, "queue");
+        let work = move |classifier: &Classifier, waited: Duration| {
+            drop(queued);
+            metrics.stage(Stage::Queue, waited);
+            let _entered = request.enter();
+            analyse(classifier, body, max_pixels, thresholds, picture, &metrics)
+        };
+        let analysis = self.pool.run(work).await?;
+        self.metrics.result(analysis.classification.verdict.state);
+        Ok(analysis)
+    }
+}
+
+fn analyse(
+    classifier: &Classifier,
+    body: Body,
+    max_pixels: u64,
+    thresholds: Thresholds,
+    picture: Option<PictureFormat>,
+    metrics: &Metrics,
+) -> Result<Analysis, RequestError> {
+    let start = Instant::now();
+    let frame = {
+        let _span = tracing::info_span!(target: traces::TARGET, "decode", bytes = body.len()).entered();
+        decode(&body, max_pixels)?
+    };
+    let decode = start.elapsed();
+    // The encoded bytes have served; their memory goes back to the budget before the model runs.
+    drop(body);
+
+    let classification = classifier.classify(&frame, thresholds);
+    let picture = picture.map(|format| annotate(&frame, &classification.eyes, format)).transpose()?;
+    metrics.stage(Stage::Decode, decode);
+    metrics.stage(Stage::Preprocess, classification.preprocess);
+    metrics.stage(Stage::Inference, classification.inference);
+    metrics.stage(Stage::Postprocess, classification.postprocess);
+    Ok(Analysis { width: frame.width, height: frame.height, classification, decode, picture })
+}

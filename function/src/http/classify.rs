@@ -1,0 +1,110 @@
+//! `POST /` and `POST /classify`: one image or several, to results or to a picture.
+
+use bytes::Buf;
+use futures_util::Stream;
+use tracing::Instrument;
+use tracing::field::Empty;
+use warp::http::header::CONTENT_LENGTH;
+use warp::http::{HeaderMap, StatusCode};
+use warp::reply::Response;
+
+use super::body::{read_image, read_parts};
+use super::negotiate::{self, Content};
+use super::reply::{self, ClassificationBody};
+use crate::app::{App, Phase};
+use crate::config::Thresholds;
+use crate::error::RequestError;
+use crate::telemetry::traces;
+
+/// An error, and the multipart part that it is about.
+struct Failure {
+    error: RequestError,
+    part: Option<usize>,
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        Self { error, part: None }
+    }
+}
+
+pub(super) async fn handle<B: Buf>(
+    app: &App,
+    headers: HeaderMap,
+    query: &str,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Response {
+    let _in_flight = app.metrics.concurrency().enter();
+    let span = tracing::info_span!(
+        target: traces::TARGET,
+        "POST /classify",
+        otel.kind = "server",
+        http.request.method = "POST",
+        http.route = "/classify",
+        http.response.status_code = Empty,
+        error.type = Empty,
+        eye_state.state = Empty,
+        trace_id = Empty,
+    );
+    if let Some(trace_id) = traces::continue_trace(&span, &headers) {
+        span.record("trace_id", trace_id);
+    }
+    let mut response = match respond(app, &headers, query, body).instrument(span.clone()).await {
+        Ok(response) => response,
+        Err(Failure { error, part }) => {
+            app.metrics.rejected(error.label());
+            span.record("error.type", error.label());
+            tracing::debug!(parent: &span, reason = error.label(), detail = %error, "refused");
+            reply::problem(&error, part)
+        }
+    };
+    span.record("http.response.status_code", response.status().as_u16());
+    traces::inject(&span, response.headers_mut());
+    response
+}
+
+async fn respond<B: Buf>(
+    app: &App,
+    headers: &HeaderMap,
+    query: &str,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<Response, Failure> {
+    if app.phase() == Phase::Closed {
+        return Err(RequestError::Draining.into());
+    }
+    let thresholds = negotiate::thresholds(query, app.thresholds)?;
+    match negotiate::content(headers)? {
+        Content::Image => {
+            let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let body = read_image(app, announced, body).await?;
+            let format = negotiate::picture(headers);
+            let mut analysis = app.classify(body, thresholds, format).await?;
+            tracing::Span::current().record("eye_state.state", analysis.classification.verdict.state.label());
+            Ok(match (format, analysis.picture.take()) {
+                (Some(format), Some(picture)) => reply::bytes(StatusCode::OK, format.content_type(), picture),
+                _ => reply::json(&ClassificationBody::from(&analysis)),
+            })
+        }
+        Content::Multipart(boundary) => several(app, boundary, thresholds, body).await,
+    }
+}
+
+/// Parts are classified one after the other: one request never takes more than one place in the queue.
+async fn several<B: Buf>(
+    app: &App,
+    boundary: String,
+    thresholds: Thresholds,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<Response, Failure> {
+    let bodies = read_parts(app, boundary, body).await?;
+    let mut results = Vec::with_capacity(bodies.len());
+    for (part, body) in bodies.into_iter().enumerate() {
+        let analysis = app.classify(body, thresholds, None).await;
+        let analysis = analysis.map_err(|error| Failure { error, part: Some(part) })?;
+        results.push(ClassificationBody::from(&analysis));
+    }
+    Ok(match results.as_slice() {
+        [single] => reply::json(single),
+        several => reply::json(&several),
+    })
+}
