@@ -66,7 +66,6 @@ impl Classifier {
         let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
         let shape = [1, boxed.channels, metadata.input_height, metadata.input_width];
         let images = Tensor::<4>::from_data(TensorData::new(boxed.samples, shape), &self.device); // [1, C, H, W]
-        let images = if boxed.channels == 1 { images.repeat_dim(1, 3) } else { images }; // [1, 3, H, W]
         let preprocessed = Instant::now();
 
         let heads = self.model.forward(images).map(HeadTensor::new); // 3 × [1, A·(5+C), H/s, W/s]
