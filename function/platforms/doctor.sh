@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Says what is missing for building, checking and deploying, and how to get it. Fails when something is.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 . function/platforms/versions.env
 kubectl=${KUBECTL:-kubectl}
 missing=0

@@ -22,8 +22,8 @@ ARCH   ?= $(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
 CONTAINER_TOOL ?= $(shell function/platforms/container-tool.sh)
 
 .PHONY: static image image-test
-static: need-cargo $(TOOLS)/bin/cargo-cyclonedx ## the static binary and its list of parts, in target/image/ARCH
-	PATH="$(TOOLS)/bin:$$PATH" function/build-static.sh $(ARCH) target/image/$(ARCH)
+static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
+	function/build-static.sh $(ARCH) target/image/$(ARCH)
 
 image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker, podman or buildah (BINARY=prebuilt needs no registry)
 	@[ -n "$(CONTAINER_TOOL)" ] || { echo "no container tool: install podman, buildah or docker and run this again" >&2; exit 1; }
@@ -34,9 +34,6 @@ image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker,
 
 image-test: ## run the image as the cluster would, and have it classify an image
 	CONTAINER_TOOL=$(CONTAINER_TOOL) function/platforms/image-test.sh $(IMAGE)
-
-$(TOOLS)/bin/cargo-cyclonedx:
-	$(CARGO) install --locked --root $(TOOLS) cargo-cyclonedx@$(CARGO_CYCLONEDX_VERSION)
 
 ##@ Manifests
 
@@ -71,11 +68,13 @@ cluster-down: ## remove the kind cluster
 	@function/platforms/kind/cluster.sh down
 
 deploy: deploy-shared ## both variants into the current context (PLATFORM=cluster|kind|gke SETTINGS=tuned|defaults IMAGE=…)
+	@$(KUBECTL) get crd services.serving.knative.dev >/dev/null 2>&1 || { echo "no Knative Serving here: see make doctor, or make deploy-k8s-autoscalers" >&2; exit 1; }
 	@$(call apply,both variants,)
 
 undeploy: $(KUSTOMIZE) need-cluster ## remove both variants and their namespace
 	@echo "removing both variants from $$($(KUBECTL) config current-context)"
-	@$(KUSTOMIZE) build $(OVERLAY) | $(KUBECTL) delete --ignore-not-found --wait -f -
+	@$(MAKE) --no-print-directory render | awk -v components='$(HERE)' -f function/platforms/select.awk \
+	  | $(KUBECTL) delete --ignore-not-found --wait -f -
 
 metrics-adapter: $(KUSTOMIZE) need-cluster ## install prometheus-adapter with the function's rule (namespace monitoring)
 	@$(KUSTOMIZE) build k8s-autoscalers/metrics | $(KUBECTL) apply --server-side -f -
@@ -87,6 +86,12 @@ logs: need-cluster ## follow the function's log lines of both variants
 	$(KUBECTL) logs --namespace eye-state --selector app.kubernetes.io/name=eye-state --container eye-state \
 	  --prefix --tail 20 --max-log-requests 40 --follow
 
+.PHONY: cluster-test
+cluster-test: need-cluster $(VENV)/manifests.stamp ## on a real cluster: deploy twice, scale, resize, update, evict, with GATEWAY=http://…
+	$(MAKE) --no-print-directory deploy
+	$(MAKE) --no-print-directory deploy
+	KUBECTL='$(KUBECTL)' $(VENV)/bin/python -m pytest -v --capture=no function/platforms/live
+
 # Namespace first and on its own, so that the first apply into a fresh cluster succeeds as well.
 .PHONY: deploy-shared need-cluster
 deploy-shared: $(KUSTOMIZE) need-cluster
@@ -97,7 +102,10 @@ need-cluster:
 	@command -v $(KUBECTL) >/dev/null || { echo "kubectl is missing: see make doctor" >&2; exit 1; }
 	@$(KUBECTL) version >/dev/null 2>&1 || { echo "no cluster answers at context '$$($(KUBECTL) config current-context 2>/dev/null)': make cluster starts one, kubectl config use-context picks another" >&2; exit 1; }
 
+# What of it this cluster knows the kinds of.
+HERE = shared|k8s-autoscalers$(if $(shell $(KUBECTL) get crd services.serving.knative.dev --output name 2>/dev/null),|knative|kourier-route)
+
 # apply WHAT COMPONENTS: server-side, so that fields the autoscalers own stay theirs.
 apply = echo "applying $(1) ($(PLATFORM), $(SETTINGS), $(IMAGE)) to $$($(KUBECTL) config current-context)"; \
-	$(MAKE) --no-print-directory render | $(KUBECTL) apply --server-side --field-manager nv-micro -f - \
-	  $(if $(2),--selector 'app.kubernetes.io/component in ($(2))')
+	$(MAKE) --no-print-directory render $(if $(2),| awk -v components='$(2)' -f function/platforms/select.awk) \
+	  | $(KUBECTL) apply --server-side --field-manager nv-micro -f -

@@ -1,8 +1,7 @@
 //! What every request shares: classifier pool, limits, metrics, and where in its life the process is.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -14,7 +13,7 @@ use crate::cpu;
 use crate::decode::decode;
 use crate::error::RequestError;
 use crate::http::body::Body;
-use crate::pool::{InferencePool, Turn};
+use crate::pool::InferencePool;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
@@ -49,8 +48,6 @@ pub struct App {
     /// What all bodies together may still take, in [`BODY_MEMORY_UNIT`]s.
     pub(crate) body_memory: Arc<Semaphore>,
     phase: AtomicU8,
-    cpus: Arc<AtomicUsize>,
-    concurrency: Option<NonZeroUsize>,
 }
 
 /// What came out for one image.
@@ -71,8 +68,7 @@ pub struct Analysis {
 impl App {
     /// Starts the inference threads; the app is ready once [`App::set_phase`] says so.
     pub fn new(config: &Config, classifier: Classifier, metrics: Metrics) -> Arc<Self> {
-        let cpus = cpu::allotment();
-        let limit = config.concurrency.unwrap_or(cpus);
+        let limit = config.concurrency.unwrap_or_else(cpu::allotment);
         let pool = InferencePool::new(classifier, limit, config.queue_capacity, config.request_deadline);
         let (depth, at_once) = (pool.clone(), pool.clone());
         metrics.observe_pool(move || depth.queue_depth(), move || at_once.limit());
@@ -83,8 +79,6 @@ impl App {
             metrics,
             body_memory: Arc::new(Semaphore::new(config.limits.max_body_memory.div_ceil(BODY_MEMORY_UNIT))),
             phase: AtomicU8::new(Phase::Starting as u8),
-            cpus: Arc::new(AtomicUsize::new(cpus.get())),
-            concurrency: config.concurrency,
         })
     }
 
@@ -103,14 +97,6 @@ impl App {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
-    /// Follows a changed CPU allotment: inferences at once, unless that number is fixed, and threads for each.
-    pub fn set_cpus(&self, cpus: NonZeroUsize) {
-        self.cpus.store(cpus.get(), Ordering::Relaxed);
-        if self.concurrency.is_none() {
-            self.pool.set_limit(cpus);
-        }
-    }
-
     /// Classifies one image on an inference thread.
     pub async fn classify(
         &self,
@@ -121,12 +107,9 @@ impl App {
         let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
         let request = tracing::Span::current();
         let queued = tracing::info_span!(target: traces::TARGET, parent: &request, "queue");
-        let cpus = Arc::clone(&self.cpus);
-        let work = move |classifier: &Classifier, turn: Turn| {
+        let work = move |classifier: &Classifier, waited: Duration| {
             drop(queued);
-            metrics.stage(Stage::Queue, turn.waited);
-            // An inference that runs alone is spread over the CPUs; several share them out.
-            model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
+            metrics.stage(Stage::Queue, waited);
             let _entered = request.enter();
             analyse(classifier, body, max_pixels, thresholds, picture, &metrics)
         };

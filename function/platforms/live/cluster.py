@@ -1,0 +1,148 @@
+"""Talks to a real cluster: kubectl, the gateway, and a load that counts every answer."""
+
+import json
+import os
+import shlex
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMESPACE = "eye-state"
+KUBECTL = shlex.split(os.environ.get("KUBECTL", "kubectl"))
+GATEWAY = os.environ.get("GATEWAY", "http://127.0.0.1:8080")
+PLAIN, KNATIVE = "eye-state-k8s-autoscalers", "eye-state-knative"
+# A request that a gateway holds for a cold start must still count as answered, so wait long.
+REQUEST_TIMEOUT = 60
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """Output of one kubectl command; its own words when it fails."""
+    done = subprocess.run([*KUBECTL, *arguments], input=stdin, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def get(kind: str, name: str = "", *more: str) -> dict:
+    """One object, or a list of them, as the API server has it."""
+    return json.loads(kubectl("--namespace", NAMESPACE, "get", kind, *([name] if name else []), *more, "-o", "json"))
+
+
+def pods(variant: str) -> list[dict]:
+    """The variant's pods that are not on their way out."""
+    label = "k8s-autoscalers" if variant == PLAIN else "knative"
+    found = get("pods", "", "--selector", f"app.kubernetes.io/component={label}")["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def ready(pod: dict) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def condition(document: dict, kind: str) -> dict:
+    return next((c for c in document.get("status", {}).get("conditions", []) if c["type"] == kind), {})
+
+
+def until(what: str, check: Callable[[], object], seconds: float, pause: float = 1.0) -> object:
+    """The first truthy value of `check`, or a failure that says what was waited for."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = check()
+        if value:
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+def host(variant: str) -> str:
+    """The name under which the gateway knows a variant."""
+    if variant == PLAIN:
+        return get("domainmappings.serving.knative.dev")["items"][0]["metadata"]["name"]
+    return get("services.serving.knative.dev", KNATIVE)["status"]["url"].removeprefix("http://")
+
+
+def sample() -> bytes:
+    return Path(os.environ.get("SAMPLE") or _first_sample()).read_bytes()
+
+
+def _first_sample() -> Path:
+    found = sorted(p for p in (ROOT / "function/samples").iterdir() if p.suffix in (".jpg", ".png", ".webp"))
+    return found[0]
+
+
+def classify(name: str, body: bytes) -> tuple[str, dict]:
+    """One request through the gateway: the status (or what went wrong) and the answer."""
+    headers = {"Host": name, "Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"{GATEWAY}/classify", data=body, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT) as answer:
+            return str(answer.status), json.load(answer)
+    except urllib.error.HTTPError as error:
+        return str(error.code), {"detail": error.read(300).decode(errors="replace")}
+    except OSError as error:
+        return type(error).__name__, {"detail": str(error)}
+
+
+def metric(pod: str, prefix: str) -> dict[str, float]:
+    """Samples of one pod's metrics page whose name starts with `prefix`, through the API server."""
+    page = kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics")
+    lines = (line.rpartition(" ") for line in page.splitlines() if line.startswith(prefix))
+    return {name: float(value) for name, _, value in lines}
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@dataclass
+class Load:
+    """So many requests in flight at all times, from `with` to its end; then what came back."""
+
+    variant: str
+    workers: int
+    # Between two requests of one worker; zero keeps it in flight all the time.
+    pause: float = 0.0
+    answers: Counter = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._stop = threading.Event()
+        self._start = time.monotonic()
+        name, body = host(self.variant), sample()
+        self._threads = [threading.Thread(target=self._work, args=(name, body)) for _ in range(self.workers)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def _work(self, name: str, body: bytes) -> None:
+        while not self._stop.is_set():
+            sent = time.monotonic()
+            status, answer = classify(name, body)
+            self.answers[status] += 1
+            self.latencies.append(time.monotonic() - sent)
+            if status != "200":
+                self.failures.append(f"{sent - self._start:.1f} s: {status} {answer.get('detail')}")
+            self._stop.wait(self.pause)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def lost(self) -> list[str]:
+        """What was not answered with 200 or a deliberate refusal."""
+        return [failure for failure in self.failures if ": 429 " not in failure]
+
+    def __str__(self) -> str:
+        waits = sorted(self.latencies) or [0.0]
+        p50, p99 = (waits[int(q * (len(waits) - 1))] * 1000 for q in (0.5, 0.99))
+        return f"{sum(self.answers.values())} requests {dict(self.answers)}, p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {waits[-1] * 1000:.0f} ms"

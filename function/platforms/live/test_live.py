@@ -1,0 +1,181 @@
+"""What has to be seen on a real cluster with the real controllers. Run by `make cluster-test`.
+
+Needs both variants deployed with SETTINGS=tuned, and the gateway reachable at GATEWAY. Takes about a quarter
+of an hour, since autoscalers take their time; prints what it saw, for docs/deployment.md.
+"""
+
+import json
+import time
+
+import pytest
+from cluster import (
+    KNATIVE,
+    NAMESPACE,
+    PLAIN,
+    Load,
+    classify,
+    condition,
+    get,
+    host,
+    kubectl,
+    metric,
+    moment,
+    pods,
+    ready,
+    sample,
+    until,
+)
+
+BUSY = 8  # requests in flight: enough that a target of a few per pod asks for more than one pod
+CALM = 2  # for updates and drains: enough to notice a gap, little enough not to scale
+
+
+def say(text: str) -> None:
+    print(f"\n    {text}", flush=True)
+
+
+def ready_pods(variant: str) -> list[dict]:
+    return [pod for pod in pods(variant) if ready(pod)]
+
+
+def restarts(pod: dict) -> int:
+    return sum(c["restartCount"] for c in pod["status"]["containerStatuses"])
+
+
+def function_of(pod: dict) -> dict:
+    return next(c for c in pod["spec"]["containers"] if c["name"] == "eye-state")
+
+
+def test_both_variants_answer_through_the_same_gateway() -> None:
+    for variant in (PLAIN, KNATIVE):
+        status, answer = classify(host(variant), sample())
+        say(f"{variant}: {status} {answer.get('state')} by {answer.get('model')}")
+        assert status == "200"
+        assert answer["state"] in ("open", "closed", "no_eyes")
+
+
+def test_the_hpa_reads_its_metric_and_goes_up_and_down_with_the_load() -> None:
+    def hpa() -> dict:
+        return get("hpa", PLAIN)
+
+    least = hpa()["spec"]["minReplicas"]
+    until("the HPA is active", lambda: condition(hpa(), "ScalingActive").get("status") == "True", 90)
+    say(f"ScalingActive: {condition(hpa(), 'ScalingActive')['message']}")
+    until(f"{least} replicas at rest", lambda: hpa()["status"]["desiredReplicas"] == least, 400, 5)
+    began = time.monotonic()
+    with Load(PLAIN, BUSY) as load:
+        until("more replicas wanted", lambda: hpa()["status"]["desiredReplicas"] > least, 120)
+        decided = time.monotonic() - began
+        until("more pods ready", lambda: len(ready_pods(PLAIN)) > least, 120)
+        up = time.monotonic() - began
+        time.sleep(30)
+        most = hpa()["status"]["desiredReplicas"]
+        seen = hpa()["status"]["currentMetrics"][0]["pods"]["current"]["averageValue"]
+    say(f"{BUSY} in flight: decided after {decided:.0f} s, a new pod ready after {up:.0f} s, {most} wanted at {seen} each")
+    say(f"load: {load}")
+    ended = time.monotonic()
+    until("back at rest", lambda: hpa()["status"]["desiredReplicas"] == least, 400, 5)
+    say(f"back at {least} replicas {time.monotonic() - ended:.0f} s after the load")
+    assert load.lost() == []
+
+
+def test_the_vpa_resizes_a_running_pod_in_place_and_the_function_uses_it() -> None:
+    policy = json.dumps(get("vpa", PLAIN)["spec"]["resourcePolicy"])
+    before = {p["metadata"]["name"]: function_of(p)["resources"] for p in ready_pods(PLAIN)}
+    name = next(iter(before))
+    workers = metric(name, "eye_state_inference_limit")
+    say(f"{name}: {before[name]}, {workers}")
+    # Ask for twice the CPU through the VPA itself: its lower bound is part of its recommendation.
+    wanted = "1500m"
+    raised = json.loads(policy)
+    raised["containerPolicies"][0]["minAllowed"]["cpu"] = wanted
+    raised["containerPolicies"][0]["maxAllowed"]["cpu"] = "2"
+    kubectl("--namespace", NAMESPACE, "patch", "vpa", PLAIN, "--type", "merge", "--patch", json.dumps({"spec": {"resourcePolicy": raised}}))
+    try:
+        asked = time.monotonic()
+
+        def resized() -> dict | None:
+            for pod in ready_pods(PLAIN):
+                status = next(c for c in pod["status"]["containerStatuses"] if c["name"] == "eye-state")
+                if pod["metadata"]["name"] in before and status.get("resources", {}).get("requests", {}).get("cpu") == wanted:
+                    return pod
+            return None
+
+        with Load(PLAIN, CALM, pause=0.2) as load:
+            pod = until("a pod resized in place", resized, 300, 2)
+            say(f"{pod['metadata']['name']}: {function_of(pod)['resources']} after {time.monotonic() - asked:.0f} s, restarts {restarts(pod)}")
+            assert restarts(pod) == 0
+            now = until(
+                "the function's own view of its allotment to grow",
+                lambda: (m := metric(pod["metadata"]["name"], "eye_state_inference_limit")) != workers and m,
+                60,
+            )
+        say(f"the function: {now}; load meanwhile: {load}")
+        assert load.lost() == []
+    finally:
+        kubectl("--namespace", NAMESPACE, "patch", "vpa", PLAIN, "--type", "merge", "--patch", json.dumps({"spec": {"resourcePolicy": json.loads(policy)}}))
+
+
+def test_the_knative_service_goes_from_zero_to_many_and_back_to_zero() -> None:
+    until("zero pods at rest", lambda: not pods(KNATIVE), 300, 2)
+    began = time.monotonic()
+    with Load(KNATIVE, BUSY) as load:
+        most = 0
+        while time.monotonic() - began < 60:
+            most = max(most, len(ready_pods(KNATIVE)))
+            time.sleep(1)
+    say(f"0 → {most} pods with {BUSY} in flight; load: {load}")
+    ended = time.monotonic()
+    until("zero pods again", lambda: not pods(KNATIVE), 400, 2)
+    say(f"→ 0 pods {time.monotonic() - ended:.0f} s after the load")
+    assert most > 1
+    assert load.lost() == []
+
+
+def test_a_cold_start_is_told_in_parts() -> None:
+    until("zero pods at rest", lambda: not pods(KNATIVE), 400, 2)
+    name, body = host(KNATIVE), sample()
+    sent = time.time()
+    status, _ = classify(name, body)
+    answered = time.time() - sent
+    pod = pods(KNATIVE)[0]
+    started = next(c for c in pod["status"]["containerStatuses"] if c["name"] == "eye-state")["state"]["running"]["startedAt"]
+    phases = metric(pod["metadata"]["name"], "eye_state_startup_duration")
+    # The API server keeps whole seconds: these three can be off by one each.
+    parts = {
+        "created": moment(pod["metadata"]["creationTimestamp"]) - sent,
+        "scheduled": moment(condition(pod, "PodScheduled")["lastTransitionTime"]) - sent,
+        "started": moment(started) - sent,
+        "ready": moment(condition(pod, "Ready")["lastTransitionTime"]) - sent,
+    }
+    say(f"first byte {answered:.2f} s after the request; " + ", ".join(f"{k} {v:+.1f} s" for k, v in parts.items()))
+    say(f"the function's own phases: {phases}")
+    assert status == "200"
+
+
+@pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
+def test_a_rolling_update_under_load_loses_no_request(variant: str) -> None:
+    kind = "deployment" if variant == PLAIN else "services.serving.knative.dev"
+    stamp = json.dumps({"spec": {"template": {"metadata": {"annotations": {"nv-micro/restarted": str(time.time())}}}}})
+    with Load(variant, CALM, pause=0.05) as load:
+        until("a ready pod", lambda: ready_pods(variant), 60)
+        old = {pod["metadata"]["name"] for pod in pods(variant)}
+        kubectl("--namespace", NAMESPACE, "patch", kind, variant, "--type", "merge", "--patch", stamp)
+        until("only new pods", lambda: ready_pods(variant) and not old & {p["metadata"]["name"] for p in pods(variant)}, 240)
+        time.sleep(10)
+    say(f"{variant}: {load}")
+    assert load.lost() == []
+
+
+@pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
+def test_an_eviction_under_load_loses_no_request(variant: str) -> None:
+    """What a node drain does to each pod, through the Eviction API and so through the disruption budget."""
+    with Load(variant, CALM, pause=0.05) as load:
+        pod = until("a ready pod", lambda: ready_pods(variant), 60)[0]["metadata"]["name"]
+        time.sleep(5)
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+        kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+        until("another pod ready", lambda: any(p["metadata"]["name"] != pod for p in ready_pods(variant)), 120)
+        time.sleep(15)
+    say(f"{variant}: {pod} evicted; {load}")
+    assert load.lost() == []

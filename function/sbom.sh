@@ -1,0 +1,34 @@
+#!/bin/sh
+# The list of parts of the function's binary, as CycloneDX 1.5 JSON: sbom.sh TARGET
+#
+# From `cargo tree`, which resolves features as the build does. The generators at hand go by `cargo
+# metadata` instead, and list every optional dependency: CUDA, ROCm and WebGPU for a function that has none of them.
+set -eu
+tree() { cargo tree --locked --package eye-state --target "$1" --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}'; }
+
+tree "$1" | sort -u | awk -F '|' '
+  # Checksums of the crates, from the lock file.
+  BEGIN {
+    while ((getline line < "Cargo.lock") > 0) {
+      split(line, word, "\"")
+      if (line ~ /^name = /) name = word[2]
+      if (line ~ /^version = /) version = word[2]
+      if (line ~ /^checksum = /) sha[name " " version] = word[2]
+    }
+  }
+  {
+    split($1, part, " ")
+    name = part[1]; version = substr(part[2], 2)
+    licence = $2; gsub("/", " OR ", licence)
+    if (name == "eye-state") { own = version; own_licence = licence; next }
+    id = "pkg:cargo/" name "@" version
+    out = out (out ? ",\n" : "") sprintf("    {\"type\": \"library\", \"bom-ref\": \"%s\", \"name\": \"%s\", \"version\": \"%s\", \"purl\": \"%s\"", id, name, version, id)
+    if (licence) out = out sprintf(", \"licenses\": [{\"expression\": \"%s\"}]", licence)
+    if (sha[name " " version]) out = out sprintf(", \"hashes\": [{\"alg\": \"SHA-256\", \"content\": \"%s\"}]", sha[name " " version])
+    out = out "}"
+  }
+  END {
+    print "{\n  \"bomFormat\": \"CycloneDX\", \"specVersion\": \"1.5\", \"version\": 1,"
+    printf "  \"metadata\": {\"component\": {\"type\": \"application\", \"bom-ref\": \"eye-state\", \"name\": \"eye-state\", \"version\": \"%s\", \"licenses\": [{\"expression\": \"%s\"}]}},\n", own, own_licence
+    print "  \"components\": [\n" out "\n  ]\n}"
+  }'
