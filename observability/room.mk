@@ -3,23 +3,51 @@
 # Prometheus and promtool are built from their Go module: distributions carry old versions.
 # Service discoveries other than Kubernetes' are left out, which halves the build.
 PROMETHEUS_VERSION := v0.314.0# the module of Prometheus 3.14.0, as in prometheus/kustomization.yaml
+FUNCTION   := $(CURDIR)/target/release/eye-state
 PROMETHEUS ?= $(TOOLS)/bin/prometheus
 PROMTOOL   ?= $(TOOLS)/bin/promtool
 
-verify: observability-rules
+verify: observability-rules observability-manifests observability-queries
 
-.PHONY: observability-rules
+.PHONY: observability-rules observability-manifests observability-queries dashboards metrics-table observe observability
 observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test every recording rule and alert
+	$(PROMTOOL) check config --syntax-only observability/prometheus/prometheus.yaml
 	$(PROMTOOL) check rules --lint=all --lint-fatal observability/prometheus/rules/*.yaml
 	cd observability/prometheus/tests && $(PROMTOOL) test rules *.yaml
 	$(VENV)/bin/python -m pytest -q observability/checks/test_rules.py
+
+observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what is deployed to watch the cluster
+	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q observability/checks/test_manifests.py
+
+observability-queries: build $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
+	PROMETHEUS=$(PROMETHEUS) EYE_STATE=$(FUNCTION) $(VENV)/bin/python -m pytest -q \
+	  observability/checks/test_generated.py observability/checks/test_observe.py
+
+dashboards: ## write the dashboards anew from their definition
+	python3 -B observability/grafana/generator/generate.py
+
+metrics-table: build $(VENV)/observability.stamp ## write docs/metrics.md anew from the running function
+	EYE_STATE=$(FUNCTION) $(VENV)/bin/python observability/checks/metrics_table.py
+
+observe: build $(PROMETHEUS) $(VENV)/observability.stamp ## the function with Prometheus and Grafana on this machine
+	$(VENV)/bin/python observability/checks/observe.py --function $(FUNCTION) --prometheus $(PROMETHEUS)
+
+# Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read the
+# settings when they start.
+observability: $(KUSTOMIZE) need-cluster ## Prometheus, Grafana and traces into the current cluster
+	$(KUSTOMIZE) build observability | $(KUBECTL) apply --server-side --field-manager nv-micro --force-conflicts -f -
+	@if $(KUBECTL) get namespace knative-serving >/dev/null 2>&1; then \
+	  $(KUSTOMIZE) build observability/knative | $(KUBECTL) apply --server-side --field-manager nv-micro --force-conflicts -f - && \
+	  $(KUBECTL) -n knative-serving rollout restart deployment activator autoscaler controller; \
+	else echo "no Knative here: its metrics and traces are left out"; fi
+	@echo "kubectl -n monitoring port-forward service/grafana 3000   then http://localhost:3000"
 
 $(TOOLS)/bin/prometheus: $(TOOLS)/bin/promtool
 
 $(TOOLS)/bin/promtool:
 	@command -v go >/dev/null || { echo "go is missing: promtool is built with it; install Go, or set PROMTOOL and PROMETHEUS to those that you have" >&2; exit 1; }
 	@echo "building Prometheus and promtool $(PROMETHEUS_VERSION): takes some minutes, once"
-	module=$$(mktemp -d); trap 'rm -rf "$$module"' EXIT; cd "$$module"; \
+	mkdir -p $(TOOLS)/bin; module=$$(mktemp -d); trap 'rm -rf "$$module"' EXIT; cd "$$module"; \
 	  export CGO_ENABLED=0 GOFLAGS=-mod=mod GOWORK=off; \
 	  go mod init tools && go get github.com/prometheus/prometheus@$(PROMETHEUS_VERSION) && \
 	  go build -trimpath -tags remove_all_sd,enable_kubernetes_sd -ldflags "-s -w" -o $(TOOLS)/bin/ \

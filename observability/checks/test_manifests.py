@@ -1,0 +1,77 @@
+"""What is deployed is valid on every Kubernetes that is supported, pinned, and fits together."""
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOM = Path(__file__).parents[1]
+VERSIONS = dict(line.split("=", 1) for line in (ROOM.parent / "function" / "platforms" / "versions.env").read_text().splitlines() if re.match(r"\w+=", line))
+
+
+@cache
+def rendered(folder: str) -> list[dict]:
+    text = subprocess.run([os.environ.get("KUSTOMIZE", "kustomize"), "build", str(ROOM / folder)], check=True, capture_output=True, text=True).stdout
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(*kinds: str) -> list[dict]:
+    return [document for document in rendered(".") if document["kind"] in kinds]
+
+
+WORKLOADS = ("Deployment", "DaemonSet")
+
+
+@pytest.mark.parametrize("version", VERSIONS["KUBERNETES_SCHEMAS"].split(","))
+@pytest.mark.parametrize("folder", [".", "knative"])
+def test_every_object_is_valid(folder, version):
+    documents = rendered(folder)
+    assert documents
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_every_image_is_pinned():
+    images = [container["image"] for workload in of_kind(*WORKLOADS) for container in workload["spec"]["template"]["spec"]["containers"]]
+    assert len(images) == 6
+    for image in images:
+        assert re.fullmatch(r"[\w.-]+\.[\w./-]+:v?\d+\.\d+\.\d+", image), image
+
+
+def test_every_config_map_that_is_mounted_exists():
+    names = {document["metadata"]["name"] for document in of_kind("ConfigMap")}
+    for workload in of_kind(*WORKLOADS):
+        mounted = re.findall(r"'configMap': \{[^{}]*'name': '([^']+)'", str(workload))
+        assert set(mounted) <= names, workload["metadata"]["name"]
+
+
+def test_every_workload_is_confined():
+    for workload in of_kind(*WORKLOADS):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            context = workload["spec"]["template"]["spec"].get("securityContext", {}) | container["securityContext"]
+            assert context["runAsNonRoot"] and context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+            assert context["capabilities"] == {"drop": ["ALL"]} and "limits" in container["resources"]
+
+
+@pytest.mark.parametrize("name", ["kube-state-metrics", "node-exporter"])
+def test_prometheus_selects_the_exporters_deployed_here(name):
+    (workload,) = [found for found in of_kind(*WORKLOADS) if found["metadata"]["name"] == name]
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    config = yaml.safe_load((ROOM / "prometheus" / "prometheus.yaml").read_text())
+    (job,) = [job for job in config["scrape_configs"] if job["job_name"] == name]
+    (keep,) = [rule for rule in job["relabel_configs"] if rule.get("action") == "keep" and len(rule["source_labels"]) == 2]
+    ports = [port["containerPort"] for port in workload["spec"]["template"]["spec"]["containers"][0]["ports"]]
+    assert any(re.fullmatch(keep["regex"], f"{labels['app.kubernetes.io/name']};{port}") for port in ports)
+
+
+def test_traces_are_sent_where_the_collector_listens():
+    (service,) = [found for found in of_kind("Service") if found["metadata"]["name"] == "trace-collector"]
+    ports = {port["port"] for port in service["spec"]["ports"]}
+    for config in rendered("knative"):
+        host, port = re.match(r"http://([^:/]+):(\d+)", config["data"]["tracing-endpoint"]).groups()
+        assert host == "trace-collector.monitoring.svc" and int(port) in ports
