@@ -18,3 +18,8 @@ need-cargo:
 .PHONY: samples
 samples: need-cargo ## draw the sample pictures again (function/samples)
 	$(CARGO) run --release -p night-faces -- samples
+
+.PHONY: measure
+measure: build ## start, answers, throughput and memory of the built function, as a table
+	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
+	python3 function/measure.py target/release/eye-state function/samples/open.jpg

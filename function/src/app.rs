@@ -1,7 +1,8 @@
 //! What every request shares: classifier pool, limits, metrics, and where in its life the process is.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use crate::cpu;
 use crate::decode::decode;
 use crate::error::RequestError;
 use crate::http::body::Body;
-use crate::pool::InferencePool;
+use crate::pool::{InferencePool, Turn};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
@@ -48,6 +49,8 @@ pub struct App {
     /// What all bodies together may still take, in [`BODY_MEMORY_UNIT`]s.
     pub(crate) body_memory: Arc<Semaphore>,
     phase: AtomicU8,
+    cpus: Arc<AtomicUsize>,
+    concurrency: Option<NonZeroUsize>,
 }
 
 /// What came out for one image.
@@ -68,7 +71,8 @@ pub struct Analysis {
 impl App {
     /// Starts the inference threads; the app is ready once [`App::set_phase`] says so.
     pub fn new(config: &Config, classifier: Classifier, metrics: Metrics) -> Arc<Self> {
-        let limit = config.concurrency.unwrap_or_else(cpu::allotment);
+        let cpus = cpu::allotment();
+        let limit = config.concurrency.unwrap_or(cpus);
         let pool = InferencePool::new(classifier, limit, config.queue_capacity, config.request_deadline);
         let (depth, at_once) = (pool.clone(), pool.clone());
         metrics.observe_pool(move || depth.queue_depth(), move || at_once.limit());
@@ -79,6 +83,8 @@ impl App {
             metrics,
             body_memory: Arc::new(Semaphore::new(config.limits.max_body_memory.div_ceil(BODY_MEMORY_UNIT))),
             phase: AtomicU8::new(Phase::Starting as u8),
+            cpus: Arc::new(AtomicUsize::new(cpus.get())),
+            concurrency: config.concurrency,
         })
     }
 
@@ -97,6 +103,14 @@ impl App {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
+    /// Follows a changed CPU allotment: inferences at once, unless that number is fixed, and threads for each.
+    pub fn set_cpus(&self, cpus: NonZeroUsize) {
+        self.cpus.store(cpus.get(), Ordering::Relaxed);
+        if self.concurrency.is_none() {
+            self.pool.set_limit(cpus);
+        }
+    }
+
     /// Classifies one image on an inference thread.
     pub async fn classify(
         &self,
@@ -107,9 +121,12 @@ impl App {
         let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
         let request = tracing::Span::current();
         let queued = tracing::info_span!(target: traces::TARGET, parent: &request, "queue");
-        let work = move |classifier: &Classifier, waited: Duration| {
+        let cpus = Arc::clone(&self.cpus);
+        let work = move |classifier: &Classifier, turn: Turn| {
             drop(queued);
-            metrics.stage(Stage::Queue, waited);
+            metrics.stage(Stage::Queue, turn.waited);
+            // An inference that runs alone is spread over the CPUs; several share them out.
+            model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
             let _entered = request.enter();
             analyse(classifier, body, max_pixels, thresholds, picture, &metrics)
         };

@@ -83,13 +83,11 @@ async fn serve(config: Config, process: std::time::Duration) -> anyhow::Result<D
             std::process::exit(1);
         }
     });
-    if config.concurrency.is_none() {
-        let pool = app.pool.clone();
-        tokio::spawn(cpu::watch(cpu::allotment(), move |cpus| {
-            tracing::info!(cpus, "the CPU allotment changed");
-            pool.set_limit(cpus);
-        }));
-    }
+    let resized = app.clone();
+    tokio::spawn(cpu::watch(cpu::allotment(), move |cpus| {
+        tracing::info!(cpus, "the CPU allotment changed");
+        resized.set_cpus(cpus);
+    }));
 
     let policy = DrainPolicy {
         delay: config.drain_delay,

@@ -25,8 +25,17 @@ const INITIAL_SERVICE_TIME: Duration = Duration::from_millis(50);
 /// Longest `Retry-After` that is ever advised.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What a job does on an inference thread; gets the time it waited.
-type Work<C, T> = Box<dyn FnOnce(&C, Duration) -> Result<T, RequestError> + Send>;
+/// What a job learns when its turn comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Time spent in the queue.
+    pub waited: Duration,
+    /// Jobs running now, this one included.
+    pub running: usize,
+}
+
+/// What a job does on an inference thread.
+type Work<C, T> = Box<dyn FnOnce(&C, Turn) -> Result<T, RequestError> + Send>;
 
 struct Job<C, T> {
     work: Work<C, T>,
@@ -144,7 +153,7 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
     /// Runs `work` on an inference thread, or says at once that there is no room.
     pub async fn run(
         &self,
-        work: impl FnOnce(&C, Duration) -> Result<T, RequestError> + Send + 'static,
+        work: impl FnOnce(&C, Turn) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, RequestError> {
         let ticket = Arc::new(Ticket::default());
         let (answer, mut answered) = oneshot::channel();
@@ -225,12 +234,13 @@ impl<C: Clone, T> Shared<C, T> {
                 continue;
             }
             state.running += 1;
+            let running = state.running;
             drop(state);
 
             let started = Instant::now();
-            let waited = started - job.enqueued;
+            let turn = Turn { waited: started - job.enqueued, running };
             // A defect in one image must not take the thread, and with it the capacity, away.
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| (job.work)(&context, waited)));
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| (job.work)(&context, turn)));
             let elapsed = started.elapsed().as_secs_f64();
             let succeeded = matches!(result, Ok(Ok(_)));
 
@@ -262,7 +272,7 @@ mod tests {
 
     /// A job that runs until the other end is dropped.
     fn blocking()
-    -> (std::sync::mpsc::Sender<()>, impl FnOnce(&(), Duration) -> Result<usize, RequestError> + Send) {
+    -> (std::sync::mpsc::Sender<()>, impl FnOnce(&(), Turn) -> Result<usize, RequestError> + Send) {
         let (hold, held) = std::sync::mpsc::channel::<()>();
         (hold, move |_: &(), _| {
             let _ = held.recv();

@@ -24,3 +24,36 @@ endif
 
 need-dataset:
 	@[ -n "$(DATASET)" ] || { echo "give a labelled YOLO folder: DATASET=path/to/dataset (images/…, labels/…)" >&2; exit 1; }
+
+# YOLOV5 is a checkout of the official YOLOv5 repository (AGPL-3.0), which is not part of this one.
+TRAINING_DATA ?= .tools/dataset
+TRAINING_RUN  ?= .tools/training/run
+EVALUATION    ?= .tools/evaluation
+START         ?= yolov5n.pt
+need-yolov5:
+	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
+
+.PHONY: train evaluate curves calibrate crosscheck test-training need-yolov5
+train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
+	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
+	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
+	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
+		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
+
+evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
+	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) $(ARGS)
+
+curves: need-dataset $(TRAINING_ENV)/.ready ## accuracy against rotation, resolution and noise: DATASET=path [MODEL=best.onnx]
+	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
+
+calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx
+	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) --out $(OUT)
+
+crosscheck: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same figures from YOLOv5's own val.py: DATASET=path YOLOV5=checkout
+	mkdir -p $(EVALUATION)
+	printf 'path: %s\ntrain: images/val\nval: images/val\nnames: [eye_open, eye_closed]\n' "$(abspath $(DATASET))" > $(EVALUATION)/val.yaml
+	$(abspath $(TRAINING_ENV))/bin/python -W ignore $(YOLOV5)/val.py --data $(EVALUATION)/val.yaml --weights $(EVALUATED) \
+		--imgsz $(or $(IMGSZ),416) --batch-size 1 --device cpu --workers 0 --project $(abspath $(EVALUATION)) --name val-py --exist-ok
+
+test-training: $(TRAINING_ENV)/.ready ## the pipeline's own tests, against YOLOv5's code
+	$(TRAINING_PY) $(TRAINING)/test_training.py

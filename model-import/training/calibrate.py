@@ -1,0 +1,105 @@
+"""Makes a model's confidences probabilities, inside its weights: what it says at 0.8 is right 80 times of 100.
+
+    python calibrate.py DATASET --model raw.onnx --out calibrated.onnx
+
+YOLOv5's confidence is sigmoid(objectness) x sigmoid(class); objectness learns the overlap, so a sure eye gets about 0.85.
+Platt scaling of both logits (a x logit + b, the same for every anchor and level) is fitted to "right class, IoU at least
+0.5" on DATASET, and folded into the last three convolutions: no step is added anywhere, and every tool that runs the
+model gives calibrated values. The error it states is out of sample: fitted on one half of the pictures, measured on the other.
+"""
+
+import argparse
+import json
+
+import cv2
+import numpy as np
+import onnx
+import scipy.optimize
+from onnx import numpy_helper
+
+import metrics
+from detector import DETECT_IOU, Onnx, decode, to_picture
+from evaluate import labelled
+
+FITTED_ABOVE = 0.02  # confidence; below lie only thousands of nothings
+PULL = 1e-3  # towards the identity; keeps a scale from running away where classes separate
+
+
+def observations(pictures, detector):
+    """[n, 4]: picture, logit of objectness, logit of class, right or not; of every box that NMS keeps."""
+    out = []
+    for i, (file, _, shape, truth, _) in enumerate(pictures):
+        raw, scale, shift = detector.run(cv2.imread(str(file)))
+        rows = decode(raw, DETECT_IOU, False, parts=True)
+        right = metrics.match(to_picture(rows, scale, shift, shape), truth)[:, 0]
+        logits = np.log(rows[:, 6:8].clip(1e-7, 1 - 1e-7)) - np.log1p(-rows[:, 6:8].clip(1e-7, 1 - 1e-7))
+        out.append(np.column_stack([np.full(len(rows), i), logits, right])[rows[:, 4] > FITTED_ABOVE])
+    return np.concatenate(out)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def confidence(parameters, seen):
+    a, b, c, d = parameters
+    return sigmoid(a * seen[:, 1] + b) * sigmoid(c * seen[:, 2] + d)
+
+
+def fit(seen):
+    """(scale, shift) of objectness, (scale, shift) of class, by maximum likelihood."""
+
+    def loss(p):
+        q = confidence(p, seen).clip(1e-9, 1 - 1e-9)
+        return -np.mean(np.where(seen[:, 3] > 0, np.log(q), np.log1p(-q))) + PULL * np.sum((np.array(p) - [1, 0, 1, 0]) ** 2)
+
+    return scipy.optimize.minimize(loss, [1.0, 0.0, 1.0, 0.0], method="L-BFGS-B", bounds=[(0.2, 6), (-6, 6), (0.2, 6), (-6, 6)]).x
+
+
+def fold(model, parameters):
+    """Writes the scaling into the detection head's convolutions (three: one a stride), in place."""
+    a, b, c, d = parameters
+    stored = {t.name: t for t in model.graph.initializer}
+    heads = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1].split(".")[-3:-1] in (["m", "0"], ["m", "1"], ["m", "2"])
+             and n.input[1].split(".")[1] == max((m.input[1].split(".")[1] for m in model.graph.node if m.op_type == "Conv"), key=int)]  # fmt: skip
+    if len(heads) != 3:
+        raise SystemExit(f"{len(heads)} detection convolutions found, 3 expected: not as YOLOv5's exporter names them")
+    for node in heads:
+        weight, bias = (numpy_helper.to_array(stored[name]).copy() for name in node.input[1:3])
+        per_anchor = len(bias) // 3
+        for channel in range(len(bias)):
+            if channel % per_anchor >= 4:
+                scale, shift = (a, b) if channel % per_anchor == 4 else (c, d)
+                weight[channel] *= scale
+                bias[channel] = bias[channel] * scale + shift
+        for name, value in zip(node.input[1:3], (weight, bias)):
+            stored[name].CopyFrom(numpy_helper.from_array(value, name))
+
+
+def main(opt):
+    pictures, detector = labelled(opt.dataset, opt.split), Onnx(opt.model)
+    seen = observations(pictures, detector)
+    parameters = fit(seen)
+    odd = seen[:, 0] % 2 == 1
+    crossed = np.empty(len(seen))
+    for half in (odd, ~odd):
+        crossed[half] = confidence(fit(seen[~half]), seen[half])
+    report = {"fitted": dict(zip(("objectness_scale", "objectness_shift", "class_scale", "class_shift"), parameters.tolist()))}
+    for name, values in (("before", confidence((1, 0, 1, 0), seen)), ("after, out of sample", crossed)):
+        kept = values > opt.threshold
+        report[name] = {"boxes": int(kept.sum()), "expected_calibration_error": metrics.reliability(values[kept], seen[kept, 3])[1]}
+    model = onnx.load(opt.model)
+    fold(model, parameters)
+    onnx.checker.check_model(model)
+    onnx.save(model, opt.out)
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--threshold", type=float, default=0.25)
+    main(parser.parse_args())

@@ -1,0 +1,89 @@
+"""make test-training: the parts of the pipeline against YOLOv5's own code and against drawn ellipses."""
+
+import unittest
+
+import cv2
+import numpy as np
+import torch
+from yolov5.utils.augmentations import letterbox as yolov5_letterbox
+from yolov5.utils.general import non_max_suppression, scale_boxes
+
+import detector
+import ellipse
+import metrics
+
+
+class Ellipse(unittest.TestCase):
+    def test_box_of_a_turned_eye_is_the_box_of_its_drawn_ellipse(self):
+        for degrees in range(-90, 91, 15):
+            canvas = np.zeros((400, 400), np.uint8)
+            d, angle = 150.0, np.radians(degrees)
+            axes = (round(d * ellipse.HALF_WIDTH * 16), round(d * ellipse.HALF_HEIGHT * 16))
+            cv2.ellipse(canvas, (200 * 16, 200 * 16), axes, degrees, 0, 360, 255, -1, shift=4)
+            y, x = np.nonzero(canvas)
+            drawn = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            np.testing.assert_allclose(ellipse.to_boxes([[200, 200, d, angle]])[0], drawn, atol=1.6)
+
+    def test_two_eyes_tell_which_way_a_face_is_turned(self):
+        for degrees in (-60, -30, 30, 60):
+            angle = np.radians(degrees)
+            step = 80 * np.array([np.cos(angle), np.sin(angle)])
+            eyes = np.array([[200 - step[0], 200 - step[1], 40, angle], [200 + step[0], 200 + step[1], 40, angle]])
+            boxes = ellipse.to_boxes(eyes)
+            xywh = np.column_stack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+            np.testing.assert_allclose(ellipse.from_boxes(xywh), eyes, atol=1e-6)
+
+    def test_turning_there_and_back_changes_nothing(self):
+        eyes = np.array([[10.0, 20.0, 30.0, 0.4]])
+        matrix = cv2.getRotationMatrix2D((50, 60), 77, 1.7)
+        back = ellipse.transform(ellipse.transform(eyes, matrix), cv2.invertAffineTransform(matrix))
+        np.testing.assert_allclose(back, eyes, atol=1e-9)
+
+
+class AsYolov5(unittest.TestCase):
+    def test_letterbox_gives_the_same_pixels(self):
+        rng = np.random.default_rng(1)
+        for h, w in ((480, 640), (641, 333), (100, 99), (416, 416), (37, 500)):
+            image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+            np.testing.assert_array_equal(detector.letterbox(image, (416, 416))[0], yolov5_letterbox(image, (416, 416), auto=False)[0])
+
+    def test_kept_boxes_are_the_same_in_pixels_of_the_picture(self):
+        rng = np.random.default_rng(2)
+        shape, size = (300, 500), (416, 416)
+        for multi_label, iou in ((False, 0.45), (True, 0.6)):
+            output = np.column_stack([rng.uniform(80, 330, (400, 2)), rng.uniform(10, 90, (400, 2)), rng.uniform(0, 1, (400, 3))]).astype(np.float32)
+            theirs = non_max_suppression(torch.from_numpy(output)[None], 0.001, iou, multi_label=multi_label)[0]
+            theirs[:, :4] = scale_boxes(size, theirs[:, :4], shape)
+            _, scale, shift = detector.letterbox(np.zeros((*shape, 3), np.uint8), size)
+            ours = detector.to_picture(detector.decode(output, iou, multi_label), scale, shift, shape)
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-3)
+
+
+class Counting(unittest.TestCase):
+    def test_perfect_boxes_score_one_and_a_false_one_costs_precision(self):
+        truth = np.array([[0, 10, 10, 50, 40], [1, 100, 10, 150, 40]], float)
+        rows = np.array([[10, 10, 50, 40, 0.9, 0], [100, 10, 150, 40, 0.8, 1]], float)
+        correct = metrics.match(rows, truth)
+        self.assertTrue(correct.all())
+        ap = metrics.average_precision(correct, rows[:, 4], rows[:, 5], truth[:, 0])
+        np.testing.assert_allclose(ap, 0.995, atol=1e-6)  # YOLOv5's integration tops out here
+        surer = np.vstack([rows, [200, 200, 240, 230, 0.95, 0]])
+        ap = metrics.average_precision(metrics.match(surer, truth), surer[:, 4], surer[:, 5], truth[:, 0])
+        self.assertLess(ap[0, 0], 0.6)
+        self.assertAlmostEqual(ap[1, 0], 0.995)
+
+    def test_one_open_eye_makes_the_picture_open(self):
+        rows = np.array([[0, 0, 1, 1, 0.9, 1], [0, 0, 1, 1, 0.3, 0]], float)
+        self.assertEqual(metrics.verdicts([rows], 0.25)[0], 0)
+        self.assertEqual(metrics.verdicts([rows], 0.35)[0], 1)
+        self.assertEqual(metrics.verdicts([rows[:0]], 0.35)[0], 2)
+
+    def test_calibration_error_is_the_gap_between_said_and_true(self):
+        confidence = np.full(100, 0.85)
+        correct = np.arange(100) < 85
+        self.assertAlmostEqual(metrics.reliability(confidence, correct)[1], 0.0)
+        self.assertAlmostEqual(metrics.reliability(confidence, np.ones(100))[1], 0.15)
+
+
+if __name__ == "__main__":
+    unittest.main()
