@@ -2,8 +2,8 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,44 @@ fn fewer_cpus_mean_fewer_inferences_at_once_without_a_restart() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(process.classify().json()["state"], "open");
+}
+
+#[test]
+fn a_request_becomes_a_trace_with_a_span_for_each_stage() {
+    // A collector of OTLP over HTTP (opentelemetry.io/docs/specs/otlp, section OTLP/HTTP) that keeps what it gets.
+    let collector = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", collector.local_addr().expect("bound"));
+    let collected = std::thread::spawn(move || {
+        let (mut stream, _) = collector.accept().expect("the exporter connects");
+        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        let (mut bytes, mut chunk) = (Vec::<u8>::new(), [0; 65536]);
+        while let Ok(length @ 1..) = stream.read(&mut chunk) {
+            bytes.extend(&chunk[..length]);
+            if bytes.windows(11).any(|window| window == b"postprocess") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("answered");
+                break;
+            }
+        }
+        bytes
+    });
+    let mut process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [("content-type", "image/jpeg"), ("traceparent", caller)];
+    let answer = request(process.address, "POST", "/", &headers, &sample("open.jpg"));
+    let trace_id = "0af7651916cd43dd8448eb211c80319c";
+    assert!(answer.headers["traceparent"].contains(trace_id), "the answer names the trace");
+    // What is still to be sent goes out with the stop.
+    process.signal("-TERM");
+    assert!(process.child.wait().expect("ends").success());
+    let bytes = collected.join().expect("no panic");
+    let holds = |wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
+    assert!(holds(b"POST /v1/traces"));
+    for span in ["POST /classify", "queue", "decode", "preprocess", "inference", "postprocess"] {
+        assert!(holds(span.as_bytes()), "no span {span}");
+    }
+    let id: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&trace_id[2 * at..][..2], 16).expect("hex")).collect();
+    assert!(holds(&id), "the spans are not of the caller's trace");
 }
 
 #[test]

@@ -9,13 +9,16 @@ pub use metrics::Metrics;
 
 use std::io::IsTerminal;
 
+use anyhow::Context;
+
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is logged, in the syntax of tracing-subscriber's `EnvFilter`.
+/// What is logged: a level, or `target=level` pairs separated by commas (tracing-subscriber's `Targets`).
 pub const ENV_LOG: &str = "RUST_LOG";
 /// Start, stop, configuration and defects; single requests are at `debug`.
 pub const DEFAULT_LOG: &str = "info";
@@ -40,7 +43,10 @@ impl Drop for TelemetryGuard {
 
 /// Starts logs and, when an OTLP endpoint is configured, traces. JSON lines when standard error is no terminal.
 pub fn init() -> anyhow::Result<TelemetryGuard> {
-    let filter = EnvFilter::try_from_env(ENV_LOG).or_else(|_| EnvFilter::try_new(DEFAULT_LOG))?;
+    let filter: Targets = match std::env::var(ENV_LOG) {
+        Ok(text) if !text.trim().is_empty() => text.parse().with_context(|| format!("{ENV_LOG}={text:?}"))?,
+        _ => DEFAULT_LOG.parse()?,
+    };
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let logs = if std::io::stderr().is_terminal() {
         format.with_target(false).boxed()
