@@ -39,6 +39,15 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// A builder whose constants do not clash with those of another.
+    pub fn numbered_from(constants: usize) -> Self {
+        Self { constants, ..Self::default() }
+    }
+
+    pub fn last_node(&mut self) -> &mut NodeProto {
+        self.model.graph.as_mut().unwrap().node.last_mut().unwrap()
+    }
+
     pub fn node(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         self.model.graph.mut_or_insert_default().node.push(NodeProto {

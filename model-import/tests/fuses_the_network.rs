@@ -1,0 +1,122 @@
+//! What of a network becomes model-runtime's operators, and what must be left alone.
+//! That both compute the same is tested in the function, where they can run.
+
+mod support;
+
+use std::path::Path;
+
+use model_import::{GENERATED_FILE, Options, PLAIN_FILE, import};
+use onnx_ir::ModelProto;
+use support::*;
+
+/// The generated code of a model: fused, and plain.
+fn generate(path: &Path, options: &Options) -> (String, String) {
+    let folder = path.parent().unwrap().join("generated");
+    std::fs::create_dir_all(&folder).unwrap();
+    import(path, options).unwrap().generate(&folder).unwrap();
+    let read = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+    (read(GENERATED_FILE), read(PLAIN_FILE))
+}
+
+fn fused(change: impl FnOnce(&mut ModelProto)) -> String {
+    let mut model = tiny_yolov5(Tail::Split);
+    change(&mut model);
+    generate(&save(&model), &Options::default()).0
+}
+
+/// Replaces the nodes from `p2` to `p3` by what `build` adds, with the builder's constants.
+fn between_p2_and_p3(model: &mut ModelProto, build: impl FnOnce(&mut Builder)) {
+    let mut builder = Builder::numbered_from(1000);
+    build(&mut builder);
+    let added = builder.model.graph.take().unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.retain(|node| !node.output[0].starts_with("p3"));
+    let at = 1 + graph.node.iter().position(|node| node.output[0] == "p2").unwrap();
+    graph.node.splice(at..at, added.node);
+    graph.initializer.extend(added.initializer);
+}
+
+fn count(source: &str, call: &str) -> usize {
+    source.matches(call).count()
+}
+
+/// YOLOv5n has 60 convolutions, 8 C3 blocks with two siblings each, 7 bottlenecks with a shortcut, two
+/// upsamplings and one SPPF (its model file, yolov5n.yaml).
+#[test]
+fn all_of_the_built_in_model_is_fused() {
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+    let onnx = weights.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let onnx =
+        onnx.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "onnx")).unwrap();
+    let path = file("built-in.onnx", &std::fs::read(onnx).unwrap());
+    let (fused, plain) = generate(&path, &Options::default());
+    assert_eq!(count(&fused, "ops::stem_conv2d("), 1);
+    assert_eq!(count(&fused, "ops::conv2d("), 60 - 1 - 8);
+    assert_eq!(count(&fused, ".narrow("), 2 * 8);
+    assert_eq!(count(&fused, "Some(custom"), 7);
+    assert_eq!(count(&fused, "ConvInput::upsampled("), 2);
+    assert_eq!(count(&fused, "ops::sppf_pool("), 1);
+    for left in ["sigmoid", "Tensor::cat", "Conv2d", "MaxPool2d", "Interpolate2d"] {
+        assert_eq!(count(&fused, left), 0, "{left}");
+        assert!(plain.contains(left), "{left}");
+    }
+}
+
+#[test]
+fn plain_burn_can_be_asked_for() {
+    let path = save(&tiny_yolov5(Tail::Split));
+    let (chosen, plain) = generate(&path, &Options { plain: true, ..Options::default() });
+    assert_eq!(chosen, plain);
+    assert_eq!(count(&plain, "ops::"), 0);
+}
+
+#[test]
+fn a_convolution_whose_raw_result_is_also_read_keeps_its_activation_apart() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.layer("p2", "a", [4, 8], 3, 2);
+            builder.node("Add", &["a", "a.conv"], &["p3"], vec![]);
+        });
+    });
+    assert!(
+        source.contains("sigmoid(") && source.contains("activation: model_runtime::ops::Activation::None")
+    );
+}
+
+#[test]
+fn a_concatenation_read_by_a_wide_convolution_is_made() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.layer("p2", "a", [4, 8], 1, 1);
+            builder.node("Concat", &["a", "p2"], &["both"], vec![int("axis", 1)]);
+            builder.layer("both", "p3", [12, 8], 3, 2);
+        });
+    });
+    assert_eq!(count(&source, "Tensor::cat("), 1);
+}
+
+#[test]
+fn siblings_that_do_not_fill_blocks_stay_apart() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.layer("p2", "a", [4, 8], 1, 1);
+            builder.layer("p2", "b", [4, 8], 1, 1);
+            builder.node("Concat", &["a", "b"], &["both"], vec![int("axis", 1)]);
+            builder.layer("both", "c", [16, 8], 1, 1);
+            builder.layer("c", "p3", [8, 8], 3, 2);
+        });
+    });
+    assert_eq!((count(&source, ".narrow("), count(&source, "Tensor::cat(")), (0, 0));
+}
+
+#[test]
+fn a_grouped_convolution_is_left_to_burn() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.conv("p2", "a", [2, 4], 3, 2);
+            builder.last_node().attribute.push(int("group", 2));
+            builder.layer("a", "p3", [4, 8], 1, 1);
+        });
+    });
+    assert!(source.contains("Conv2dConfig") && source.contains("with_groups(2)"));
+}
