@@ -5,9 +5,11 @@ use crate::kernels::winograd;
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
 
-/// Above this many input × output channels, the transformed weights outgrow the second-level cache and their four-fold size costs
-/// more than the saved multiplications.
-const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
+/// Input × output channels up to which a 3 × 3 kernel is transformed, for stride 1 and 2. Beyond, the weights of four-fold size
+/// outgrow the second-level cache, and maps are so small that whole tiles cover much that isn't there.
+const MAX_WINOGRAD_CHANNELS: [usize; 2] = [128 * 128, 64 * 128];
+/// Input channels from which stride 2 is worth transforming; its products are too short below.
+const MIN_WINOGRAD_INPUT: [usize; 2] = [16, 32];
 
 /// Packed weights: the values and shape of a rank-5 tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,7 @@ pub struct PackedConv {
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
 ///
-/// A 3 × 3 kernel of stride 1 over whole blocks of channels is stored transformed for Winograd's F(4 × 4, 3 × 3), with 6 × 6 taps;
+/// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for Winograd's filtering, with 6 × 6 taps;
 /// the kernels tell by the shape.
 ///
 /// # Panics
@@ -34,18 +36,35 @@ pub fn pack_conv(
 ) -> PackedConv {
     let [height, width] = kernel;
     assert_eq!(weight.len(), out_channels * in_channels * height * width, "weight length");
-    let whole = out_channels.is_multiple_of(BLOCK) && in_channels.is_multiple_of(BLOCK);
-    if kernel == [3, 3] && stride == [1, 1] && whole && out_channels * in_channels <= MAX_WINOGRAD_CHANNELS {
-        let taps = winograd::INPUT * winograd::INPUT;
+    if worth_transforming(out_channels, in_channels, kernel, stride) {
+        let taps = winograd::TAPS * winograd::TAPS;
         let mut transformed = Vec::with_capacity(weight.len() / 9 * taps);
         for kernel in weight.chunks_exact(9) {
             let kernel = std::array::from_fn(|y| std::array::from_fn(|x| f64::from(kernel[3 * y + x])));
-            transformed
-                .extend(winograd::transform_weight(kernel).iter().flatten().map(|&value| value as f32));
+            transformed.extend(
+                winograd::transform_weight(kernel, stride[0]).iter().flatten().map(|&value| value as f32),
+            );
         }
-        return block(&transformed, out_channels, in_channels, [winograd::INPUT; 2]);
+        return block(&transformed, out_channels, in_channels, [winograd::TAPS; 2]);
     }
     block(weight, out_channels, in_channels, kernel)
+}
+
+fn worth_transforming(
+    out_channels: usize,
+    in_channels: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+) -> bool {
+    let kind = match (kernel, stride) {
+        ([3, 3], [1, 1]) => 0,
+        ([3, 3], [2, 2]) => 1,
+        _ => return false,
+    };
+    out_channels.is_multiple_of(BLOCK)
+        && in_channels.is_multiple_of(BLOCK)
+        && in_channels >= MIN_WINOGRAD_INPUT[kind]
+        && in_channels * out_channels <= MAX_WINOGRAD_CHANNELS[kind]
 }
 
 /// Brings the output channels together in blocks.

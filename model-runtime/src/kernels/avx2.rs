@@ -1,6 +1,6 @@
 //! AVX2 with FMA: 16 registers of 8 floats. One channel block (two vectors) × 6 pixels.
 
-use super::tile::{Tile, TileKernel, define_tile};
+use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
 
 mod v {
@@ -86,3 +86,16 @@ define_transforms!(
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 6] =
     [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>];
+/// As `ONE`, for planes.
+pub(super) static ONE_PLANES: [PlanesKernel; 6] =
+    [planes::<1, 2>, planes::<2, 2>, planes::<3, 2>, planes::<4, 2>, planes::<5, 2>, planes::<6, 2>];
+
+/// [`super::pool::largest`], compiled for these registers.
+pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {
+    #[target_feature(enable = "avx2,fma")]
+    fn vectorised(into: &mut [f32], pixels: &[f32], step: usize) {
+        super::pool::largest(into, pixels, step);
+    }
+    // SAFETY: this table is only handed out where the instruction set was detected.
+    unsafe { vectorised(into, pixels, step) }
+}

@@ -1,6 +1,6 @@
 //! AVX-512F: 32 registers of 16 floats. Two channel blocks × 14 pixels, or one × 28.
 
-use super::tile::{Tile, TileKernel, define_tile};
+use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
 
 mod v {
@@ -52,11 +52,12 @@ mod v {
     pub(super) fn fma(a: V, b: V, c: V) -> V {
         _mm512_fmadd_ps(a, b, c)
     }
-    /// x · 1/(1 + 2^(-x·log2 e)); the reciprocal is the 14-bit estimate and one Newton step.
+    /// x / (1 + 2^(-x·log2 e)). A true division: on current CPUs it takes less time than `vrcp14ps` with a Newton step,
+    /// and it needs no clamp, as x / ∞ is the limit already.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn silu(x: V) -> V {
-        let t = _mm512_min_ps(splat(silu::MAX_EXPONENT), _mm512_mul_ps(x, splat(silu::MINUS_LOG2_E)));
+        let t = _mm512_mul_ps(x, splat(silu::MINUS_LOG2_E));
         let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);
         let f = _mm512_sub_ps(t, n);
         let [c1, c2, c3, c4, c5] = silu::EXP2;
@@ -65,10 +66,7 @@ mod v {
         p = fma(p, f, splat(c2));
         p = fma(p, f, splat(c1));
         p = fma(p, f, splat(1.0));
-        let d = add(_mm512_scalef_ps(p, n), splat(1.0));
-        let r = _mm512_rcp14_ps(d);
-        let r = _mm512_mul_ps(r, _mm512_fnmadd_ps(d, r, splat(2.0)));
-        _mm512_mul_ps(x, r)
+        _mm512_div_ps(x, add(_mm512_scalef_ps(p, n), splat(1.0)))
     }
 }
 
@@ -83,11 +81,25 @@ define_transforms!(
 );
 
 macro_rules! table {
-    ($nv:literal: $($p:literal)*) => { [$(tile::<$p, $nv>),*] };
+    ($kernel:ident, $nv:literal: $($p:literal)*) => { [$($kernel::<$p, $nv>),*] };
 }
 
 /// `TWO[p - 1]`: p pixels × 32 channels.
-pub(super) static TWO: [TileKernel; 14] = table!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+pub(super) static TWO: [TileKernel; 14] = table!(tile, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 28] =
-    table!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28);
+    table!(tile, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28);
+/// As `TWO` and `ONE`, for planes.
+pub(super) static TWO_PLANES: [PlanesKernel; 14] = table!(planes, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+pub(super) static ONE_PLANES: [PlanesKernel; 28] =
+    table!(planes, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28);
+
+/// [`super::pool::largest`], compiled for these registers.
+pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {
+    #[target_feature(enable = "avx512f")]
+    fn vectorised(into: &mut [f32], pixels: &[f32], step: usize) {
+        super::pool::largest(into, pixels, step);
+    }
+    // SAFETY: this table is only handed out where the instruction set was detected.
+    unsafe { vectorised(into, pixels, step) }
+}

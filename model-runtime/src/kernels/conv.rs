@@ -111,7 +111,10 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, 
     let [blocks, height, width, in_channels, lanes] = conv.weight_shape;
     let winograd = winograd::applies(conv);
     assert!(winograd || conv.kernel == [height, width], "weights are packed for another kernel");
-    assert!(lanes == 16 && (!winograd || conv.stride == [1, 1]), "weights are packed for another kernel");
+    assert!(
+        lanes == 16 && (!winograd || matches!(conv.stride, [1, 1] | [2, 2])),
+        "weights are packed for another kernel"
+    );
     assert_eq!(conv.weight.len(), blocks * height * width * in_channels * 16, "weight length");
     assert_eq!(conv.bias.len(), blocks * 16, "bias length");
     assert!(conv.stride.iter().all(|&step| step > 0), "stride of zero");
@@ -213,6 +216,9 @@ struct Layer<'a> {
     one: &'static [TileKernel],
     two: &'static [TileKernel],
     tiles_per_row: usize,
+    /// Pixels of a tile; the first `wider_tiles` of a row have one more.
+    tile_width: usize,
+    wider_tiles: usize,
     groups: usize,
 }
 
@@ -242,6 +248,7 @@ impl<'a> Layer<'a> {
             && residual.is_none_or(Image::rows_are_joined)
             && (out.height <= 1 || out.row_pitch == out.width * out.pixel_pitch);
         let (height, width) = if joined { (1, out.height * out.width) } else { (out.height, out.width) };
+        let tiles_per_row = width.div_ceil(widest);
         Self {
             sources,
             conv,
@@ -254,13 +261,18 @@ impl<'a> Layer<'a> {
             width,
             one: tiles.one,
             two,
-            tiles_per_row: width.div_ceil(widest),
+            tiles_per_row,
+            tile_width: width.checked_div(tiles_per_row).unwrap_or(0),
+            wider_tiles: width.checked_rem(tiles_per_row).unwrap_or(0),
             groups: if two.is_empty() { blocks } else { blocks.div_ceil(2) },
         }
     }
 
     fn run(&self) {
         let tiles = self.height * self.tiles_per_row;
+        if tiles == 0 {
+            return;
+        }
         let chunks = threads::threads() * CHUNKS_PER_THREAD;
         let outgrows_cache = size_of_val(self.conv.weight) > RESIDENT_WEIGHT_BYTES;
         if chunks == CHUNKS_PER_THREAD {
@@ -279,54 +291,70 @@ impl<'a> Layer<'a> {
     fn chunk(&self, tiles: Range<usize>, groups: Range<usize>, groups_first: bool) {
         SCRATCH.with_borrow_mut(|scratch| {
             if groups_first {
-                for group in groups {
-                    tiles.clone().for_each(|tile| self.tile(tile, group..group + 1, scratch));
-                }
+                groups.for_each(|group| self.tiles(tiles.clone(), group..group + 1, scratch));
             } else {
-                tiles.for_each(|tile| self.tile(tile, groups.clone(), scratch));
+                self.tiles(tiles, groups, scratch);
             }
         });
     }
 
-    /// One tile of pixels for some groups of output channels.
-    fn tile(&self, index: usize, groups: Range<usize>, scratch: &mut Scratch) {
-        let (y, column) = (index / self.tiles_per_row, index % self.tiles_per_row);
-        // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the registers empty.
-        let first = column * self.width / self.tiles_per_row;
-        let pixels = (column + 1) * self.width / self.tiles_per_row - first;
+    /// Some tiles, row by row, for some groups of output channels.
+    fn tiles(&self, tiles: Range<usize>, groups: Range<usize>, scratch: &mut Scratch) {
+        let (mut y, mut column) = (tiles.start / self.tiles_per_row, tiles.start % self.tiles_per_row);
+        for _ in tiles {
+            // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the registers empty.
+            let first = column * self.tile_width + column.min(self.wider_tiles);
+            let pixels = self.tile_width + usize::from(column < self.wider_tiles);
+            self.tile(y, first, pixels, groups.clone(), scratch);
+            column += 1;
+            if column == self.tiles_per_row {
+                (y, column) = (y + 1, 0);
+            }
+        }
+    }
 
+    /// `pixels` pixels from (y, first) on, for some groups of output channels.
+    fn tile(&self, y: usize, first: usize, pixels: usize, groups: Range<usize>, scratch: &mut Scratch) {
         self.collect_runs(scratch, y, first, pixels);
         let [blocks, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
-        let weight_block = kernel_height * kernel_width * in_channels * 16;
+        let start = |image: &Image<'_>, y: usize, x: usize| {
+            image.data[y * image.row_pitch + x * image.pixel_pitch..].as_ptr()
+        };
+        let mut tile = Tile {
+            runs: &scratch.runs,
+            weight: self.conv.weight.as_ptr(),
+            weight_block: kernel_height * kernel_width * in_channels * 16,
+            bias: std::ptr::null(),
+            init: std::ptr::null(),
+            init_step: self.init.map_or(0, |init| init.pixel_pitch),
+            init_phase: first % 2,
+            residual: std::ptr::null(),
+            residual_step: self.residual.map_or(0, |residual| residual.pixel_pitch),
+            out: self.out,
+            out_step: self.out_pixel,
+            silu: self.conv.silu,
+        };
+        let init = self.init.map(|init| start(init, y / 2, first / 2));
+        let residual = self.residual.map(|residual| start(residual, y, first));
+        let out = self.out.wrapping_add(y * self.out_row + first * self.out_pixel);
         for group in groups {
             let (block, pair) =
                 if self.two.is_empty() { (group, false) } else { (group * 2, group * 2 + 1 < blocks) };
             let kernel = if pair { self.two[pixels - 1] } else { self.one[pixels - 1] };
             let channel = block * 16;
-            let start = |image: &Image<'_>, y: usize, x: usize| {
-                image.data[y * image.row_pitch + x * image.pixel_pitch + channel..].as_ptr()
-            };
-            let tile = Tile {
-                runs: &scratch.runs,
-                weight: self.conv.weight[block * weight_block..].as_ptr(),
-                weight_block,
-                bias: if self.conv.bias.is_empty() {
-                    std::ptr::null()
-                } else {
-                    self.conv.bias[channel..].as_ptr()
-                },
-                init: self.init.map_or(std::ptr::null(), |init| start(init, y / 2, first / 2)),
-                init_step: self.init.map_or(0, |init| init.pixel_pitch),
-                init_phase: first % 2,
-                residual: self.residual.map_or(std::ptr::null(), |residual| start(residual, y, first)),
-                residual_step: self.residual.map_or(0, |residual| residual.pixel_pitch),
-                // SAFETY: `check` saw room for every block of every pixel.
-                out: unsafe { self.out.add(y * self.out_row + first * self.out_pixel + channel) },
-                out_step: self.out_pixel,
-                silu: self.conv.silu,
-            };
-            // SAFETY: `check` saw that all slices hold what their shapes say; `collect_runs` stays inside the image or
-            // the border copy; the instruction set was detected.
+            tile.weight = self.conv.weight[block * tile.weight_block..].as_ptr();
+            if !self.conv.bias.is_empty() {
+                tile.bias = self.conv.bias[channel..].as_ptr();
+            }
+            if let Some(init) = init {
+                tile.init = init.wrapping_add(channel);
+            }
+            if let Some(residual) = residual {
+                tile.residual = residual.wrapping_add(channel);
+            }
+            tile.out = out.wrapping_add(channel);
+            // SAFETY: `check` saw that all slices hold what their shapes say, with room for every block of every pixel;
+            // `collect_runs` stays inside the image or the border copy; the instruction set was detected.
             unsafe { kernel(&tile) };
         }
     }
@@ -339,7 +367,7 @@ impl<'a> Layer<'a> {
         let ([stride_y, stride_x], [pad_y, pad_x]) = (self.conv.stride, self.conv.padding);
         let columns = (pixels - 1) * stride_x + kernel_width;
         let left = (x * stride_x) as isize - pad_x as isize;
-        let alone = self.sources.iter().count() == 1;
+        let alone = self.sources.iter().nth(1).is_none();
         let rows = |height: usize| {
             let top = (y * stride_y) as isize - pad_y as isize;
             let first = (-top).clamp(0, kernel_height as isize) as usize;
@@ -347,9 +375,8 @@ impl<'a> Layer<'a> {
             (first..end).map(move |tap| (tap, (top + tap as isize) as usize))
         };
         // One allocation before any pointer into it is taken.
-        let size: usize =
-            self.sources.iter().map(|source| kernel_height * columns * source.image.channels).sum();
-        if border.len() < size {
+        let size = kernel_height * columns * in_channels;
+        if border.len() < size && (pad_x > 0 || pad_y > 0) {
             border.resize(size, 0.0);
         }
         let mut rest = &mut border[..];

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::pool::Largest;
 use super::portable;
-use super::tile::TileKernel;
+use super::tile::{PlanesKernel, TileKernel};
 use super::transform::{InputTransform, OutputTransform};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -35,8 +36,13 @@ pub(super) struct Tiles {
     pub(super) one: &'static [TileKernel],
     /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
     pub(super) two: &'static [TileKernel],
-    pub(super) transform_input: InputTransform,
-    pub(super) transform_output: OutputTransform,
+    /// The same for the planes of Winograd's filtering.
+    pub(super) one_planes: &'static [PlanesKernel],
+    pub(super) two_planes: &'static [PlanesKernel],
+    /// For 3 × 3 kernels of stride 1 and stride 2.
+    pub(super) transform_input: [InputTransform; 2],
+    pub(super) transform_output: [OutputTransform; 2],
+    pub(super) largest: Largest,
 }
 
 impl Isa {
@@ -96,23 +102,26 @@ impl Isa {
 
     pub(super) fn tiles(self) -> Tiles {
         macro_rules! tiles {
-            ($isa:ident, $two:expr) => {
+            ($isa:ident, $two:expr, $two_planes:expr) => {
                 Tiles {
                     one: &$isa::ONE,
                     two: $two,
-                    transform_input: $isa::transform_input,
-                    transform_output: $isa::transform_output,
+                    one_planes: &$isa::ONE_PLANES,
+                    two_planes: $two_planes,
+                    transform_input: [$isa::transform_input, $isa::transform_input_two],
+                    transform_output: [$isa::transform_output, $isa::transform_output_two],
+                    largest: $isa::largest,
                 }
             };
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => tiles!(avx512, &avx512::TWO),
+            Self::Avx512 => tiles!(avx512, &avx512::TWO, &avx512::TWO_PLANES),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => tiles!(avx2, &[]),
+            Self::Avx2 => tiles!(avx2, &[], &[]),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => tiles!(neon, &[]),
-            Self::Portable => tiles!(portable, &[]),
+            Self::Neon => tiles!(neon, &[], &[]),
+            Self::Portable => tiles!(portable, &[], &[]),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Advanced SIMD of aarch64: 32 registers of 4 floats. One channel block (four vectors) × 6 pixels.
 
-use super::tile::{Tile, TileKernel, define_tile};
+use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
 
 mod v {
@@ -85,3 +85,16 @@ define_transforms!(
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 6] =
     [tile::<1, 4>, tile::<2, 4>, tile::<3, 4>, tile::<4, 4>, tile::<5, 4>, tile::<6, 4>];
+/// As `ONE`, for planes.
+pub(super) static ONE_PLANES: [PlanesKernel; 6] =
+    [planes::<1, 4>, planes::<2, 4>, planes::<3, 4>, planes::<4, 4>, planes::<5, 4>, planes::<6, 4>];
+
+/// [`super::pool::largest`], compiled for these registers.
+pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {
+    #[target_feature(enable = "neon")]
+    fn vectorised(into: &mut [f32], pixels: &[f32], step: usize) {
+        super::pool::largest(into, pixels, step);
+    }
+    // SAFETY: this table is only handed out where the instruction set was detected.
+    unsafe { vectorised(into, pixels, step) }
+}

@@ -1,6 +1,6 @@
 //! Plain Rust for any CPU; also what Miri checks. The compiler vectorises the eight-lane arrays with what the target has.
 
-use super::tile::{Tile, TileKernel, define_tile};
+use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
 
 mod v {
@@ -58,3 +58,8 @@ define_transforms!(v);
 
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 4] = [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>];
+/// As `ONE`, for planes.
+pub(super) static ONE_PLANES: [PlanesKernel; 4] =
+    [planes::<1, 2>, planes::<2, 2>, planes::<3, 2>, planes::<4, 2>];
+
+pub(super) use super::pool::largest;

@@ -44,6 +44,30 @@ pub(crate) struct Tile<'a> {
 /// and bias, init, residual, out for whole blocks of 16 channels.
 pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
 
+/// A product of matrices for each plane of Winograd's filtering: P tiles × NV vectors, nothing before or after the sum.
+pub(crate) struct Planes<'a> {
+    /// First tile of the first plane.
+    pub(crate) input: *const f32,
+    /// Floats from a plane to the next.
+    pub(crate) input_plane: usize,
+    /// Input channels; also floats from a tile to the next.
+    pub(crate) channels: usize,
+    /// Weights of the first channel block and tap.
+    pub(crate) weight: *const f32,
+    pub(crate) weight_block: usize,
+    /// How many times P tiles: the weights of a plane are used on all of them while they are in the first-level cache.
+    pub(crate) groups: usize,
+    /// The tap of each plane.
+    pub(crate) taps: &'a [u8],
+    pub(crate) out: *mut f32,
+    pub(crate) out_plane: usize,
+    /// Floats from a tile to the next.
+    pub(crate) out_step: usize,
+}
+
+/// Computes `groups` times P tiles of all planes. The caller vouches for every pointer, as for [`TileKernel`].
+pub(crate) type PlanesKernel = unsafe fn(&Planes<'_>);
+
 /// Instantiates the tile for one instruction set. `$v` is a module with the vector type `V`, its `LANES` and its operations.
 macro_rules! define_tile {
     ($(#[$attribute:meta])* $v:ident, pixels = $max:literal [$($p:literal)*], vectors = $n:tt) => {
@@ -71,21 +95,9 @@ macro_rules! define_tile {
                     })*
                 }
                 for run in tile.runs {
-                    let step = run.pixel_step;
-                    let mut input = run.input;
-                    let mut weight = tile.weight.add(run.weight_offset);
-                    let end = input.add(run.len);
-                    while input != end {
-                        let mut w = [$v::zero(); 4];
-                        let block = tile.weight_block;
-                        define_tile!(@load $v, w, weight, block, NV, $ns);
-                        $(if $p < P {
-                            let a = $v::splat(*input.add($p * step));
-                            define_tile!(@fma $v, acc[$p], a, w, NV, $ns);
-                        })*
-                        input = input.add(1);
-                        weight = weight.add(16);
-                    }
+                    let weight = tile.weight.add(run.weight_offset);
+                    let block = tile.weight_block;
+                    define_tile!(@sum $v, acc, run.input, run.pixel_step, run.len, weight, block, P, NV, [$($p)*], $ns);
                 }
                 if tile.silu {
                     $(if $p < P { define_tile!(@silu $v, acc[$p], NV, $ns); })*
@@ -101,6 +113,52 @@ macro_rules! define_tile {
                     define_tile!(@store $v, acc[$p], out, NV, $ns);
                 })*
             }
+        }
+
+        /// # Safety
+        /// See [`PlanesKernel`]; also the CPU must have the instruction set.
+        #[allow(clippy::modulo_one, clippy::identity_op, clippy::erasing_op)]
+        $($attribute)*
+        pub(super) unsafe fn planes<const P: usize, const NV: usize>(planes: &Planes<'_>) {
+            const PER_BLOCK: usize = 16 / $v::LANES;
+            for (plane, &tap) in planes.taps.iter().enumerate() {
+                let mut input = planes.input.wrapping_add(plane * planes.input_plane);
+                let mut out = planes.out.wrapping_add(plane * planes.out_plane);
+                for _ in 0..planes.groups {
+                    let mut acc = [[$v::zero(); 4]; $max];
+                    // SAFETY: the caller vouches for the pointers of every plane and group.
+                    unsafe {
+                        let weight = planes.weight.add(usize::from(tap) * planes.channels * 16);
+                        let block = planes.weight_block;
+                        let channels = planes.channels;
+                        define_tile!(@sum $v, acc, input, channels, channels, weight, block, P, NV, [$($p)*], $ns);
+                        $(if $p < P {
+                            let out = out.add($p * planes.out_step);
+                            define_tile!(@store $v, acc[$p], out, NV, $ns);
+                        })*
+                    }
+                    input = input.wrapping_add(P * planes.channels);
+                    out = out.wrapping_add(P * planes.out_step);
+                }
+            }
+        }
+    };
+    // The sum over one stretch of input; all time goes here.
+    (@sum $v:ident, $acc:ident, $input:expr, $step:expr, $len:expr, $weight:ident, $block:ident, $P:ident, $NV:ident,
+        [$($p:literal)*], $ns:tt) => {
+        let step = $step;
+        let mut input = $input;
+        let mut weight = $weight;
+        let end = input.add($len);
+        while input != end {
+            let mut w = [$v::zero(); 4];
+            define_tile!(@load $v, w, weight, $block, $NV, $ns);
+            $(if $p < $P {
+                let a = $v::splat(*input.add($p * step));
+                define_tile!(@fma $v, $acc[$p], a, w, $NV, $ns);
+            })*
+            input = input.add(1);
+            weight = weight.add(16);
         }
     };
     (@load $v:ident, $into:expr, $from:ident, $block:expr, $NV:ident, [$($n:literal)*]) => {

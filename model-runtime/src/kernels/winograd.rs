@@ -1,27 +1,29 @@
-//! 3 × 3 convolutions of stride 1 by Winograd's minimal filtering: a quarter of the multiplications.
+//! 3 × 3 convolutions of stride 1 and 2 by Winograd's minimal filtering (see [`transform`](super::transform)).
 //!
-//! The image is cut into output tiles of 4 × 4 pixels. A strip of tiles at a time is transformed, multiplied with the
-//! transformed weights (36 small matrix products, on the same register tiles as the direct convolution) and transformed
-//! back, all within the second-level cache.
+//! The image is cut into output tiles of 4 × 4 pixels. A strip of tiles at a time is transformed to planes, each plane is
+//! multiplied with its tap of the transformed weights (small matrix products, on the same register tiles as the direct
+//! convolution), and the products are transformed back, all within the second-level cache.
 
 use std::cell::RefCell;
 
 use super::Isa;
 use super::conv::{Conv, Source};
 use super::image::{Image, ImageMut};
-use super::tile::{Run, Tile, TileKernel};
+use super::tile::{Planes, PlanesKernel};
 use super::transform::{InputTransform, OutputTransform, Patch, Products};
 use crate::threads;
 
 /// Output pixels of a tile, each way.
 pub(crate) const OUTPUT: usize = 4;
-/// Input pixels of a tile, each way: output + kernel - 1.
-pub(crate) const INPUT: usize = 6;
-/// Products of a tile.
-const TAPS: usize = INPUT * INPUT;
+/// Taps of the transformed weights, each way. Stride 2 has nine planes, of which the last four share the sixth tap.
+pub(crate) const TAPS: usize = 6;
+/// Input pixels and planes of a tile, each way: by stride.
+const SPAN: [usize; 2] = [6, 9];
+/// The tap of each plane, by stride.
+const TAP_OF_PLANE: [[u8; 81]; 2] = [taps(SPAN[0]), taps(SPAN[1])];
 /// Floats of transformed input and products of one strip; with the weights they share a second-level cache.
-const STRIP_FLOATS: usize = 100 << 10;
-/// Keeps the 36 streams of a transform from falling into the same cache set.
+const STRIP_FLOATS: usize = 128 << 10;
+/// Keeps the planes that a transform writes side by side from falling into the same cache set.
 const STAGGER: usize = 16;
 /// Output channels whose products are held at once.
 const CHANNELS: usize = 32;
@@ -38,7 +40,7 @@ struct Scratch {
 
 /// Whether `conv` holds weights in the transformed domain.
 pub(crate) fn applies(conv: &Conv<'_>) -> bool {
-    conv.kernel == [3, 3] && conv.weight_shape[1..3] == [INPUT, INPUT]
+    conv.kernel == [3, 3] && conv.weight_shape[1..3] == [TAPS, TAPS]
 }
 
 /// One layer. The caller has checked shapes and lengths; every source has a multiple of 16 channels.
@@ -51,10 +53,12 @@ pub(super) struct Layer<'a> {
     out_pixel: usize,
     height: usize,
     width: usize,
+    /// Input pixels and planes of a tile, each way.
+    span: usize,
     tiles_per_row: usize,
     tiles: usize,
-    one: &'static [TileKernel],
-    two: &'static [TileKernel],
+    one: &'static [PlanesKernel],
+    two: &'static [PlanesKernel],
     transform_input: InputTransform,
     transform_output: OutputTransform,
 }
@@ -81,12 +85,13 @@ impl<'a> Layer<'a> {
             out_pixel: out.pixel_pitch,
             height: out.height,
             width: out.width,
+            span: SPAN[conv.stride[0] - 1],
             tiles_per_row,
             tiles: tiles_per_row * out.height.div_ceil(OUTPUT),
-            one: kernels.one,
-            two: kernels.two,
-            transform_input: kernels.transform_input,
-            transform_output: kernels.transform_output,
+            one: kernels.one_planes,
+            two: kernels.two_planes,
+            transform_input: kernels.transform_input[conv.stride[0] - 1],
+            transform_output: kernels.transform_output[conv.stride[0] - 1],
         }
     }
 
@@ -95,7 +100,7 @@ impl<'a> Layer<'a> {
             return;
         }
         let in_channels = self.conv.weight_shape[3];
-        let longest = (STRIP_FLOATS / (TAPS * (in_channels + CHANNELS))).max(1);
+        let longest = (STRIP_FLOATS / (self.span * self.span * (in_channels + CHANNELS))).max(1);
         let threads = threads::threads();
         // As many strips for each thread.
         let strips = self.tiles.div_ceil(longest).next_multiple_of(threads).min(self.tiles);
@@ -108,10 +113,11 @@ impl<'a> Layer<'a> {
 
     fn strip(&self, first: usize, count: usize, scratch: &mut Scratch) {
         let [blocks, _, _, in_channels, _] = self.conv.weight_shape;
+        let planes = self.span * self.span;
         let input_stride = count * in_channels + STAGGER;
         let product_stride = count * CHANNELS + STAGGER;
-        grow(&mut scratch.input, TAPS * input_stride);
-        grow(&mut scratch.products, TAPS * product_stride);
+        grow(&mut scratch.input, planes * input_stride);
+        grow(&mut scratch.products, planes * product_stride);
         for i in 0..count {
             self.gather(first + i, &mut scratch.input[i * in_channels..], input_stride, &mut scratch.border);
         }
@@ -134,30 +140,32 @@ impl<'a> Layer<'a> {
     }
 
     /// Transforms the input of one tile.
-    fn gather(&self, tile: usize, out: &mut [f32], tap_stride: usize, border: &mut Vec<f32>) {
-        let y = (tile / self.tiles_per_row * OUTPUT) as isize - self.conv.padding[0] as isize;
-        let x = (tile % self.tiles_per_row * OUTPUT) as isize - self.conv.padding[1] as isize;
+    fn gather(&self, tile: usize, out: &mut [f32], plane: usize, border: &mut Vec<f32>) {
+        let [step_y, step_x] = self.conv.stride.map(|stride| stride * OUTPUT);
+        let y = (tile / self.tiles_per_row * step_y) as isize - self.conv.padding[0] as isize;
+        let x = (tile % self.tiles_per_row * step_x) as isize - self.conv.padding[1] as isize;
+        let span = self.span;
         let mut first_channel = 0;
         for Source { image, .. } in self.sources {
             let inside =
-                y >= 0 && x >= 0 && y as usize + INPUT <= image.height && x as usize + INPUT <= image.width;
+                y >= 0 && x >= 0 && y as usize + span <= image.height && x as usize + span <= image.width;
             let (input, row_pitch, pixel_pitch) = if inside {
                 let start = y as usize * image.row_pitch + x as usize * image.pixel_pitch;
                 (image.data[start..].as_ptr(), image.row_pitch, image.pixel_pitch)
             } else {
-                grow(border, TAPS * image.channels);
-                copy_with_border(border, image, y, x);
-                (border.as_ptr(), INPUT * image.channels, image.channels)
+                grow(border, span * span * image.channels);
+                copy_with_border(border, image, y, x, span);
+                (border.as_ptr(), span * image.channels, image.channels)
             };
             let out = &mut out[first_channel..];
-            debug_assert!(out.len() >= (TAPS - 1) * tap_stride + image.channels);
+            debug_assert!(out.len() >= (span * span - 1) * plane + image.channels);
             let patch = Patch {
                 input,
                 row_pitch,
                 pixel_pitch,
                 channels: image.channels,
                 out: out.as_mut_ptr(),
-                tap_stride,
+                plane,
             };
             // SAFETY: the patch lies inside the image or is a copy of its own; `strip` made room for the output.
             unsafe { (self.transform_input)(&patch) };
@@ -165,7 +173,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The 36 products of `count` tiles with one or two blocks of output channels.
+    /// The products of `count` tiles with one or two blocks of output channels.
     #[allow(clippy::too_many_arguments)] // two buffers with their strides; a struct for one call would hide nothing
     fn multiply(
         &self,
@@ -181,39 +189,35 @@ impl<'a> Layer<'a> {
         let kernels = if blocks == 2 { self.two } else { self.one };
         let widest = kernels.len();
         let columns = count.div_ceil(widest);
-        let weight_block = TAPS * in_channels * 16;
-        for tap in 0..TAPS {
-            for column in 0..columns {
-                let first = column * count / columns;
-                let pixels = (column + 1) * count / columns - first;
-                let run = Run {
-                    input: input[tap * input_stride + first * in_channels..].as_ptr(),
-                    pixel_step: in_channels,
-                    len: in_channels,
-                    weight_offset: tap * in_channels * 16,
-                };
-                let tile = Tile {
-                    runs: &[run],
-                    weight: self.conv.weight[block * weight_block..].as_ptr(),
-                    weight_block,
-                    bias: std::ptr::null(),
-                    init: std::ptr::null(),
-                    init_step: 0,
-                    init_phase: 0,
-                    residual: std::ptr::null(),
-                    residual_step: 0,
-                    out: products[tap * product_stride + first * CHANNELS..].as_mut_ptr(),
-                    out_step: CHANNELS,
-                    silu: false,
-                };
-                // SAFETY: `strip` made both buffers large enough for `count` tiles; the weights were checked.
-                unsafe { kernels[pixels - 1](&tile) };
+        let weight_block = TAPS * TAPS * in_channels * 16;
+        let taps = &TAP_OF_PLANE[self.conv.stride[0] - 1][..self.span * self.span];
+        // Groups of nearly equal size.
+        let (tiles, longer) = (count / columns, count % columns);
+        let mut first = 0;
+        for (tiles, groups) in [(tiles, columns - longer), (tiles + 1, longer)] {
+            if groups == 0 {
+                continue;
             }
+            let planes = Planes {
+                input: input[first * in_channels..].as_ptr(),
+                input_plane: input_stride,
+                channels: in_channels,
+                weight: self.conv.weight[block * weight_block..].as_ptr(),
+                weight_block,
+                groups,
+                taps,
+                out: products[first * CHANNELS..].as_mut_ptr(),
+                out_plane: product_stride,
+                out_step: CHANNELS,
+            };
+            // SAFETY: `strip` made both buffers large enough for `count` tiles in each plane; the weights were checked.
+            unsafe { kernels[tiles - 1](&planes) };
+            first += tiles * groups;
         }
     }
 
     /// Transforms the products of one tile back and writes its pixels.
-    fn scatter(&self, tile: usize, block: usize, blocks: usize, products: &[f32], tap_stride: usize) {
+    fn scatter(&self, tile: usize, block: usize, blocks: usize, products: &[f32], plane: usize) {
         let y = tile / self.tiles_per_row * OUTPUT;
         let x = tile % self.tiles_per_row * OUTPUT;
         let channel = block * 16;
@@ -222,7 +226,7 @@ impl<'a> Layer<'a> {
         });
         let products = Products {
             products: products.as_ptr(),
-            tap_stride,
+            plane,
             channels: blocks * 16,
             bias: &self.conv.bias[channel..channel + blocks * 16],
             silu: self.conv.silu,
@@ -241,16 +245,28 @@ impl<'a> Layer<'a> {
     }
 }
 
+const fn taps(span: usize) -> [u8; 81] {
+    let mut taps = [0; 81];
+    let mut plane = 0;
+    while plane < span * span {
+        let (y, x) = (plane / span, plane % span);
+        let (y, x) = (if y < TAPS { y } else { TAPS - 1 }, if x < TAPS { x } else { TAPS - 1 });
+        taps[plane] = (y * TAPS + x) as u8;
+        plane += 1;
+    }
+    taps
+}
+
 fn grow(buffer: &mut Vec<f32>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, 0.0);
     }
 }
 
-/// Copies the 6 × 6 patch at (y, x), zeros where it lies outside the image.
-fn copy_with_border(copy: &mut [f32], image: &Image<'_>, y: isize, x: isize) {
-    for (i, pixel) in copy[..TAPS * image.channels].chunks_exact_mut(image.channels).enumerate() {
-        let (row, column) = (y + (i / INPUT) as isize, x + (i % INPUT) as isize);
+/// Copies the patch of `span` × `span` pixels at (y, x), zeros where it lies outside the image.
+fn copy_with_border(copy: &mut [f32], image: &Image<'_>, y: isize, x: isize, span: usize) {
+    for (i, pixel) in copy[..span * span * image.channels].chunks_exact_mut(image.channels).enumerate() {
+        let (row, column) = (y + (i / span) as isize, x + (i % span) as isize);
         let inside =
             row >= 0 && column >= 0 && (row as usize) < image.height && (column as usize) < image.width;
         if inside {
@@ -262,9 +278,9 @@ fn copy_with_border(copy: &mut [f32], image: &Image<'_>, y: isize, x: isize) {
     }
 }
 
-/// A 3 × 3 kernel in the transformed domain: G · g · Gᵀ.
-pub(crate) fn transform_weight(kernel: [[f64; 3]; 3]) -> [[f64; INPUT]; INPUT] {
-    const G: [[f64; 3]; INPUT] = [
+/// A 3 × 3 kernel in the transformed domain: G · g · Gᵀ. `stride` is 1 or 2.
+pub(crate) fn transform_weight(kernel: [[f64; 3]; 3], stride: usize) -> [[f64; TAPS]; TAPS] {
+    const STRIDE_ONE: [[f64; 3]; TAPS] = [
         [1.0 / 4.0, 0.0, 0.0],
         [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
         [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
@@ -272,7 +288,16 @@ pub(crate) fn transform_weight(kernel: [[f64; 3]; 3]) -> [[f64; INPUT]; INPUT] {
         [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
         [0.0, 0.0, 1.0],
     ];
-    let rows: [[f64; 3]; INPUT] =
-        std::array::from_fn(|i| std::array::from_fn(|x| (0..3).map(|y| G[i][y] * kernel[y][x]).sum()));
-    std::array::from_fn(|i| std::array::from_fn(|j| (0..3).map(|x| rows[i][x] * G[j][x]).sum()))
+    const STRIDE_TWO: [[f64; 3]; TAPS] = [
+        [1.0 / 2.0, 0.0, 0.0],
+        [-1.0 / 2.0, 0.0, -1.0 / 2.0],
+        [-1.0 / 6.0, 0.0, 1.0 / 6.0],
+        [1.0 / 6.0, 0.0, 1.0 / 3.0],
+        [0.0, 0.0, 1.0],
+        [0.0, 1.0, 0.0],
+    ];
+    let g = if stride == 1 { STRIDE_ONE } else { STRIDE_TWO };
+    let rows: [[f64; 3]; TAPS] =
+        std::array::from_fn(|i| std::array::from_fn(|x| (0..3).map(|y| g[i][y] * kernel[y][x]).sum()));
+    std::array::from_fn(|i| std::array::from_fn(|j| (0..3).map(|x| rows[i][x] * g[j][x]).sum()))
 }

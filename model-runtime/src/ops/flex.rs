@@ -63,7 +63,7 @@ impl FusedOps for Flex {
         let x = FlexImage::new(x);
         let mut output = Output::new(x.batch, x.height, x.width, 3 * x.channels);
         for n in 0..x.batch {
-            pool::sppf(&x.image(n), kernel, &mut output.image(n));
+            pool::sppf(Isa::current(), &x.image(n), kernel, &mut output.image(n));
         }
         output.into_tensor(3 * x.channels)
     }
