@@ -52,7 +52,9 @@ calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a mode
 crosscheck: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same figures from YOLOv5's own val.py: DATASET=path YOLOV5=checkout
 	mkdir -p $(EVALUATION)
 	printf 'path: %s\ntrain: images/val\nval: images/val\nnames: [eye_open, eye_closed]\n' "$(abspath $(DATASET))" > $(EVALUATION)/val.yaml
-	$(abspath $(TRAINING_ENV))/bin/python -W ignore $(YOLOV5)/val.py --data $(EVALUATION)/val.yaml --weights $(EVALUATED) \
+	# val.py wants to download a font for its plots; matplotlib has one
+	mkdir -p $(EVALUATION)/config && cp $(TRAINING_ENV)/lib/python3*/site-packages/matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf $(EVALUATION)/config/Arial.ttf
+	YOLOV5_CONFIG_DIR=$(abspath $(EVALUATION)/config) $(abspath $(TRAINING_ENV))/bin/python -W ignore $(YOLOV5)/val.py --data $(EVALUATION)/val.yaml --weights $(EVALUATED) \
 		--imgsz $(or $(IMGSZ),416) --batch-size 1 --device cpu --workers 0 --project $(abspath $(EVALUATION)) --name val-py --exist-ok
 
 test-training: $(TRAINING_ENV)/.ready ## the pipeline's own tests, against YOLOv5's code
