@@ -120,3 +120,40 @@ fn a_grouped_convolution_is_left_to_burn() {
     });
     assert!(source.contains("Conv2dConfig") && source.contains("with_groups(2)"));
 }
+
+/// One convolution's sum with another's raw result takes that result along: the other must still give it.
+#[test]
+fn what_a_residual_reads_is_still_computed() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.layer("p2", "a", [4, 8], 3, 2);
+            builder.layer("p2", "b", [4, 8], 3, 2);
+            builder.node("Add", &["a", "b.conv"], &["sum"], vec![]);
+            builder.node("Mul", &["sum", "b"], &["p3"], vec![]);
+        });
+    });
+    assert_eq!(count(&source, "Some(custom"), 1);
+    assert!(source.contains("sigmoid("), "b's activation stays apart");
+}
+
+#[test]
+fn a_pooling_that_somebody_else_reads_is_left_alone() {
+    let pools = |model: &mut ModelProto, read_twice: bool| {
+        between_p2_and_p3(model, |builder| {
+            for (from, to) in [("p2", "m1"), ("m1", "m2"), ("m2", "m3")] {
+                let window =
+                    vec![ints("kernel_shape", &[5, 5]), ints("pads", &[2; 4]), ints("strides", &[1, 1])];
+                builder.node("MaxPool", &[from], &[to], window);
+            }
+            builder.node("Concat", &["p2", "m1", "m2", "m3"], &["all"], vec![int("axis", 1)]);
+            builder.layer("all", "a", [16, 8], 1, 1);
+            builder.layer(if read_twice { "m1" } else { "p2" }, "b", [4, 8], 1, 1);
+            builder.node("Add", &["a", "b"], &["c"], vec![]);
+            builder.layer("c", "p3", [8, 8], 3, 2);
+        });
+    };
+    assert_eq!(count(&fused(|model| pools(model, false)), "sppf_pool("), 1);
+    let source = fused(|model| pools(model, true));
+    assert_eq!(count(&source, "sppf_pool("), 0);
+    assert!(source.contains("MaxPool2d"));
+}

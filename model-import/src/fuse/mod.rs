@@ -4,14 +4,15 @@
 //! they lie; siblings on the same input become one. What no pattern fits is left as it is.
 
 mod emit;
+mod patterns;
 
 use std::collections::HashMap;
 
 use onnx_ir::{GraphProto, ModelProto, NodeProto};
 
-use crate::onnx::{Graph, attribute, int, ints};
 use crate::tensor::Tensor;
 use emit::{integers, node};
+use patterns::{convolution, doubles, same_size_pool};
 
 /// The operators' domain in the rewritten graph.
 pub(crate) const DOMAIN: &str = "nv_micro";
@@ -95,23 +96,34 @@ pub(crate) fn fuse(mut model: ModelProto, shapes: &HashMap<String, [usize; 3]>) 
 }
 
 impl Fusion {
-    /// The nodes that are left and read `value`; an output of the graph has one reader more.
+    /// Who reads `value`: nodes that are left, and for every taken convolution or output of the graph one
+    /// that is no node.
     fn readers(&self, value: &str) -> Vec<usize> {
+        let convs =
+            self.convs.iter().filter(|conv| conv.reads(value) || conv.residual.as_deref() == Some(value));
+        let mut readers = self.node_readers(value);
+        readers.extend(convs.map(|_| usize::MAX));
+        readers
+    }
+
+    fn node_readers(&self, value: &str) -> Vec<usize> {
         let reads = |node: &NodeProto| node.input.iter().any(|input| input == value);
-        let nodes = (0..self.nodes.len()).filter(|&at| self.nodes[at].as_ref().is_some_and(reads));
+        let nodes = (0..self.nodes.len()).filter(|&at| self.node(at).is_some_and(reads));
         let outputs = self.graph.output.iter().filter(|output| output.name == value).map(|_| usize::MAX);
         nodes.chain(outputs).collect()
     }
 
-    fn only_reader(&self, value: &str, operator: &str) -> Option<usize> {
-        let [at] = self.readers(value)[..] else { return None };
-        self.nodes.get(at)?.as_ref().filter(|node| node.op_type == operator).map(|_| at)
+    fn node(&self, at: usize) -> Option<&NodeProto> {
+        self.nodes.get(at)?.as_ref()
+    }
+
+    fn operator(&self, at: usize, operator: &str) -> Option<&NodeProto> {
+        self.node(at).filter(|node| node.op_type == operator)
     }
 
     fn take_convolutions(&mut self) {
         for at in 0..self.nodes.len() {
-            let Some(mut conv) = self.nodes[at].as_ref().and_then(|node| convolution(&self.graph, node, at))
-            else {
+            let Some(mut conv) = self.node(at).and_then(|node| convolution(&self.graph, node, at)) else {
                 continue;
             };
             let mut used = vec![at];
@@ -124,28 +136,24 @@ impl Fusion {
 
     /// x · σ(x), if nobody else reads x.
     fn take_silu(&self, conv: &mut Conv, used: &mut Vec<usize>) {
-        let value = conv.outputs[0].0.clone();
-        let readers = self.readers(&value);
-        let node = |at: usize| self.nodes.get(at).and_then(Option::as_ref);
-        let find = |operator: &str| {
-            readers.iter().copied().find(|&at| node(at).is_some_and(|node| node.op_type == operator))
+        let [a, b] = self.readers(&conv.outputs[0].0)[..] else { return };
+        let pair = |sigmoid, product| {
+            Some((self.operator(sigmoid, "Sigmoid")?, self.operator(product, "Mul")?, product))
         };
-        let (Some(sigmoid), Some(product), 2) = (find("Sigmoid"), find("Mul"), readers.len()) else { return };
-        let (Some(sigmoid_node), Some(product_node)) = (node(sigmoid), node(product)) else { return };
-        let gate = &sigmoid_node.output[0];
-        if product_node.input.contains(gate) && self.readers(gate) == [product] {
-            used.extend([sigmoid, product]);
-            (conv.silu, conv.position) = (true, product);
-            conv.outputs[0].0.clone_from(&product_node.output[0]);
+        let Some((sigmoid, product, at)) = pair(a, b).or_else(|| pair(b, a)) else { return };
+        if product.input.contains(&sigmoid.output[0]) && self.readers(&sigmoid.output[0]) == [at] {
+            used.extend([a, b]);
+            (conv.silu, conv.position) = (true, at);
+            conv.outputs[0].0.clone_from(&product.output[0]);
         }
     }
 
     /// The sum with something else, if nobody else reads this side of it.
     fn take_residual(&self, conv: &mut Conv, used: &mut Vec<usize>) {
-        let value = conv.outputs[0].0.clone();
-        let Some(at) = self.only_reader(&value, "Add").filter(|_| conv.silu) else { return };
-        let Some(sum) = &self.nodes[at] else { return };
-        let Some(other) = sum.input.iter().find(|input| **input != value) else { return };
+        let value = &conv.outputs[0].0;
+        let [at] = self.readers(value)[..] else { return };
+        let Some(sum) = self.operator(at, "Add").filter(|_| conv.silu) else { return };
+        let Some(other) = sum.input.iter().find(|input| *input != value) else { return };
         used.push(at);
         (conv.residual, conv.position) = (Some(other.clone()), at);
         conv.outputs[0].0.clone_from(&sum.output[0]);
@@ -154,9 +162,7 @@ impl Fusion {
     /// Concat(x, m(x), m(m(x)), m(m(m(x)))) becomes Concat(x, pool(x)).
     fn take_sppf(&mut self, shapes: &HashMap<String, [usize; 3]>) {
         for at in 0..self.nodes.len() {
-            let Some(concat) = self.nodes[at].as_ref().filter(|node| node.op_type == "Concat") else {
-                continue;
-            };
+            let Some(concat) = self.operator(at, "Concat") else { continue };
             let [source, pooled @ ..] = &concat.input[..] else { continue };
             let (source, pooled) = (source.clone(), pooled.to_vec());
             let Some((kernel, pools)) = self.pool_chain(&source, &pooled, at) else { continue };
@@ -177,38 +183,30 @@ impl Fusion {
         }
     }
 
-    /// Three equal poolings that keep the size, each of the one before, read by the next and by `concat` only.
+    /// Size and places of three equal poolings that keep the image's size, each of the one before, read by
+    /// the next and by `concat` only.
     fn pool_chain(&self, source: &str, pooled: &[String], concat: usize) -> Option<(usize, Vec<usize>)> {
-        let (mut before, mut kernel, mut pools) = (source, None, Vec::new());
-        for (place, value) in pooled.iter().enumerate() {
-            let at = self
-                .nodes
-                .iter()
-                .position(|node| node.as_ref().is_some_and(|node| &node.output[0] == value))?;
-            let pool = self.nodes[at]
-                .as_ref()
-                .filter(|node| node.op_type == "MaxPool" && node.input[0] == before)?;
-            let size = ints(pool, "kernel_shape")
-                .filter(|size| size.len() == 2 && size[0] == size[1] && size[0] % 2 == 1)?[0];
-            let same_size = ints(pool, "pads")? == [size / 2; 4]
-                && ints(pool, "strides").is_none_or(|strides| strides == [1, 1])
-                && ints(pool, "dilations").is_none_or(|dilations| dilations == [1, 1]);
-            let readers = self.readers(value).len();
-            let last = place + 1 == pooled.len();
-            if !same_size || *kernel.get_or_insert(size) != size || readers != if last { 1 } else { 2 } {
-                return None;
-            }
-            (before, _) = (value, pools.push(at));
+        let mut before = source;
+        let mut pools = Vec::new();
+        for value in pooled {
+            let at = (0..self.nodes.len())
+                .find(|&at| self.node(at).is_some_and(|node| &node.output[0] == value))?;
+            let pool = self.operator(at, "MaxPool").filter(|pool| pool.input[0] == before)?;
+            pools.push((at, same_size_pool(pool)?));
+            before = value;
         }
-        (pools.len() == 3 && self.readers(pooled.last()?) == [concat])
-            .then(|| (kernel.unwrap_or(0) as usize, pools))
+        let [(first, kernel), (second, same), (third, alike)] = pools[..] else { return None };
+        let read_in_turn = self.readers(&pooled[0]) == sorted([second, concat])
+            && self.readers(&pooled[1]) == sorted([third, concat])
+            && self.readers(&pooled[2]) == [concat];
+        (read_in_turn && kernel == same && kernel == alike).then(|| (kernel, vec![first, second, third]))
     }
 
     /// Whether the taken convolutions, all pointwise, are the only readers of `value`.
     fn only_pointwise_read(&self, value: &str) -> bool {
         let residual = |conv: &Conv| conv.residual.as_deref() == Some(value);
         let readers = || self.convs.iter().filter(|conv| conv.reads(value));
-        self.readers(value).is_empty()
+        self.node_readers(value).is_empty()
             && !self.convs.iter().any(residual)
             && readers().next().is_some()
             && readers().all(Conv::is_pointwise)
@@ -217,9 +215,7 @@ impl Fusion {
     /// A concatenation that only pointwise convolutions read is read in parts.
     fn take_concats(&mut self) {
         for at in 0..self.nodes.len() {
-            let Some(concat) = self.nodes[at].as_ref().filter(|node| node.op_type == "Concat") else {
-                continue;
-            };
+            let Some(concat) = self.operator(at, "Concat") else { continue };
             let (parts, value) = (concat.input.clone(), concat.output[0].clone());
             let alone = |conv: &Conv| !conv.reads(&value) || conv.inputs.len() == 1;
             if parts.len() > MOST_INPUTS || !self.only_pointwise_read(&value) || !self.convs.iter().all(alone)
@@ -239,8 +235,8 @@ impl Fusion {
     /// Nearest 2x upsampling that only pointwise convolutions read is read pixel by pixel.
     fn take_upsampling(&mut self) {
         for at in 0..self.nodes.len() {
-            let doubles = |node: &&NodeProto| node.op_type == "Resize" && doubles(&self.graph, node);
-            let Some(resize) = self.nodes[at].as_ref().filter(doubles) else { continue };
+            let resize = self.operator(at, "Resize").filter(|node| doubles(&self.graph, node));
+            let Some(resize) = resize else { continue };
             let (source, value) = (resize.input[0].clone(), resize.output[0].clone());
             if !self.only_pointwise_read(&value) {
                 continue;
@@ -278,44 +274,7 @@ impl Fusion {
     }
 }
 
-/// A convolution that the fused operator can compute: one group, no dilation, equal padding on both sides.
-fn convolution(graph: &GraphProto, node: &NodeProto, position: usize) -> Option<Conv> {
-    if node.op_type != "Conv"
-        || int(node, "group", 1) != 1
-        || ints(node, "dilations").is_some_and(|d| d != [1, 1])
-    {
-        return None;
-    }
-    let graph = Graph::new(graph);
-    let weight = graph.floats(&node.input[1])?.ok().filter(|weight| weight.shape.len() == 4)?;
-    let bias = match node.input.get(2) {
-        Some(name) => graph.floats(name)?.ok()?.data,
-        None => vec![0.0; weight.shape[0]],
-    };
-    let pair = |values: Vec<i64>| Some([usize::try_from(values[0]).ok()?, usize::try_from(values[1]).ok()?]);
-    let pads = ints(node, "pads").unwrap_or(vec![0; 4]);
-    let padding = pair(pads.clone()).filter(|_| pads[..2] == pads[2..])?;
-    let stride = pair(ints(node, "strides").unwrap_or(vec![1; 2]))?;
-    Some(Conv {
-        position,
-        inputs: vec![Input { value: node.input[0].clone(), upsampled: false }],
-        outputs: vec![(node.output[0].clone(), weight.shape[0])],
-        weight,
-        bias,
-        stride,
-        padding,
-        silu: false,
-        residual: None,
-    })
-}
-
-/// Nearest-neighbour resizing by two, each pixel becoming a block of four.
-fn doubles(graph: &GraphProto, node: &NodeProto) -> bool {
-    let text = |name: &str| attribute(node, name).map(|attribute| attribute.s.to_vec());
-    let nearest = text("mode").is_none_or(|mode| mode == b"nearest");
-    // With any other of these, the blocks would start elsewhere.
-    let floors = text("nearest_mode").is_some_and(|mode| mode == b"floor")
-        && text("coordinate_transformation_mode").is_some_and(|mode| mode == b"asymmetric");
-    let scales = node.input.get(2).and_then(|name| Graph::new(graph).floats(name));
-    nearest && floors && matches!(scales, Some(Ok(scales)) if scales.data == [1.0, 1.0, 2.0, 2.0])
+fn sorted(mut places: [usize; 2]) -> [usize; 2] {
+    places.sort_unstable();
+    places
 }
