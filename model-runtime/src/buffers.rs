@@ -10,7 +10,10 @@ const MAX_FREE_BYTES: usize = 64 << 20;
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Free buffers, smallest first.
+/// A buffer is handed out for as little as this part of its length. Much smaller, and large layers would find none left.
+const MAX_WASTE: usize = 4;
+
+/// Free buffers, the one freed last at the end: the likeliest to lie in a cache still.
 static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 /// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was there before.
@@ -20,13 +23,13 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer of `len` floats: the smallest free one that fits without wasting half of itself, or a new one.
+    /// A buffer of `len` floats: the one freed last among those that fit, or a new one.
     pub(crate) fn take(len: usize) -> Self {
         let wanted = len.div_ceil(16);
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = free.partition_point(|lines| lines.len() < wanted);
-        if free.get(first).is_some_and(|lines| lines.len() <= wanted.saturating_mul(2)) {
-            return Self { lines: free.remove(first), len };
+        let fits = |lines: &Vec<Line>| (wanted..=wanted.saturating_mul(MAX_WASTE)).contains(&lines.len());
+        if let Some(place) = free.iter().rposition(fits) {
+            return Self { lines: free.remove(place), len };
         }
         drop(free);
         Self { lines: vec![Line([0.0; 16]); wanted], len }
@@ -49,8 +52,7 @@ impl Drop for Buffer {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: usize = free.iter().map(Vec::len).sum();
         if !lines.is_empty() && (kept + lines.len()) * size_of::<Line>() <= MAX_FREE_BYTES {
-            let place = free.partition_point(|other| other.len() < lines.len());
-            free.insert(place, lines);
+            free.push(lines);
         }
     }
 }
