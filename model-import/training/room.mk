@@ -17,7 +17,7 @@ $(TRAINING_ENV)/.ready: $(TRAINING)/requirements.txt $(TRAINING)/requirements-no
 reference: $(TRAINING_ENV)/.ready ## reference outputs of ONNX Runtime: samples, and real pictures with DATASET=path
 	$(TRAINING_PY) $(REFERENCE)/make_reference.py function/samples --model $(EVALUATED) --out $(REFERENCE)/samples.json --committed
 ifdef DATASET
-	$(TRAINING_PY) $(REFERENCE)/make_reference.py $(DATASET) --model $(EVALUATED) --out $(REFERENCE)/output/real.json --command "make reference DATASET=$(DATASET)"
+	$(TRAINING_PY) $(REFERENCE)/make_reference.py $(DATASET) --model $(EVALUATED) --out $(REFERENCE)/output/real.json --decoded $(REFERENCE)/output/decoded --command "make reference DATASET=$(DATASET)"
 else
 	@echo "no DATASET=path given: only the samples were done, no real picture"
 endif

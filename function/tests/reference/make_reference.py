@@ -107,7 +107,7 @@ def main(opt):
         if opt.decoded:  # lossless pixels, for a test that must not depend on the JPEG decoder
             target = pathlib.Path(opt.decoded) / f"{name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(target), image)
+            cv2.imwrite(str(target), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if opt.arrays:
             target = pathlib.Path(opt.arrays) / f"{name}.npz"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +115,7 @@ def main(opt):
     head = {
         "made_by": opt.command,
         "pictures": None if opt.committed else str(source.resolve()),
+        "decoded": str(pathlib.Path(opt.decoded).resolve()) if opt.decoded else None,
         "model": reference.model,
         "settings": reference.settings,
         "versions": {p: importlib.metadata.version(p) for p in PACKAGES},
