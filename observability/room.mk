@@ -21,7 +21,7 @@ observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what 
 
 observability-queries: build $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
 	PROMETHEUS=$(PROMETHEUS) EYE_STATE=$(FUNCTION) $(VENV)/bin/python -m pytest -q \
-	  observability/checks/test_generated.py observability/checks/test_observe.py
+	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_traces.py observability/checks/test_observe.py
 
 dashboards: ## write the dashboards anew from their definition
 	python3 -B observability/grafana/generator/generate.py

@@ -69,7 +69,7 @@ def observed():
     with stack.scratch() as folder, stack.function(binary, folder, MAX_CONCURRENCY="1", QUEUE_CAPACITY="1") as function:
         # One process stands for a pod of each variant: what it exposes does not depend on where it runs.
         targets = [("function", function, "/metrics", {"namespace": "eye-state", "pod": f"eye-state-{variant}-0", "variant": variant}) for variant in ("knative", "k8s-autoscalers")]
-        targets += [(recording.job, recorded_at, f"/{recording.name}", recording.labels) for recording in recordings]
+        targets += [(recording.job, recorded_at, f"/{recording.name}", {}) for recording in recordings]
         with stack.prometheus(os.environ["PROMETHEUS"], targets, folder) as prometheus:
             start = time.time()
             for moment in range(replay.moments + 1):

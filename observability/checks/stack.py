@@ -66,12 +66,12 @@ def process(arguments: list[str], ready: str, folder: Path, environment: dict[st
 
 
 class Recording:
-    """One target as recorded: the labels that service discovery gave it, and what it exposed, moment by moment."""
+    """What all targets of a job exposed, moment by moment (see record.py)."""
 
     def __init__(self, path: Path):
         head, *self.moments = path.read_text().split("# moment\n")
         facts = dict(line[2:].split(": ", 1) for line in head.splitlines() if ": " in line)
-        self.name, self.job, self.labels = path.name, facts["job"], json.loads(facts["labels"])
+        self.name, self.job = path.name, facts["job"]
 
 
 class Replay(http.server.ThreadingHTTPServer):

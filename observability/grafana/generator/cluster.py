@@ -7,8 +7,8 @@ ROWS = [
         Panel("CPU used", "Share of each node's CPU time that is not idle. Near 100 % every latency on this page is the node's, not the autoscaler's.", [
             Query('1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[$__rate_interval]))', "{{node}}"),
         ], unit="percentunit"),
-        Panel("CPU pressure", "Share of time in which some task waited for a CPU.", [
-            Query("sum by (node) (rate(node_pressure_cpu_waiting_seconds_total[$__rate_interval]))", "{{node}}"),
+        Panel("CPU stolen", "Share of each node's CPU time that the hypervisor gave to somebody else: nothing on this page can be blamed for that.", [
+            Query('avg by (node) (rate(node_cpu_seconds_total{mode="steal"}[$__rate_interval]))', "{{node}}"),
         ], unit="percentunit"),
         Panel("Memory used", "Share of each node's memory that is not available.", [
             Query("1 - sum by (node) (node_memory_MemAvailable_bytes) / sum by (node) (node_memory_MemTotal_bytes)", "{{node}}"),
@@ -38,8 +38,8 @@ ROWS = [
         ], unit="none"),
     ]),
     Row("Pods", [
-        Panel("Throttled", "Share of scheduling periods in which a container hit its CPU limit.", [
-            Query('sum by (variant, container) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval])) / sum by (variant, container) (rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}} {{container}}"),
+        Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant.", [
+            Query('max by (variant) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval]) / rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}}"),
         ], unit="percentunit"),
         Panel("Pods by phase", "Pods of both variants. Pending for long: no room.", [
             Query('sum by (variant, phase) (kube_pod_status_phase{variant!="", role="function"}) > 0', "{{variant}} {{phase}}"),
