@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use comparison::cluster::config::ClusterConfig;
+use comparison::cluster::runner::{Plan, compare};
 use comparison::load::client::{LoadClient, Target};
 use comparison::load::images::Pictures;
 use comparison::load::pace::send_schedule;
 use comparison::load::summary::LoadSummary;
+use comparison::recording::{Origin, Run};
+use comparison::report::{html, markdown, table};
 use comparison::scenario::Scenario;
 use comparison::schedule::Schedule;
+use comparison::simulator::{PodSize, simulated_run};
 
 #[derive(Parser)]
 #[command(name = "comparison", about = "KPA against HPA + VPA: the same load, both variants, one report")]
@@ -27,6 +32,12 @@ enum Command {
     Schedule(ScheduleArgs),
     /// Send a scenario to any URL and print what came back (no cluster needed)
     Load(LoadArgs),
+    /// Run scenarios on the current cluster, both variants, and write results files
+    Run(RunArgs),
+    /// Run scenarios through the simulator and write results files labelled simulated
+    Simulate(SimulateArgs),
+    /// Make the HTML page and the Markdown table from results files
+    Report(ReportArgs),
 }
 
 #[derive(Args)]
@@ -57,6 +68,91 @@ struct LoadArgs {
 }
 
 #[derive(Args)]
+struct PlanArgs {
+    /// Scenarios, by name; all when not given
+    #[arg(long, value_delimiter = ',')]
+    scenarios_only: Vec<String>,
+    /// Variants
+    #[arg(long, value_delimiter = ',', default_value = "knative,k8s-autoscalers")]
+    variants: Vec<String>,
+    /// Configurations: defaults, tuned
+    #[arg(long, value_delimiter = ',', default_value = "defaults,tuned")]
+    configurations: Vec<String>,
+    /// How often everything is repeated; each repeat has a seed of its own
+    #[arg(long, default_value_t = 3)]
+    repeats: u32,
+    /// Seconds watched after the schedule has ended: what is kept running costs too
+    #[arg(long, default_value_t = 120.0)]
+    tail: f64,
+    /// Folder for results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    draw: DrawArgs,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Where things are on the cluster
+    #[arg(long, default_value = "comparison/cluster.toml")]
+    cluster: PathBuf,
+    /// The kubectl to use
+    #[arg(long, default_value = "kubectl")]
+    kubectl: String,
+    /// Folder with one sub-folder of pictures a kind
+    #[arg(long, default_value = "comparison/images")]
+    images: PathBuf,
+    /// Worker threads of the load generator
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Seconds that a variant may take to answer, and to get to rest
+    #[arg(long, default_value_t = 600)]
+    patience: u64,
+    /// Commit, for the results files
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Args)]
+struct SimulateArgs {
+    /// Seconds of a core for one request
+    #[arg(long, default_value_t = 0.1)]
+    service: f64,
+    /// Seconds from decision to ready pod
+    #[arg(long, default_value_t = 3.0)]
+    start: f64,
+    /// Cores a pod has at first
+    #[arg(long, default_value_t = 1.0)]
+    cores: f64,
+    /// Concurrency target of both autoscalers
+    #[arg(long, default_value_t = 2.0)]
+    target: f64,
+    /// Most pods
+    #[arg(long, default_value_t = 10)]
+    max: u32,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// Folder with results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
+    /// Folder for report.html and table.md
+    #[arg(long, default_value = "comparison/results")]
+    out: PathBuf,
+    /// Printed in the report: how to make the results again
+    #[arg(long, default_value = "make compare report")]
+    command: String,
+}
+
+#[derive(Args)]
 struct DrawArgs {
     /// Folder with the scenario files
     #[arg(long, default_value = "comparison/scenarios")]
@@ -76,6 +172,9 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Schedule(args) => print_schedule(&args),
         Command::Load(args) => load(&args),
+        Command::Run(args) => run(&args),
+        Command::Simulate(args) => simulate(&args),
+        Command::Report(args) => report(&args),
     }
 }
 
@@ -85,6 +184,69 @@ impl ScheduleArgs {
         let schedule = Schedule::draw(&scenario, self.draw.scale, self.draw.stretch, self.draw.seed);
         Ok((scenario, schedule))
     }
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    let config = ClusterConfig::read(&args.cluster)?;
+    let plan = Plan {
+        scenarios: Scenario::read_folder(&args.plan.draw.scenarios, &args.plan.scenarios_only)?,
+        variants: args.plan.variants.clone(),
+        configurations: args.plan.configurations.clone(),
+        repeats: args.plan.repeats,
+        scale: args.plan.draw.scale,
+        stretch: args.plan.draw.stretch,
+        seed: args.plan.draw.seed,
+        tail_s: args.plan.tail,
+        patience: Duration::from_secs(args.patience),
+        images: args.images.clone(),
+        results: args.plan.results.clone(),
+        threads: args.threads,
+        commit: args.commit.clone(),
+    };
+    compare(&plan, &config, &args.kubectl)
+}
+
+fn simulate(args: &SimulateArgs) -> Result<()> {
+    let plan = &args.plan;
+    let scenarios = Scenario::read_folder(&plan.draw.scenarios, &plan.scenarios_only)?;
+    let size = PodSize {
+        service_s: args.service,
+        start_s: args.start,
+        cores: args.cores,
+        target: args.target,
+        max: args.max,
+    };
+    for repeat in 1..=plan.repeats {
+        for scenario in &scenarios {
+            for configuration in &plan.configurations {
+                for variant in &plan.variants {
+                    let draw = (plan.draw.scale, plan.draw.stretch, plan.draw.seed + u64::from(repeat) - 1);
+                    let run =
+                        simulated_run(scenario, variant, configuration, repeat, draw, plan.tail, &size)?;
+                    run.write(&plan.results)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(args: &ReportArgs) -> Result<()> {
+    let runs = Run::read_folder(&args.results)?;
+    anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
+    let scenarios = Scenario::read_folder(&args.scenarios, &[])?;
+    std::fs::create_dir_all(&args.out)?;
+    std::fs::write(args.out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
+    let groups = table::groups(&runs);
+    let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
+    let text: String = origins
+        .iter()
+        .map(|(origin, label)| (label, markdown::table(&groups, *origin)))
+        .filter(|(_, table)| !table.is_empty())
+        .map(|(label, table)| format!("{label}{table}\n"))
+        .collect();
+    std::fs::write(args.out.join("table.md"), &text)?;
+    write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
 fn load(args: &LoadArgs) -> Result<()> {

@@ -74,6 +74,11 @@ impl RateCurve {
         Self { points: self.points.iter().map(|&(t, r)| (t * stretch, r * scale)).collect() }
     }
 
+    /// The points it is made of.
+    pub fn points(&self) -> &[(f64, f64)] {
+        &self.points
+    }
+
     /// Length in seconds.
     pub fn duration(&self) -> f64 {
         self.points.last().expect("a curve has points").0

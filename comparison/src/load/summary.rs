@@ -84,6 +84,13 @@ pub struct FirstAnswer {
     pub outcome: Outcome,
 }
 
+impl LoadSecond {
+    /// Whether more than [`SLO_TOLERATED_SHARE`] of its requests broke the objective.
+    pub fn violates_slo(&self) -> bool {
+        self.broke_slo as f64 > SLO_TOLERATED_SHARE * self.planned as f64
+    }
+}
+
 impl LoadSummary {
     /// Sums up the requests of a run of `duration_s` seconds whose rate stepped up at `steps_up`.
     pub fn new(
@@ -152,8 +159,7 @@ impl LoadSummary {
 
     /// Seconds in which more than [`SLO_TOLERATED_SHARE`] of the requests broke the objective.
     pub fn slo_violation_seconds(&self) -> u64 {
-        let violated = |s: &&LoadSecond| s.broke_slo as f64 > SLO_TOLERATED_SHARE * s.planned as f64;
-        self.seconds.iter().filter(violated).count() as u64
+        self.seconds.iter().filter(|s| s.violates_slo()).count() as u64
     }
 
     /// Requests with this outcome.

@@ -1,0 +1,204 @@
+//! From recordings to measures. What each one means is said once, in [`MEASURES`], and printed with the report.
+
+pub mod measures;
+pub mod repeats;
+pub mod steps;
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// Latency, cost.
+    Lower,
+    /// Good answers.
+    Higher,
+    /// A description, not a merit.
+    Neither,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Measure {
+    /// Name in code and JSON.
+    pub key: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// Printed after numbers.
+    pub unit: &'static str,
+    /// Which way is better.
+    pub better: Better,
+    /// The definition.
+    pub definition: &'static str,
+}
+
+const fn measure(
+    key: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    better: Better,
+    definition: &'static str,
+) -> Measure {
+    Measure { key, title, unit, better, definition }
+}
+
+use Better::{Higher, Lower, Neither};
+
+/// Every measure, in the order of the table.
+pub const MEASURES: &[Measure] = &[
+    measure(
+        "requests",
+        "Requests offered",
+        "",
+        Neither,
+        "Arrivals of the schedule; the same for both variants.",
+    ),
+    measure(
+        "good_share",
+        "Good answers",
+        "%",
+        Higher,
+        "Requests answered 2xx within the objective, of all that were offered.",
+    ),
+    measure(
+        "p50_ms",
+        "Latency p50",
+        "ms",
+        Lower,
+        "Median over 2xx answers, from the intended send time to the last byte.",
+    ),
+    measure("p90_ms", "Latency p90", "ms", Lower, "90th percentile of the same."),
+    measure("p99_ms", "Latency p99", "ms", Lower, "99th percentile of the same."),
+    measure(
+        "p999_ms",
+        "Latency p99.9",
+        "ms",
+        Lower,
+        "99.9th percentile of the same; of few requests it is the maximum.",
+    ),
+    measure("max_ms", "Latency max", "ms", Lower, "The slowest 2xx answer."),
+    measure("refused", "Refused", "", Lower, "Requests answered 429 or 503."),
+    measure(
+        "failed",
+        "Failed",
+        "",
+        Lower,
+        "Requests with any other answer than 2xx, or none: errors, broken connections, time-outs.",
+    ),
+    measure(
+        "slo_violation_s",
+        "SLO-violation seconds",
+        "s",
+        Lower,
+        "Seconds in which more than 1 % of the requests intended for them were not good.",
+    ),
+    measure(
+        "first_answer_ms",
+        "First answer after a step",
+        "ms",
+        Lower,
+        "Latency of the first request after the rate stepped up, the worst of the steps.",
+    ),
+    measure(
+        "lag_seen_s",
+        "Lag: load seen",
+        "s",
+        Lower,
+        "From a step up of the rate until the autoscaler's own metric is above its target; median of the steps.",
+    ),
+    measure(
+        "lag_decided_s",
+        "Lag: more pods wanted",
+        "s",
+        Lower,
+        "From the step until the autoscaler wants more pods than before it.",
+    ),
+    measure(
+        "lag_ready_s",
+        "Lag: more pods ready",
+        "s",
+        Lower,
+        "From the step until more pods are ready than before it.",
+    ),
+    measure("pods_max", "Pods, most", "", Neither, "Most pods ready at once."),
+    measure(
+        "pod_seconds",
+        "Pod-seconds",
+        "s",
+        Lower,
+        "Every pod's time from being scheduled until gone, within the time observed.",
+    ),
+    measure(
+        "core_seconds_requested",
+        "Core-seconds requested",
+        "s",
+        Lower,
+        "CPU requests of all containers, sidecars too, over the same time; resizes in place counted from their moment.",
+    ),
+    measure("core_seconds_used", "Core-seconds used", "s", Lower, "CPU time of all containers of the pods."),
+    measure(
+        "gib_seconds_requested",
+        "GiB-seconds requested",
+        "",
+        Lower,
+        "Memory requests of all containers over their pods' time.",
+    ),
+    measure("gib_seconds_used", "GiB-seconds used", "", Lower, "Working set of all containers over time."),
+    measure(
+        "components_core_seconds",
+        "Platform core-seconds used",
+        "s",
+        Lower,
+        "CPU time of what the variant needs besides its pods: activator and KPA, or adapter and VPA. The gateway, which both use, is not in it.",
+    ),
+    measure(
+        "components_requested",
+        "Platform core-seconds requested",
+        "s",
+        Lower,
+        "CPU requests of the same over the time observed. One platform serves many functions: its share is smaller than this.",
+    ),
+    measure(
+        "cost_per_1000",
+        "Core-seconds per 1000 good answers",
+        "s",
+        Lower,
+        "Core-seconds requested by the pods, over good answers.",
+    ),
+    measure("pod_starts", "Pods started", "", Neither, "Pods created in the time observed."),
+    measure("cold_starts", "Cold starts", "", Lower, "Pods created while no pod was ready."),
+    measure("start_s", "Pod start", "s", Lower, "Median over pods started: from created to ready."),
+    measure("start_schedule_s", "… scheduled after", "s", Lower, "Median: from created to having a node."),
+    measure(
+        "start_container_s",
+        "… container running after",
+        "s",
+        Lower,
+        "Median: from having a node to a running function container (sandbox, image, process).",
+    ),
+    measure(
+        "start_ready_s",
+        "… ready after",
+        "s",
+        Lower,
+        "Median: from a running container to a ready pod (weights, warm-up, probes).",
+    ),
+    measure(
+        "start_function_s",
+        "… of which the function's own",
+        "s",
+        Lower,
+        "Median of what the function says about its own start.",
+    ),
+    measure(
+        "direction_changes",
+        "Direction changes",
+        "",
+        Lower,
+        "How often the wanted number of pods turned from rising to falling or back.",
+    ),
+    measure("vpa_moves", "VPA moves", "", Neither, "Resizes of running containers' CPU or memory requests."),
+];
+
+/// The measure of that key.
+pub fn by_key(key: &str) -> Option<&'static Measure> {
+    MEASURES.iter().find(|m| m.key == key)
+}

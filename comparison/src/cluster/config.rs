@@ -1,0 +1,89 @@
+//! `cluster.toml`: where things are on a cluster. The only file to change for another one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// A cluster, as far as the comparison cares.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Where all load goes in: the address of the gateway that both variants share.
+    pub gateway: String,
+    /// Prometheus: a URL, or a path of the API server's service proxy (`/api/v1/namespaces/…/proxy`).
+    pub prometheus: String,
+    /// Seconds between scrapes: what is waited for after a run before it is read.
+    pub scrape_s: f64,
+    /// Facts for the report that no API tells (hardware, provider).
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// By name: `knative`, `k8s-autoscalers`.
+    pub variants: BTreeMap<String, VariantConfig>,
+}
+
+/// One variant.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantConfig {
+    /// Where its objects are.
+    pub namespace: String,
+    /// Labels of its pods.
+    pub selector: String,
+    /// The name by which the gateway routes to it.
+    pub host: String,
+    /// The function's container; every other container of a pod is a sidecar.
+    pub container: String,
+    /// What scales it.
+    pub autoscaler: AutoscalerKind,
+    /// Name of the Knative Service, or of the HPA and VPA.
+    pub name: String,
+    /// Pods at rest, by configuration.
+    pub rest_pods: BTreeMap<String, usize>,
+    /// Shell commands that switch to a configuration.
+    pub apply: BTreeMap<String, Vec<String>>,
+    /// Shell commands that bring it back to rest faster than its own time-outs would (may be none).
+    #[serde(default)]
+    pub reset: Vec<String>,
+    /// What else it needs to work.
+    #[serde(default)]
+    pub components: Vec<ComponentConfig>,
+}
+
+/// Which objects hold the decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AutoscalerKind {
+    /// Knative's PodAutoscaler.
+    Kpa,
+    /// HorizontalPodAutoscaler and VerticalPodAutoscaler.
+    Hpa,
+}
+
+/// Pods of the platform.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentConfig {
+    /// For the table.
+    pub name: String,
+    /// Where it runs.
+    pub namespace: String,
+    /// Labels of its pods.
+    pub selector: String,
+}
+
+impl ClusterConfig {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no cluster description", path.display()))
+    }
+
+    /// The variant of that name.
+    pub fn variant(&self, name: &str) -> Result<&VariantConfig> {
+        let known = || self.variants.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.variants.get(name).with_context(|| format!("no variant {name:?}; there are {}", known()))
+    }
+}

@@ -1,0 +1,124 @@
+//! Is this cluster fit for a run? Every reason why not is found before anything is sent, and all are named at once.
+
+use std::time::SystemTime;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::clock;
+use super::config::{AutoscalerKind, ClusterConfig, VariantConfig};
+use super::kube::{Kube, pods_path};
+use super::prometheus::Prometheus;
+
+/// In-place resize of pods, which the VPA variant needs, is generally available from here on.
+const LEAST_KUBERNETES: (u32, u32) = (1, 35);
+/// Clocks further apart than this spoil decision lags, which are seconds.
+const MOST_SKEW_S: f64 = 2.0;
+
+/// Fails with a list of everything that is wrong.
+pub async fn check(kube: &Kube, prometheus: &Prometheus, config: &ClusterConfig) -> Result<()> {
+    let mut wrong = Vec::new();
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            wrong.push(format!("{error:#}"));
+        }
+    };
+    note(versions(kube).await);
+    note(clocks(kube).await);
+    note(scrapes(prometheus).await);
+    for variant in config.variants.values() {
+        note(objects(kube, variant).await);
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("the cluster is not fit for a comparison:\n  - {}", wrong.join("\n  - "))
+}
+
+async fn versions(kube: &Kube) -> Result<()> {
+    let version = kube.get("/version").await?;
+    let found = parse_version(&version);
+    let (major, minor) = LEAST_KUBERNETES;
+    match found {
+        Some(found) if found >= LEAST_KUBERNETES => Ok(()),
+        _ => bail!("Kubernetes {major}.{minor} or newer is needed, this is {}", version["gitVersion"]),
+    }
+}
+
+fn parse_version(version: &Value) -> Option<(u32, u32)> {
+    // GKE writes "35+".
+    let number = |key: &str| version[key].as_str()?.trim_end_matches('+').parse().ok();
+    Some((number("major")?, number("minor")?))
+}
+
+async fn clocks(kube: &Kube) -> Result<()> {
+    let date = kube.http.date(&kube.url("/version")).await?;
+    let Some(theirs) = date.as_deref().and_then(http_date) else { return Ok(()) };
+    // Whole seconds: half of one is added for the middle.
+    let skew = (clock::unix(SystemTime::now()) - theirs - 0.5).abs();
+    if skew > MOST_SKEW_S {
+        bail!("this machine's clock and the API server's are {skew:.1} s apart");
+    }
+    Ok(())
+}
+
+/// `Sun, 22 Nov 2026 09:30:00 GMT`.
+fn http_date(date: &str) -> Option<f64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<&str> = date.split(' ').collect();
+    let [_, day, month, year, time, _] = parts[..] else { return None };
+    let month = MONTHS.iter().position(|m| *m == month)? + 1;
+    clock::parse(&format!("{year}-{month:02}-{day}T{time}Z"))
+}
+
+async fn scrapes(prometheus: &Prometheus) -> Result<()> {
+    let now = clock::unix(SystemTime::now());
+    let why = "it has to scrape the kubelets' /metrics/cadvisor";
+    prometheus.needed(r#"container_cpu_usage_seconds_total{container!=""}"#, now - 120.0, now, why).await?;
+    Ok(())
+}
+
+async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {
+    let (namespace, name) = (&variant.namespace, &variant.name);
+    let paths = match variant.autoscaler {
+        AutoscalerKind::Kpa => {
+            vec![format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")]
+        }
+        AutoscalerKind::Hpa => vec![
+            format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
+            format!("/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"),
+        ],
+    };
+    for path in paths {
+        if let Err(error) = kube.get(&path).await {
+            bail!("{name} is not deployed: {error:#}");
+        }
+    }
+    Ok(())
+}
+
+/// Pods of a variant that exist, and how many of them are ready.
+pub async fn pods(kube: &Kube, variant: &VariantConfig) -> Result<(usize, usize)> {
+    let pods = kube.list(&pods_path(&variant.namespace), &variant.selector).await?;
+    Ok((pods.len(), pods.iter().filter(|p| super::pods::is_ready(p)).count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn versions_are_read_with_and_without_a_plus() {
+        assert_eq!(parse_version(&json!({"major": "1", "minor": "35+"})), Some((1, 35)));
+        assert!(parse_version(&json!({"major": "1", "minor": "34"})).is_some_and(|v| v < LEAST_KUBERNETES));
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(http_date("Sun, 22 Nov 2026 09:30:00 GMT"), clock::parse("2026-11-22T09:30:00Z"));
+        assert_eq!(http_date("soon"), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Small HTTP: JSON in one piece, and watches as a stream of lines.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// An answer that takes longer than this is taken for none.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an error's text is shown.
+const ERROR_TEXT: usize = 300;
+
+/// Gets things over plain HTTP.
+#[derive(Clone)]
+pub struct Http(Client<HttpConnector, Empty<Bytes>>);
+
+impl Default for Http {
+    fn default() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+}
+
+impl Http {
+    /// A JSON document.
+    pub async fn json(&self, url: &str) -> Result<Value> {
+        let text = tokio::time::timeout(TIMEOUT, self.text(url))
+            .await
+            .with_context(|| format!("{url}: no answer"))??;
+        serde_json::from_str(&text).with_context(|| format!("{url} did not answer with JSON"))
+    }
+
+    async fn text(&self, url: &str) -> Result<String> {
+        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        let response = self.0.get(uri).await.with_context(|| format!("cannot reach {url}"))?;
+        let status = response.status();
+        let body =
+            response.into_body().collect().await.with_context(|| format!("{url}: broken answer"))?.to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if !status.is_success() {
+            let shown: String = text.chars().take(ERROR_TEXT).collect();
+            bail!("{url} answered {status}: {shown}");
+        }
+        Ok(text)
+    }
+
+    /// The `Date` header of an answer.
+    pub async fn date(&self, url: &str) -> Result<Option<String>> {
+        let response = self.0.get(url.parse()?).await.with_context(|| format!("cannot reach {url}"))?;
+        Ok(response.headers().get("date").and_then(|d| d.to_str().ok()).map(ToOwned::to_owned))
+    }
+
+    /// Calls `each` with every line that is a JSON document until the stream ends.
+    pub async fn lines(&self, url: &str, mut each: impl FnMut(Value)) -> Result<()> {
+        let response = self.0.get(url.parse()?).await.with_context(|| format!("cannot reach {url}"))?;
+        if !response.status().is_success() {
+            bail!("{url} answered {}", response.status());
+        }
+        let mut body = response.into_body();
+        let mut pending = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.with_context(|| format!("{url}: broken stream"))?.into_data() else {
+                continue;
+            };
+            pending.extend_from_slice(&data);
+            while let Some(end) = pending.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                if let Ok(value) = serde_json::from_slice(&line) {
+                    each(value);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Percent-encodes a query value.
+pub fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn queries_are_encoded() {
+        assert_eq!(super::encode("a=b,c in (d)"), "a%3Db%2Cc%20in%20%28d%29");
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything that talks to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and what is watched during a run.
+
+pub mod clock;
+pub mod config;
+pub mod fitness;
+pub mod http;
+pub mod kube;
+pub mod pods;
+pub mod prometheus;
+pub mod quantity;
+pub mod recorder;
+pub mod runner;
+pub mod usage;

@@ -1,0 +1,210 @@
+//! What one run leaves behind: the results file. Recorded from a cluster or made by the simulator, always labelled which.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::load::summary::LoadSummary;
+use crate::scenario::Scenario;
+use crate::schedule::Schedule;
+
+/// Written into every file; a reader refuses what it does not know.
+pub const SCHEMA: &str = "nv-micro/comparison-run/v1";
+
+/// Where the numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A real cluster.
+    Measured,
+    /// The simulator. Never mixed with measured runs in one table.
+    Simulated,
+}
+
+/// One run: one scenario, one variant, one configuration, one repeat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Measured or simulated.
+    pub origin: Origin,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `knative` or `k8s-autoscalers`.
+    pub variant: String,
+    /// `defaults` or `tuned`.
+    pub configuration: String,
+    /// Counted from 1.
+    pub repeat: u32,
+    /// When second 0 was, RFC 3339; empty in a simulation.
+    pub started: String,
+    /// How the schedule was drawn.
+    pub draw: Draw,
+    /// What it ran on: versions, nodes, image, commit, and so on, by name.
+    pub environment: BTreeMap<String, String>,
+    /// The load, as offered and answered.
+    pub load: LoadSummary,
+    /// The pods and the autoscaler's decisions.
+    pub recording: Recording,
+}
+
+/// Everything needed to draw the same schedule again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Draw {
+    /// Requests a second for a rate of 1.0.
+    pub scale: f64,
+    /// Factor on the scenario's time.
+    pub stretch: f64,
+    /// Of the arrivals.
+    pub seed: u64,
+    /// Fingerprint of the schedule: equal for runs that were offered the same.
+    pub fingerprint: String,
+    /// The objective: milliseconds.
+    pub slo_ms: u64,
+    /// Upward steps of the rate, seconds.
+    pub steps_up: Vec<f64>,
+    /// The rate curve, requests a second over seconds.
+    pub rate: Vec<(f64, f64)>,
+}
+
+impl Draw {
+    /// What a schedule was drawn from.
+    pub fn of(schedule: &Schedule, scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
+        Self {
+            scale,
+            stretch,
+            seed,
+            fingerprint: schedule.fingerprint(),
+            slo_ms: scenario.slo_ms,
+            steps_up: schedule.rate.steps_up(),
+            rate: schedule.rate.points().to_vec(),
+        }
+    }
+}
+
+/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, what was before is negative.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// How long was watched: the schedule and a tail after it.
+    pub observed_s: f64,
+    /// Every pod of the variant that existed at any time in the run.
+    pub pods: Vec<Pod>,
+    /// What the autoscaler wanted: `(second, pods)`, each valid until the next.
+    pub desired: Vec<(f64, f64)>,
+    /// What the autoscaler saw: load per pod over target (1.0 is on target).
+    pub seen: Vec<(f64, f64)>,
+    /// Cores in use by the variant's pods.
+    pub cores_used: Vec<(f64, f64)>,
+    /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
+    pub components: Vec<Component>,
+    /// The VPA's target for the function's CPU, in cores.
+    pub vpa_target_cores: Vec<(f64, f64)>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// When the API server knew of it.
+    pub created_s: f64,
+    /// When it had a node.
+    pub scheduled_s: Option<f64>,
+    /// When its function container ran (image pulled, process started).
+    pub started_s: Option<f64>,
+    /// Each time it became ready or stopped being so.
+    pub ready: Vec<(f64, bool)>,
+    /// When it was gone, if it went.
+    pub gone_s: Option<f64>,
+    /// All its containers, sidecars too.
+    pub containers: Vec<Container>,
+    /// What the function itself says about its start: seconds by phase.
+    pub startup: BTreeMap<String, f64>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Requests over time: `(second, cores, bytes)`. More than one row: it was resized in place.
+    pub requests: Vec<(f64, f64, f64)>,
+    /// Core-seconds it used in the run.
+    pub core_seconds: f64,
+    /// GiB-seconds of memory (working set) it used in the run.
+    pub gib_seconds: f64,
+}
+
+/// A part of the platform that one variant could not do without.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// For the table.
+    pub name: String,
+    /// Requested by all its pods together.
+    pub requested_cores: f64,
+    /// See `requested_cores`.
+    pub requested_gib: f64,
+    /// Used in the run.
+    pub core_seconds: f64,
+    /// See `core_seconds`.
+    pub gib_seconds: f64,
+}
+
+impl Pod {
+    /// First moment of readiness.
+    pub fn first_ready(&self) -> Option<f64> {
+        self.ready.iter().find(|(_, ready)| *ready).map(|r| r.0)
+    }
+
+    /// Whether it was ready at a moment.
+    pub fn ready_at(&self, second: f64) -> bool {
+        let gone = self.gone_s.is_some_and(|gone| gone <= second);
+        !gone && self.ready.iter().rev().find(|(at, _)| *at <= second).is_some_and(|r| r.1)
+    }
+}
+
+impl Run {
+    /// The name of its file, and of the run in the report.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}-{}", self.scenario, self.variant, self.configuration, self.repeat)
+    }
+
+    /// Reads one results file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let run: Self =
+            serde_json::from_str(&text).with_context(|| format!("{} is no results file", path.display()))?;
+        ensure!(
+            run.schema == SCHEMA,
+            "{}: schema {:?}, this tool reads {SCHEMA:?}",
+            path.display(),
+            run.schema
+        );
+        Ok(run)
+    }
+
+    /// Writes it whole or not at all: an interrupted write leaves no file that looks like a result.
+    pub fn write(&self, folder: &Path) -> Result<std::path::PathBuf> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make folder {}", folder.display()))?;
+        let path = folder.join(format!("{}.json", self.id()));
+        let partial = path.with_extension("partial");
+        std::fs::write(&partial, serde_json::to_string(self)?)
+            .with_context(|| format!("cannot write {}", partial.display()))?;
+        std::fs::rename(&partial, &path)?;
+        Ok(path)
+    }
+
+    /// Every results file of a folder, by name.
+    pub fn read_folder(folder: &Path) -> Result<Vec<Self>> {
+        let entries = std::fs::read_dir(folder)
+            .with_context(|| format!("no results: cannot read {}", folder.display()))?;
+        let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
+        paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
+        paths.sort();
+        paths.iter().map(|p| Self::read(p)).collect()
+    }
+}

@@ -1,0 +1,176 @@
+//! Small multiples as inline SVG: both variants on the same axes, by elapsed time.
+//!
+//! Colours are the blue and vermillion of Okabe and Ito's palette, which the colour-blind can tell apart; the second
+//! variant is dashed as well, so that a black-and-white print says the same.
+
+use std::fmt::Write;
+
+/// One line.
+pub struct Line {
+    /// Which of the two variants (colour and dash), or 2 for what was offered (gray).
+    pub style: usize,
+    /// `(second, value)`.
+    pub points: Vec<(f64, f64)>,
+    /// Holds each value until the next point instead of joining them.
+    pub stepped: bool,
+}
+
+/// One small chart.
+pub struct Chart {
+    /// Heading.
+    pub title: String,
+    /// Unit of the values.
+    pub unit: &'static str,
+    /// Length of the time axis, seconds.
+    pub seconds: f64,
+    /// What is drawn.
+    pub lines: Vec<Line>,
+    /// A dotted line across, if any: an objective.
+    pub mark: Option<f64>,
+}
+
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 190.0;
+const LEFT: f64 = 46.0;
+const RIGHT: f64 = 10.0;
+const TOP: f64 = 26.0;
+const BOTTOM: f64 = 30.0;
+/// A latency far above the rest would press it flat: axes end here times the mark at most.
+const MARKS_SHOWN: f64 = 8.0;
+
+impl Chart {
+    /// The chart as an SVG element.
+    pub fn svg(&self) -> String {
+        let top = self.top();
+        let x = |second: f64| LEFT + (WIDTH - LEFT - RIGHT) * second / self.seconds.max(1.0);
+        let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value / top).clamp(0.0, 1.0);
+        let mut svg = format!(
+            r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{}</title>"#,
+            escape(&self.title)
+        );
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
+        let _ = write!(svg, r#"<text class="t" x="{LEFT}" y="15">{}{unit}</text>"#, escape(&self.title));
+        for tick in ticks(top) {
+            let (at, right) = (y(tick), WIDTH - RIGHT);
+            let _ = write!(svg, r#"<line class="g" x1="{LEFT}" x2="{right}" y1="{at:.1}" y2="{at:.1}"/>"#);
+            let _ = write!(
+                svg,
+                r#"<text class="n e" x="{}" y="{:.1}">{}</text>"#,
+                LEFT - 5.0,
+                at + 3.5,
+                super::table::number(tick)
+            );
+        }
+        for tick in ticks(self.seconds) {
+            let _ = write!(
+                svg,
+                r#"<text class="n m" x="{:.1}" y="{}">{tick:.0}</text>"#,
+                x(tick),
+                HEIGHT - BOTTOM + 14.0
+            );
+        }
+        let _ = write!(svg, r#"<text class="n e" x="{}" y="{}">seconds</text>"#, WIDTH - RIGHT, HEIGHT - 3.0);
+        if let Some(mark) = self.mark {
+            let (at, right) = (y(mark), WIDTH - RIGHT);
+            let _ = write!(svg, r#"<line class="o" x1="{LEFT}" x2="{right}" y1="{at:.1}" y2="{at:.1}"/>"#);
+        }
+        for line in &self.lines {
+            let _ =
+                write!(svg, r#"<path class="l v{}" d="{}"/>"#, line.style, path(line, &x, &y, self.seconds));
+        }
+        svg.push_str("</svg>");
+        svg
+    }
+
+    /// Upper end of the value axis.
+    fn top(&self) -> f64 {
+        let values =
+            self.lines.iter().flat_map(|l| l.points.iter().filter(|p| p.0 <= self.seconds).map(|p| p.1));
+        let most = values.fold(0.0, f64::max).max(self.mark.unwrap_or(0.0));
+        let most = self.mark.map_or(most, |mark| most.min(mark * MARKS_SHOWN));
+        let step = step(most);
+        ((most / step).ceil() * step).max(step)
+    }
+}
+
+fn path(line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64, seconds: f64) -> String {
+    let mut d = String::new();
+    // What was before second 0 is shown as where the line begins.
+    let before = line.points.iter().rev().find(|p| p.0 < 0.0).filter(|_| line.stepped).map(|p| (0.0, p.1));
+    let within =
+        before.into_iter().chain(line.points.iter().copied().filter(|p| (0.0..=seconds).contains(&p.0)));
+    let mut last = None;
+    for (second, value) in within {
+        let command = match last {
+            None => 'M',
+            Some(before) if line.stepped => {
+                let _ = write!(d, "L{:.1} {:.1}", x(second), y(before));
+                'L'
+            }
+            Some(_) => 'L',
+        };
+        let _ = write!(d, "{command}{:.1} {:.1}", x(second), y(value));
+        last = Some(value);
+    }
+    if let (Some(value), true) = (last, line.stepped) {
+        let _ = write!(d, "L{:.1} {:.1}", x(seconds), y(value));
+    }
+    d
+}
+
+/// 1, 2 or 5 times a power of ten, for about four intervals.
+fn step(most: f64) -> f64 {
+    let rough = (most / 4.0).max(1e-9);
+    let power = 10_f64.powf(rough.log10().floor());
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|f| f * power >= rough).unwrap_or(10.0);
+    factor * power
+}
+
+fn ticks(most: f64) -> impl Iterator<Item = f64> {
+    let step = step(most);
+    let count = (most / step + 1e-9).floor() as usize;
+    (0..=count).map(move |i| i as f64 * step)
+}
+
+/// Text for HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(points: Vec<(f64, f64)>, stepped: bool) -> Chart {
+        Chart {
+            title: "Pods <ready>".into(),
+            unit: "",
+            seconds: 100.0,
+            lines: vec![Line { style: 0, points, stepped }],
+            mark: None,
+        }
+    }
+
+    #[test]
+    fn axes_end_at_round_numbers_above_the_data() {
+        assert_eq!(chart(vec![(0.0, 3.7)], true).top(), 4.0);
+        assert_eq!(chart(vec![(0.0, 130.0)], true).top(), 150.0);
+        assert!(chart(vec![], true).top() > 0.0);
+        let mut latency = chart(vec![(0.0, 15_000.0)], false);
+        latency.mark = Some(500.0);
+        assert_eq!(latency.top(), 4000.0, "one slow answer does not press the rest flat");
+    }
+
+    #[test]
+    fn a_stepped_line_goes_on_to_the_end_and_begins_before_the_start() {
+        let svg = chart(vec![(-50.0, 1.0), (50.0, 2.0)], true).svg();
+        let left = format!("M{LEFT:.1} ");
+        assert!(svg.contains(&left) && svg.contains(&format!("L{:.1} {TOP:.1}\"", WIDTH - RIGHT)), "{svg}");
+        assert!(svg.contains("Pods &lt;ready&gt;"));
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_empty_path() {
+        assert!(chart(vec![], true).svg().contains(r#"d="""#));
+    }
+}

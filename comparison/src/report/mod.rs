@@ -1,0 +1,7 @@
+//! The report: one HTML page without any outside resource, and the Markdown table for the README.
+
+pub mod chart;
+pub mod findings;
+pub mod html;
+pub mod markdown;
+pub mod table;
