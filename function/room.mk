@@ -23,3 +23,14 @@ samples: need-cargo ## draw the sample pictures again (function/samples)
 measure: build ## start, answers, throughput and memory of the built function, as a table
 	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
 	python3 function/measure.py target/release/eye-state function/samples/open.jpg
+
+verify: test-page
+
+BROWSER_TESTS := function/tests/browser
+.PHONY: test-page
+test-page: build ## test the page in a headless Chromium (installs it on Debian as root)
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "Chromium is missing: install it (Debian: apt-get install chromium) or set CHROMIUM=/path/to/it" >&2; exit 1; }
+	cd $(BROWSER_TESTS) && npm ci --silent && npm test

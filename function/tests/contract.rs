@@ -144,6 +144,15 @@ fn the_page_and_the_samples_come_from_the_binary() {
     assert_eq!(page.status, 200);
     assert!(page.headers["content-type"].starts_with("text/html"));
     assert!(page.headers["content-security-policy"].contains("default-src 'self'"));
+    assert!(!page.headers["content-security-policy"].contains("unsafe"));
+    for (part, content_type) in
+        [("page.css", "text/css"), ("page.js", "text/javascript"), ("answer.js", "text/javascript")]
+    {
+        let answer = server.get(&format!("/page/{part}"));
+        assert_eq!(answer.status, 200, "{part}");
+        assert!(answer.headers["content-type"].starts_with(content_type), "{part}");
+    }
+    assert_eq!(server.get("/page/nothing.js").status, 404);
     let samples = server.get("/samples").json();
     for sample in samples.as_array().expect("a list") {
         let file = sample["file"].as_str().expect("a name");

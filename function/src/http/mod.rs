@@ -41,6 +41,7 @@ pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let metrics = warp::path!("metrics").and(read()).and(shared).map(|app: Arc<App>| metrics(&app));
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
+    let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
     let page = warp::path::end().and(read()).map(page::page);
 
     livez
@@ -51,6 +52,8 @@ pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
         .or(metrics)
         .unify()
         .or(page)
+        .unify()
+        .or(part)
         .unify()
         .or(samples)
         .unify()

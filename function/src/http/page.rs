@@ -8,11 +8,19 @@ use super::reply;
 use crate::error::RequestError;
 
 const PAGE: &str = include_str!("../../page/index.html");
+
+/// The page's style and behaviour: name, content type, text. Files of their own, so that the policy can forbid
+/// everything inline.
+const PARTS: &[(&str, &str, &str)] = &[
+    ("answer.js", "text/javascript; charset=utf-8", include_str!("../../page/answer.js")),
+    ("page.css", "text/css; charset=utf-8", include_str!("../../page/page.css")),
+    ("page.js", "text/javascript; charset=utf-8", include_str!("../../page/page.js")),
+];
 const SAMPLE_LIST: &str = include_str!("../../samples/samples.json");
 
-/// Everything inline, nothing from elsewhere; the camera and chosen files are blobs.
+/// Nothing from elsewhere, nothing inline; the camera and chosen files are blobs, the icon is a data URL.
 const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; \
-    style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
+    frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// Samples change with the build only; an hour spares repeated loads and outlives no deployment by much.
 const SAMPLE_CACHE: &str = "public, max-age=3600";
@@ -45,6 +53,13 @@ pub(super) fn page() -> Response {
     let mut response = reply::bytes(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
+}
+
+pub(super) fn part(name: &str) -> Response {
+    match PARTS.iter().find(|(part, ..)| *part == name) {
+        Some((_, content_type, text)) => reply::bytes(StatusCode::OK, content_type, *text),
+        None => reply::problem(&RequestError::NotFound, None),
+    }
 }
 
 pub(super) fn sample_list() -> Response {
