@@ -5,22 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use crate::annotate::{PictureFormat, annotate};
+use crate::body::{Body, BodyMemory};
 use crate::classifier::{Classification, Classifier};
 use crate::config::{Config, RequestLimits, Thresholds};
 use crate::cpu;
 use crate::decode::decode;
 use crate::error::RequestError;
-use crate::http::body::Body;
 use crate::pool::{InferencePool, Turn};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
-
-/// Bodies are accounted for in units of this many bytes.
-pub(crate) const BODY_MEMORY_UNIT: usize = 1024;
 
 /// Where in its life the process is; it only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +41,8 @@ pub struct App {
     pub thresholds: Thresholds,
     /// All instruments.
     pub metrics: Metrics,
-    /// What all bodies together may still take, in [`BODY_MEMORY_UNIT`]s.
-    pub(crate) body_memory: Arc<Semaphore>,
+    /// What all bodies together may take.
+    pub body_memory: BodyMemory,
     phase: AtomicU8,
     cpus: Arc<AtomicUsize>,
     concurrency: Option<NonZeroUsize>,
@@ -81,7 +76,7 @@ impl App {
             limits: config.limits,
             thresholds: config.thresholds,
             metrics,
-            body_memory: Arc::new(Semaphore::new(config.limits.max_body_memory.div_ceil(BODY_MEMORY_UNIT))),
+            body_memory: BodyMemory::new(config.limits.max_body_memory),
             phase: AtomicU8::new(Phase::Starting as u8),
             cpus: Arc::new(AtomicUsize::new(cpus.get())),
             concurrency: config.concurrency,

@@ -1,14 +1,12 @@
 //! Reading bodies: bounded in bytes, in time, and together in memory.
 
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::app::{App, BODY_MEMORY_UNIT};
+use crate::app::App;
+use crate::body::Body;
 use crate::error::RequestError;
 
 /// How much of a body that is too large is still taken and thrown away, so that its sender gets to read the
@@ -20,50 +18,6 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Name of the multipart parts that are images.
 const FILE_PART: &str = "file";
-
-/// The bytes of one image, and their share of the memory budget.
-#[derive(Debug)]
-pub struct Body {
-    bytes: Vec<u8>,
-    // Given back when dropped.
-    reserved: Option<OwnedSemaphorePermit>,
-    budget: Arc<Semaphore>,
-}
-
-impl Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Body {
-    fn new(budget: &Arc<Semaphore>) -> Self {
-        Self { bytes: Vec::new(), reserved: None, budget: Arc::clone(budget) }
-    }
-
-    fn extend(&mut self, chunk: &[u8], limit: usize) -> Result<(), RequestError> {
-        let length = self.bytes.len() + chunk.len();
-        if length > limit {
-            return Err(RequestError::TooManyBytes { limit });
-        }
-        let held = self.reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = length.div_ceil(BODY_MEMORY_UNIT).saturating_sub(held);
-        if missing > 0 {
-            let missing = u32::try_from(missing).map_err(|_| RequestError::TooManyBytes { limit })?;
-            let permit = Arc::clone(&self.budget)
-                .try_acquire_many_owned(missing)
-                .map_err(|_| RequestError::Overloaded { retry_after: Duration::from_secs(1) })?;
-            match &mut self.reserved {
-                Some(reserved) => reserved.merge(permit),
-                None => self.reserved = Some(permit),
-            }
-        }
-        self.bytes.extend_from_slice(chunk);
-        Ok(())
-    }
-}
 
 /// Reads a body that is one image. `announced` is its `Content-Length`.
 pub(super) async fn read_image<B: Buf>(

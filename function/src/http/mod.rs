@@ -1,6 +1,6 @@
 //! The HTTP room: routes, and what each of them answers. Knows nothing of tensors.
 
-pub mod body;
+mod body;
 mod classify;
 mod negotiate;
 mod page;
