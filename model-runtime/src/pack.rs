@@ -5,11 +5,9 @@ use crate::kernels::winograd;
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
 
-/// Input × output channels up to which a 3 × 3 kernel is transformed, for stride 1 and 2. Beyond, the weights of four-fold size
-/// outgrow the second-level cache, and maps are so small that whole tiles cover much that isn't there.
-const MAX_WINOGRAD_CHANNELS: [usize; 2] = [128 * 128, 64 * 128];
-/// Input channels from which stride 2 is worth transforming; its products are too short below.
-const MIN_WINOGRAD_INPUT: [usize; 2] = [16, 32];
+/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of four-fold size outgrow the caches, and
+/// the maps of such layers are so small that whole tiles cover much that isn't there.
+const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
 
 /// Packed weights: the values and shape of a rank-5 tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,15 +54,11 @@ fn worth_transforming(
     kernel: [usize; 2],
     stride: [usize; 2],
 ) -> bool {
-    let kind = match (kernel, stride) {
-        ([3, 3], [1, 1]) => 0,
-        ([3, 3], [2, 2]) => 1,
-        _ => return false,
-    };
-    out_channels.is_multiple_of(BLOCK)
+    kernel == [3, 3]
+        && matches!(stride, [1, 1] | [2, 2])
+        && out_channels.is_multiple_of(BLOCK)
         && in_channels.is_multiple_of(BLOCK)
-        && in_channels >= MIN_WINOGRAD_INPUT[kind]
-        && in_channels * out_channels <= MAX_WINOGRAD_CHANNELS[kind]
+        && in_channels * out_channels <= MAX_WINOGRAD_CHANNELS
 }
 
 /// Brings the output channels together in blocks.
