@@ -110,7 +110,8 @@ function label(overlay, { state, confidence, box }, imageWidth, unit) {
   const ground = svg('rect', { height: 1.45 * size, rx: 3 * unit, class: `label ${state}` });
   overlay.append(ground, words);
   const needed = () => words.getComputedTextLength() + 0.8 * size;
-  if (needed() > 1.2 * box.width) words.textContent = state;
+  // The other eye begins about 1.4 boxes further on.
+  if (needed() > 1.4 * box.width) words.textContent = state;
   const x = Math.min(Math.max(0, box.x), imageWidth - needed());
   const y = box.y > 1.6 * size ? box.y - 1.6 * size : box.y + box.height + 0.15 * size;
   for (const [key, value] of Object.entries({ x, y, width: needed() })) ground.setAttribute(key, value);

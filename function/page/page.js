@@ -139,7 +139,7 @@ async function startCamera() {
   video.srcObject = stream;
   video.hidden = $('live').hidden = false;
   $('picture').hidden = $('invitation').hidden = true;
-  $('camera').textContent = 'Stop the camera';
+  $('camera').textContent = 'Stop camera';
   $('camera').setAttribute('aria-pressed', 'true');
   $('history').replaceChildren();
   drawBoxes(null);
@@ -155,7 +155,7 @@ function stopCamera() {
   $('video').srcObject = null;
   $('video').hidden = $('live').hidden = $('history').hidden = true;
   $('invitation').hidden = false;
-  $('camera').textContent = 'Use the camera';
+  $('camera').textContent = 'Use camera';
   $('camera').setAttribute('aria-pressed', 'false');
   drawBoxes(null);
 }

@@ -133,7 +133,7 @@ test('the camera is watched one frame at a time until it is stopped', async () =
   await page.click('#camera');
   await state(page, 'open');
   await page.waitForFunction(() => document.querySelectorAll('#history i').length >= 5);
-  assert.equal(await page.textContent('#camera'), 'Stop the camera');
+  assert.equal(await page.textContent('#camera'), 'Stop camera');
   assert.ok((await drawn(page)).some((box) => box.state === 'open'));
   assert.equal(seen.most, 1);
   await page.click('#camera');
