@@ -127,7 +127,7 @@ impl<'a> World<'a> {
 
     fn run(mut self, until: f64) -> (Vec<RequestRecord>, Recording) {
         let steps = (until / STEP_S).round() as u64;
-        let every = |seconds: f64, step: u64| step % (seconds / STEP_S).round() as u64 == 0;
+        let every = |seconds: f64, step: u64| step.is_multiple_of((seconds / STEP_S).round() as u64);
         for step in 1..=steps {
             let now = step as f64 * STEP_S;
             self.serve(now);
