@@ -1,0 +1,102 @@
+"""Writes the models to compare with: `models.py MODEL.onnx FOLDER`.
+
+From one YOLOv5n export come YOLOv5n and YOLOv5s at every size. The body of the network doesn't depend on the size; the
+decode tail's constants (grids, anchors, shapes) are computed anew. YOLOv5s is YOLOv5n with twice the channels: each weight
+is repeated 2 x 2 and halved, so the wide network does all of YOLOv5s's work and must return what the narrow one does.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+SIZES = [(320, 320), (416, 416), (640, 640), (640, 384)]  # width, height
+STRIDES = [8, 16, 32]
+
+
+def resized(model, width, height):
+    """The model for another input size."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    old = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][2:]
+    cells = {(old[0] // s, old[1] // s): (height // s, width // s) for s in STRIDES}
+    counts = {3 * h * w: 3 * new[0] * new[1] for (h, w), new in cells.items()}
+    for dim, value in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], (height, width)):
+        dim.dim_value = value
+    del model.graph.value_info[:]
+    output = model.graph.output[0].type.tensor_type.shape.dim
+    output[1].dim_value = sum(counts.values())
+    for node in model.graph.node:
+        if node.op_type != "Constant":
+            continue
+        attribute = node.attribute[0]
+        value = numpy_helper.to_array(attribute.t)
+        if value.ndim == 5 and value.shape[2:4] in cells:
+            h, w = cells[value.shape[2:4]]
+            value = grid(value, h, w)
+        elif value.dtype == np.int64 and value.ndim == 1 and value.size == 5 and tuple(value[3:]) in cells:
+            value = np.array([*value[:3], *cells[tuple(value[3:])]])
+        elif value.dtype == np.int64 and value.ndim == 1 and value.size == 3 and value[1] in counts:
+            value = np.array([value[0], counts[value[1]], value[2]])
+        attribute.t.CopyFrom(numpy_helper.from_array(value))
+    return model
+
+
+def grid(value, height, width):
+    """A decode constant for other dimensions: cell coordinates, or anchors that are the same for every cell."""
+    if (value[:, :, 0, 0] == value[:, :, -1, -1]).all():
+        return np.broadcast_to(value[:, :, :1, :1], (*value.shape[:2], height, width, 2)).copy()
+    y, x = np.mgrid[:height, :width].astype(value.dtype)
+    cell = np.stack([x, y], axis=-1) + value[0, 0, 0, 0]
+    return np.broadcast_to(cell, (*value.shape[:2], height, width, 2)).copy()
+
+
+def widened(model):
+    """The model with twice the channels, computing the same."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    heads = {node.input[1] for node in model.graph.node if "/model.24/m." in node.name and node.op_type == "Conv"}
+    names = {name: i for node in model.graph.node if node.op_type == "Conv" for i, name in enumerate(node.input)}
+    del model.graph.value_info[:]
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        is_head = tensor.name in heads or tensor.name.replace("bias", "weight") in heads
+        if names.get(tensor.name) == 1:
+            inputs = 1 if value.shape[1] == 3 else 2
+            value = np.repeat(np.repeat(value, 1 if is_head else 2, axis=0), inputs, axis=1) / np.float32(inputs)
+        elif names.get(tensor.name) == 2 and not is_head:
+            value = np.repeat(value, 2)
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    return model
+
+
+def main():
+    source, folder = onnx.load(sys.argv[1]), Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    for scale, model in [("yolov5n", source), ("yolov5s", widened(source))]:
+        for width, height in SIZES:
+            onnx.save(resized(model, width, height), folder / f"{scale}-{width}x{height}.onnx")
+    check(source, folder)
+
+
+def check(source, folder):
+    """What was rewritten must compute what the original does, where the original can say."""
+    import onnxruntime
+
+    dims = [d.dim_value for d in source.graph.input[0].type.tensor_type.shape.dim]
+    image = np.random.default_rng(1).random(dims, dtype=np.float32)
+    name = source.graph.input[0].name
+
+    def run(model):
+        return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {name: image}
+        )[0]
+
+    expected = run(source)
+    for scale in ["yolov5n", "yolov5s"]:
+        found = run(onnx.load(folder / f"{scale}-{dims[3]}x{dims[2]}.onnx"))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+
+
+if __name__ == "__main__":
+    main()
