@@ -14,7 +14,9 @@ esac
 built=${CARGO_TARGET_DIR:-target}/release
 
 # `cargo rustc` hands these to the last step only: everything else is shared with the everyday build.
-set -- -- -C target-feature=+crt-static -C strip=symbols
+# The linker packs relocations and folds equal functions: over half a megabyte less.
+set -- -- -C target-feature=+crt-static -C strip=symbols \
+  -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all
 if [ "$target" != "$host" ]; then
   gcc=${target%%-*}-linux-gnu-gcc
   # Only in a throw-away build container: fetch what crossing to another architecture takes.

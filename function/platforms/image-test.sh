@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 image=$1
 tool=${CONTAINER_TOOL:-podman}
-port=${PORT:-18080}
+port=${PORT:-28080}
 limit=$((25 * 1024 * 1024))
 sample=${SAMPLE:-$(find function/samples -name '*.jpg' -o -name '*.png' | sort | head -1)}
 
@@ -27,6 +27,7 @@ trap '$tool rm --force "$name" >/dev/null 2>&1 || true' EXIT
 $tool run --detach --name "$name" --network host --read-only --cap-drop ALL --security-opt no-new-privileges \
   --env PORT="$port" ${RUN_FLAGS:-} "$image" >/dev/null
 for _ in $(seq 100); do curl --silent --fail "http://127.0.0.1:$port/readyz" >/dev/null && break; sleep 0.1; done
+[ "$($tool inspect --format '{{.State.Running}}' "$name")" = true ] || { $tool logs "$name" >&2; echo "it did not stay up: is port $port taken? Set PORT" >&2; exit 1; }
 curl --silent --show-error --fail --data-binary "@$sample" --header 'Content-Type: application/octet-stream' \
   "http://127.0.0.1:$port/classify"
 echo
