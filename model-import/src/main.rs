@@ -1,13 +1,13 @@
 //! The command line over the library: what is this model, can the function be built with it, what does
 //! the generated code look like.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use model_import::{Description, Options, import, inspect};
+use model_import::{Description, ImportError, Options, import, inspect};
 
 /// Looks at YOLOv5 detection models and turns them into burn code.
 ///
@@ -49,22 +49,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // One line whatever RUST_BACKTRACE says: what is wrong is in the file, not in here.
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<()> {
+fn run() -> Result<(), Box<dyn Error>> {
     let options = Options::from_env();
     let mut out = io::stdout().lock();
     match Arguments::parse().command {
         Command::Inspect { model, layers } => {
-            let description = inspect(&model, &options).with_context(|| model.display().to_string())?;
+            let description = inspect(&model, &options)?;
             print(&mut out, &description, &options, layers)?;
         }
         Command::Check { model } => {
-            let imported = import(&model, &options).with_context(|| model.display().to_string())?;
+            let imported = import(&model, &options)?;
             let Description { scale, input_width, input_height, .. } = imported.description;
             writeln!(
                 out,
@@ -73,8 +73,9 @@ fn run() -> Result<()> {
             )?;
         }
         Command::Generate { model, out: folder } => {
-            let imported = import(&model, &options).with_context(|| model.display().to_string())?;
-            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            let imported = import(&model, &options)?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|source| ImportError::Write { path: folder.clone(), source })?;
             writeln!(out, "{}", imported.generate(&folder)?.display())?;
         }
     }
