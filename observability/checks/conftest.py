@@ -13,8 +13,9 @@ import stack
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "function" / "samples"
-# Each moment of the recordings is shown for this long: several scrapes, so that rates see it.
-MOMENT_S = 6
+# Each moment of the recordings is shown for this long and scraped this often, so that rates see it.
+MOMENT_S = 4
+SCRAPES = 3
 # Requests at once in a burst: more than are computed and queued together, so that some are refused.
 BURST = 8
 RUN = "query-test"
@@ -73,9 +74,9 @@ def observed():
         with stack.prometheus(os.environ["PROMETHEUS"], targets, folder) as prometheus:
             start = time.time()
             for moment in range(replay.moments + 1):
-                replay.moment = moment
-                until = time.time() + MOMENT_S
-                while time.time() < until:
+                replay.show(moment)
+                began = time.time()
+                while time.time() < began + MOMENT_S or not (replay.seen(SCRAPES) or time.time() > began + stack.PATIENCE_S):
                     push_run(prometheus)
                     put_load_on(function)
                     time.sleep(0.5)

@@ -32,6 +32,7 @@ FAMILIES = {
 }
 # The two variants and what belongs to them; other people's pods are not recorded.
 NAMESPACES = "eye-state|knative-serving|kourier-system|kube-system|monitoring|"
+PODS = "eye-state-.+|activator-.+|autoscaler-.+|vpa-.+|prometheus-adapter-.+|3scale-.+|"
 # Added by Prometheus, or identifiers of the machine recorded on that nothing reads.
 UNWANTED = {"__name__", "job", "instance", "role", "id", "image", "name", "uid"}
 ADDED_BY_RELABELLING = {"variant"}
@@ -51,7 +52,7 @@ def moment(prometheus: stack.Prometheus, job: str, at: float, types: dict[str, s
     """The job's exposition as it was then."""
     unwanted = UNWANTED if job == "queue-proxy" else UNWANTED | ADDED_BY_RELABELLING
     lines: dict[str, dict[str, str]] = {name: {} for name in sorted(types)}
-    for series in prometheus.query(f'{{job="{job}", __name__=~`{FAMILIES[job]}`, namespace=~"{NAMESPACES}"}}', at):
+    for series in prometheus.query(f'{{job="{job}", __name__=~`{FAMILIES[job]}`, namespace=~"{NAMESPACES}", pod=~"{PODS}"}}', at):
         name = series["metric"]["__name__"]
         family = name if name in types else re.sub("_(bucket|sum|count)$", "", name)
         labels = {key: NODE if key == "node" else value for key, value in sorted(series["metric"].items()) if key not in unwanted}

@@ -80,8 +80,17 @@ class Replay(http.server.ThreadingHTTPServer):
     def __init__(self, recordings: list[Recording]):
         super().__init__(("127.0.0.1", 0), _ReplayHandler)
         self.recordings = {recording.name: recording for recording in recordings}
+        self.served: dict[str, int] = {}
         self.moment = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def show(self, moment: int) -> None:
+        self.moment = moment
+        self.served = dict.fromkeys(self.recordings, 0)
+
+    def seen(self, times: int) -> bool:
+        """Whether every recording has been scraped that often in this moment, however slow the machine is."""
+        return all(served >= times for served in self.served.values())
 
     @property
     def moments(self) -> int:
@@ -97,6 +106,7 @@ class _ReplayHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.server.served[recording.name] = self.server.served.get(recording.name, 0) + 1
 
     def log_message(self, *_: object) -> None:
         pass
