@@ -13,13 +13,27 @@ fn pool(limit: usize, capacity: usize, deadline: Duration) -> Pool {
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A job that runs until the other end is dropped.
-fn blocking() -> (std::sync::mpsc::Sender<()>, impl FnOnce(&(), Turn) -> Result<usize, RequestError> + Send) {
+type Answer = tokio::task::JoinHandle<Result<usize, RequestError>>;
+
+/// Starts a job that runs until the first of the returned is dropped, and answers 1.
+async fn occupy(pool: &Pool) -> (std::sync::mpsc::Sender<()>, Answer) {
     let (hold, held) = std::sync::mpsc::channel::<()>();
-    (hold, move |_: &(), _| {
+    let work = move |_: &(), _| {
         let _ = held.recv();
         Ok(1)
-    })
+    };
+    let occupied = pool.clone();
+    let running = tokio::spawn(async move { occupied.run(work).await });
+    until(|| pool.shared.lock().running == 1).await;
+    (hold, running)
+}
+
+/// Queues a job that answers 2.
+async fn enqueue(pool: &Pool) -> Answer {
+    let full = pool.clone();
+    let queued = tokio::spawn(async move { full.run(|_, _| Ok(2)).await });
+    until(|| pool.queue_depth() == 1).await;
+    queued
 }
 
 async fn until(condition: impl Fn() -> bool) {
@@ -31,17 +45,8 @@ async fn until(condition: impl Fn() -> bool) {
 #[tokio::test]
 async fn a_full_queue_refuses_and_says_when_to_come_back() {
     let pool = pool(1, 1, LONG);
-    let (hold, work) = blocking();
-    let running = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(work).await }
-    });
-    until(|| pool.shared.lock().running == 1).await;
-    let queued = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(|_, _| Ok(2)).await }
-    });
-    until(|| pool.queue_depth() == 1).await;
+    let (hold, running) = occupy(&pool).await;
+    let queued = enqueue(&pool).await;
 
     let refused = pool.run(|_, _| Ok(3)).await;
     assert!(
@@ -55,12 +60,7 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
 #[tokio::test]
 async fn a_job_whose_deadline_passes_in_the_queue_is_never_computed() {
     let pool = pool(1, 4, Duration::from_millis(20));
-    let (hold, work) = blocking();
-    let running = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(work).await }
-    });
-    until(|| pool.shared.lock().running == 1).await;
+    let (hold, running) = occupy(&pool).await;
     let computed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&computed);
     let late = pool.run(move |_, _| Ok(count.fetch_add(1, Ordering::SeqCst))).await;
@@ -128,17 +128,8 @@ async fn lowering_the_limit_runs_fewer_jobs_at_once() {
 #[tokio::test]
 async fn closing_refuses_new_jobs_and_finishes_the_queued_ones() {
     let pool = pool(1, 4, LONG);
-    let (hold, work) = blocking();
-    let running = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(work).await }
-    });
-    until(|| pool.shared.lock().running == 1).await;
-    let queued = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(|_, _| Ok(2)).await }
-    });
-    until(|| pool.queue_depth() == 1).await;
+    let (hold, running) = occupy(&pool).await;
+    let queued = enqueue(&pool).await;
     pool.close();
     assert_eq!(pool.run(|_, _| Ok(3)).await, Err(RequestError::Draining));
     drop(hold);
@@ -149,17 +140,8 @@ async fn closing_refuses_new_jobs_and_finishes_the_queued_ones() {
 #[tokio::test]
 async fn a_requester_that_goes_away_frees_its_place() {
     let pool = pool(1, 1, LONG);
-    let (hold, work) = blocking();
-    let running = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(work).await }
-    });
-    until(|| pool.shared.lock().running == 1).await;
-    let gone = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(|_, _| Ok(2)).await }
-    });
-    until(|| pool.queue_depth() == 1).await;
+    let (hold, running) = occupy(&pool).await;
+    let gone = enqueue(&pool).await;
     gone.abort();
     until(|| pool.queue_depth() == 0).await;
     drop(hold);
