@@ -57,8 +57,8 @@ struct LoadArgs {
     /// Host header, where a gateway routes by name
     #[arg(long)]
     host: Option<String>,
-    /// Folder with one sub-folder of pictures a kind
-    #[arg(long, default_value = "comparison/images")]
+    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
+    #[arg(long, default_value = "function/samples")]
     images: PathBuf,
     /// Worker threads of the load generator
     #[arg(long, default_value_t = 2)]
@@ -71,7 +71,7 @@ struct LoadArgs {
 struct PlanArgs {
     /// Scenarios, by name; all when not given
     #[arg(long, value_delimiter = ',')]
-    scenarios_only: Vec<String>,
+    only: Vec<String>,
     /// Variants
     #[arg(long, value_delimiter = ',', default_value = "knative,k8s-autoscalers")]
     variants: Vec<String>,
@@ -99,8 +99,8 @@ struct RunArgs {
     /// The kubectl to use
     #[arg(long, default_value = "kubectl")]
     kubectl: String,
-    /// Folder with one sub-folder of pictures a kind
-    #[arg(long, default_value = "comparison/images")]
+    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
+    #[arg(long, default_value = "function/samples")]
     images: PathBuf,
     /// Worker threads of the load generator
     #[arg(long, default_value_t = 2)]
@@ -189,7 +189,7 @@ impl ScheduleArgs {
 fn run(args: &RunArgs) -> Result<()> {
     let config = ClusterConfig::read(&args.cluster)?;
     let plan = Plan {
-        scenarios: Scenario::read_folder(&args.plan.draw.scenarios, &args.plan.scenarios_only)?,
+        scenarios: Scenario::read_folder(&args.plan.draw.scenarios, &args.plan.only)?,
         variants: args.plan.variants.clone(),
         configurations: args.plan.configurations.clone(),
         repeats: args.plan.repeats,
@@ -198,6 +198,7 @@ fn run(args: &RunArgs) -> Result<()> {
         seed: args.plan.draw.seed,
         tail_s: args.plan.tail,
         patience: Duration::from_secs(args.patience),
+        calm: Duration::from_secs(5),
         images: args.images.clone(),
         results: args.plan.results.clone(),
         threads: args.threads,
@@ -208,7 +209,7 @@ fn run(args: &RunArgs) -> Result<()> {
 
 fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
-    let scenarios = Scenario::read_folder(&plan.draw.scenarios, &plan.scenarios_only)?;
+    let scenarios = Scenario::read_folder(&plan.draw.scenarios, &plan.only)?;
     let size = PodSize {
         service_s: args.service,
         start_s: args.start,

@@ -1,5 +1,6 @@
 //! One run after the other: configuration, rest, load, tail, collection, results file. Resumes where it was interrupted.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub tail_s: f64,
     /// How long a variant may take to answer at all, and to get to rest.
     pub patience: Duration,
+    /// At rest means: for this long.
+    pub calm: Duration,
     /// Pictures by kind.
     pub images: PathBuf,
     /// Where results go.
@@ -53,8 +56,6 @@ pub struct Plan {
     pub commit: String,
 }
 
-/// At rest means: this long.
-const CALM: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -76,15 +77,14 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
     say(&format!("{} runs to do", queue.len()));
     let total = queue.len();
     let begun = Instant::now();
-    let mut applied = None;
+    let mut applied = HashMap::new();
     for (done, job) in queue.drain(..).enumerate() {
         let left = begun.elapsed().as_secs_f64() / done.max(1) as f64 * (total - done) as f64;
         let left = if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
         say(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
-        let wanted = (job.variant.clone(), job.configuration.clone());
-        if applied.as_ref() != Some(&wanted) {
+        if applied.get(&job.variant) != Some(&job.configuration) {
             runner.apply(&job)?;
-            applied = Some(wanted);
+            applied.insert(job.variant.clone(), job.configuration.clone());
         }
         let run = runner.run(&job).with_context(|| format!("{}: no result", job.id()))?;
         say(&format!("  wrote {}", run.write(&plan.results)?.display()));
@@ -151,7 +151,16 @@ impl Runner<'_> {
         let commands = variant.apply.get(&job.configuration);
         let commands = commands
             .with_context(|| format!("{} has no configuration {:?}", job.variant, job.configuration))?;
-        commands.iter().try_for_each(|command| shell(command))
+        commands.iter().try_for_each(|command| shell(command))?;
+        self.await_answer(job, variant)
+    }
+
+    fn seed(&self, job: &Job) -> u64 {
+        self.plan.seed + u64::from(job.repeat) - 1
+    }
+
+    fn schedule(&self, job: &Job) -> Schedule {
+        Schedule::draw(&job.scenario, self.plan.scale, self.plan.stretch, self.seed(job))
     }
 
     fn client(&self, variant: &VariantConfig, timeout_ms: u64) -> Result<LoadClient> {
@@ -160,13 +169,9 @@ impl Runner<'_> {
     }
 
     /// Waits until the variant answers a picture: it is deployed and reachable, and the image is on the node.
-    fn await_answer(
-        &self,
-        job: &Job,
-        variant: &VariantConfig,
-        schedule: &Schedule,
-        pictures: &Pictures,
-    ) -> Result<()> {
+    fn await_answer(&self, job: &Job, variant: &VariantConfig) -> Result<()> {
+        let schedule = self.schedule(job);
+        let pictures = Pictures::read(&self.plan.images, &schedule)?;
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let Some(first) = schedule.arrivals.first() else { bail!("the schedule is empty: raise --scale") };
         let begun = Instant::now();
@@ -210,7 +215,9 @@ impl Runner<'_> {
                 }
             }
             match restless {
-                None if calm_since.get_or_insert_with(Instant::now).elapsed() >= CALM => return Ok(()),
+                None if calm_since.get_or_insert_with(Instant::now).elapsed() >= self.plan.calm => {
+                    return Ok(());
+                }
                 None => {}
                 Some(reason) if begun.elapsed() > self.plan.patience => {
                     bail!("not at rest after {:.0?}: {reason}", begun.elapsed())
@@ -224,10 +231,8 @@ impl Runner<'_> {
     fn run(&self, job: &Job) -> Result<Run> {
         let plan = self.plan;
         let variant = self.config.variant(&job.variant)?;
-        let seed = plan.seed + u64::from(job.repeat) - 1;
-        let schedule = Schedule::draw(&job.scenario, plan.scale, plan.stretch, seed);
+        let schedule = self.schedule(job);
         let pictures = Arc::new(Pictures::read(&plan.images, &schedule)?);
-        self.await_answer(job, variant, &schedule, &pictures)?;
         self.await_rest(job)?;
 
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant))?;
@@ -285,7 +290,7 @@ impl Runner<'_> {
             configuration: job.configuration.clone(),
             repeat: job.repeat,
             started: clock::format(sent.started),
-            draw: Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, seed),
+            draw: Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job)),
             environment,
             load,
             recording,

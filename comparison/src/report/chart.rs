@@ -35,6 +35,9 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 30.0;
+/// About as many intervals on the axes.
+const VALUE_TICKS: f64 = 4.0;
+const TIME_TICKS: f64 = 7.0;
 /// A latency far above the rest would press it flat: axes end here times the mark at most.
 const MARKS_SHOWN: f64 = 8.0;
 
@@ -50,7 +53,7 @@ impl Chart {
         );
         let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
         let _ = write!(svg, r#"<text class="t" x="{LEFT}" y="15">{}{unit}</text>"#, escape(&self.title));
-        for tick in ticks(top) {
+        for tick in ticks(top, VALUE_TICKS) {
             let (at, right) = (y(tick), WIDTH - RIGHT);
             let _ = write!(svg, r#"<line class="g" x1="{LEFT}" x2="{right}" y1="{at:.1}" y2="{at:.1}"/>"#);
             let _ = write!(
@@ -61,7 +64,7 @@ impl Chart {
                 super::table::number(tick)
             );
         }
-        for tick in ticks(self.seconds) {
+        for tick in ticks(self.seconds, TIME_TICKS) {
             let _ = write!(
                 svg,
                 r#"<text class="n m" x="{:.1}" y="{}">{tick:.0}</text>"#,
@@ -88,7 +91,7 @@ impl Chart {
             self.lines.iter().flat_map(|l| l.points.iter().filter(|p| p.0 <= self.seconds).map(|p| p.1));
         let most = values.fold(0.0, f64::max).max(self.mark.unwrap_or(0.0));
         let most = self.mark.map_or(most, |mark| most.min(mark * MARKS_SHOWN));
-        let step = step(most);
+        let step = step(most, VALUE_TICKS);
         ((most / step).ceil() * step).max(step)
     }
 }
@@ -118,16 +121,16 @@ fn path(line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64, seconds: f6
     d
 }
 
-/// 1, 2 or 5 times a power of ten, for about four intervals.
-fn step(most: f64) -> f64 {
-    let rough = (most / 4.0).max(1e-9);
+/// 1, 2 or 5 times a power of ten, for about as many intervals.
+fn step(most: f64, intervals: f64) -> f64 {
+    let rough = (most / intervals).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|f| f * power >= rough).unwrap_or(10.0);
     factor * power
 }
 
-fn ticks(most: f64) -> impl Iterator<Item = f64> {
-    let step = step(most);
+fn ticks(most: f64, intervals: f64) -> impl Iterator<Item = f64> {
+    let step = step(most, intervals);
     let count = (most / step + 1e-9).floor() as usize;
     (0..=count).map(move |i| i as f64 * step)
 }

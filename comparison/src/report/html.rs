@@ -141,7 +141,7 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
         rate.insert(0, Line { style: 2, points: run.draw.rate.clone(), stepped: false });
     }
     vec![
-        chart("Good answers, over the rate offered", "per second", rate, None),
+        chart("Good answers, rate offered", "per second", rate, None),
         chart("Latency, worst second's p99", "ms", lines(false, &latency), slo),
         chart("Pods ready", "", lines(true, &|r| ready_pods(&r.recording)), None),
         chart("Pods wanted", "", lines(true, &|r| r.recording.desired.clone()), None),
@@ -206,7 +206,7 @@ th,td{padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);text-align:righ
 th:first-child,.env td{text-align:left}th{font-weight:500}tr.clear td{font-weight:650}
 dt{font-weight:600;font-size:13px}dd{margin:0 0 6px;font-size:13px;color:var(--soft)}
 ul{padding-left:20px}li{margin:2px 0}pre{background:#f4f6f8;padding:10px;overflow-x:auto}
-@media print{@page{margin:14mm}main{padding:0}h3{break-after:avoid}.charts{grid-template-columns:1fr 1fr;break-inside:avoid}
+@media print{@page{margin:14mm}main{padding:0}h3{break-after:avoid}.charts{grid-template-columns:1fr 1fr 1fr}
  svg,table,li{break-inside:avoid}body{font-size:11px}}
 ";
 

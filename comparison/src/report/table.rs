@@ -99,9 +99,22 @@ pub fn number(value: f64) -> String {
             // Thin spaces: commas and points mean different things in different places.
             format!("{sign}{}", groups.collect::<Vec<_>>().join("\u{2009}"))
         }
-        v if v >= 100.0 || v == 0.0 || (value.fract() == 0.0 && v < 100.0) => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        v => {
+            // Three digits that mean something; zeros behind the point mean nothing.
+            let decimals = if v >= 99.95 {
+                0
+            } else if v >= 9.995 {
+                1
+            } else {
+                2
+            };
+            let text = format!("{value:.decimals$}");
+            if text.contains('.') {
+                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            } else {
+                text
+            }
+        }
     }
 }
 
@@ -123,9 +136,16 @@ mod tests {
 
     #[test]
     fn numbers_are_as_exact_as_they_are_large() {
-        for (value, text) in
-            [(0.0, "0"), (0.1234, "0.12"), (3.0, "3"), (12.34, "12.3"), (123.4, "123"), (-5.5, "-5.50")]
-        {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.1234, "0.12"),
+            (3.0, "3"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (-5.5, "-5.5"),
+            (99.99, "100"),
+            (10.0, "10"),
+        ] {
             assert_eq!(number(value), text);
         }
         assert_eq!(number(1_234_567.0), "1\u{2009}234\u{2009}567");

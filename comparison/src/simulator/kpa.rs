@@ -170,11 +170,11 @@ impl Kpa {
     pub fn applied(&mut self, now: f64, desired: u32, current: u32, ready: u32, panic: f64) -> u32 {
         let s = &self.settings;
         // Excess burst capacity below zero puts the activator into the path.
-        let capacity = f64::from(ready) * s.target - s.target_burst_capacity - panic;
+        let excess = f64::from(ready) * s.target - s.target_burst_capacity - panic;
         let proxied = match s.target_burst_capacity {
-            capacity if capacity < 0.0 => true,
+            burst if burst < 0.0 => true,
             0.0 => self.inactive_since.is_some() || current == 0,
-            _ => capacity < 0.0,
+            _ => excess < 0.0,
         };
         self.proxy_since = if proxied { self.proxy_since.or(Some(now)) } else { None };
         let mut bounded = desired.max(s.min_scale);
