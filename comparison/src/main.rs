@@ -108,6 +108,9 @@ struct RunArgs {
     /// Seconds that a variant may take to answer, and to get to rest
     #[arg(long, default_value_t = 600)]
     patience: u64,
+    /// Take the variants as they are deployed: neither apply a configuration nor reset anything
+    #[arg(long)]
+    as_is: bool,
     /// Commit, for the results files
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -199,6 +202,7 @@ fn run(args: &RunArgs) -> Result<()> {
         tail_s: args.plan.tail,
         patience: Duration::from_secs(args.patience),
         calm: Duration::from_secs(5),
+        as_is: args.as_is,
         images: args.images.clone(),
         results: args.plan.results.clone(),
         threads: args.threads,

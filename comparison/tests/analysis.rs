@@ -91,6 +91,13 @@ fn known_pods_give_known_pod_seconds() {
 }
 
 #[test]
+fn a_pod_that_no_node_has_room_for_costs_nothing() {
+    let mut recording = two_pods();
+    recording.pods[1].scheduled_s = None;
+    assert_eq!(measure(&run(recording, &[]))["pod_seconds"], 160.0);
+}
+
+#[test]
 fn requests_of_sidecars_are_counted() {
     let values = measure(&run(two_pods(), &[]));
     assert!((values["core_seconds_requested"] - 230.0 * 1.025).abs() < 1e-9);

@@ -197,6 +197,7 @@ components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapte
         tail_s: 0.5,
         patience: Duration::from_secs(2),
         calm: Duration::ZERO,
+        as_is: false,
         images: Path::new(env!("CARGO_MANIFEST_DIR")).join("../function/samples"),
         results: folder.join("results"),
         threads: 1,

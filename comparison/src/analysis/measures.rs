@@ -85,9 +85,10 @@ fn lag(run: &Run, values: &mut Values) {
 
 /// The part of a pod's life that is paid for, within the time observed.
 fn life(pod: &Pod, observed_s: f64) -> (f64, f64) {
-    let from = pod.scheduled_s.unwrap_or(pod.created_s).max(0.0);
+    // A pod that waits for room on a node costs nothing yet.
+    let from = pod.scheduled_s.unwrap_or(f64::INFINITY).max(0.0);
     let to = pod.gone_s.unwrap_or(observed_s).min(observed_s);
-    (from, to.max(from))
+    (from.min(to), to)
 }
 
 fn pods(recording: &Recording, values: &mut Values) {

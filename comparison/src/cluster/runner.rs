@@ -44,6 +44,8 @@ pub struct Plan {
     pub tail_s: f64,
     /// How long a variant may take to answer at all, and to get to rest.
     pub patience: Duration,
+    /// Take the variants as they are deployed: neither apply nor reset anything.
+    pub as_is: bool,
     /// At rest means: for this long.
     pub calm: Duration,
     /// Pictures by kind.
@@ -82,7 +84,7 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
         let left = begun.elapsed().as_secs_f64() / done.max(1) as f64 * (total - done) as f64;
         let left = if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
         say(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
-        if applied.get(&job.variant) != Some(&job.configuration) {
+        if !plan.as_is && applied.get(&job.variant) != Some(&job.configuration) {
             runner.apply(&job)?;
             applied.insert(job.variant.clone(), job.configuration.clone());
         }
@@ -193,7 +195,7 @@ impl Runner<'_> {
 
     /// Waits until every variant has as many pods as at rest, all of them ready.
     fn await_rest(&self, job: &Job) -> Result<()> {
-        for variant in self.config.variants.values() {
+        for variant in self.config.variants.values().filter(|_| !self.plan.as_is) {
             variant.reset.iter().try_for_each(|command| shell(command))?;
         }
         let begun = Instant::now();

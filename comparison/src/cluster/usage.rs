@@ -49,6 +49,7 @@ pub async fn fill(
     };
     let cpu = prometheus.needed(&selector(CPU), range.from - range.scrape_s, range.to, CADVISOR).await?;
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let (cpu, memory) = (one_each(cpu), one_each(memory));
     recording.cores_used = cores(&cpu, range);
     for series in &cpu {
         if let Some((born, container)) = find(&mut recording.pods, series) {
@@ -68,6 +69,16 @@ pub async fn fill(
         }
     }
     Ok(())
+}
+
+/// One series a container: kubelets offer the same counters on two pages (`/metrics/cadvisor`, `/metrics/resource`), and
+/// whoever scrapes both has everything twice.
+fn one_each(series: Vec<Series>) -> Vec<Series> {
+    let mut seen = std::collections::BTreeSet::new();
+    series
+        .into_iter()
+        .filter(|s| seen.insert((s.label("pod").to_owned(), s.label("container").to_owned())))
+        .collect()
 }
 
 /// The container of a series, and whether its pod began within the run.
@@ -123,6 +134,7 @@ pub async fn component(
     };
     let cpu = prometheus.needed(&selector(CPU), range.from, range.to, CADVISOR).await?;
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let (cpu, memory) = (one_each(cpu), one_each(memory));
     component.core_seconds = cpu.iter().map(|s| increase(&s.samples, false)).sum();
     let hold = HOLD_SCRAPES * range.scrape_s;
     component.gib_seconds = memory.iter().map(|s| area(&s.samples, range.to, hold)).sum::<f64>() / GIB;
@@ -196,6 +208,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_container_that_is_scraped_twice_counts_once() {
+        let series = |job: &str, container: &str| Series {
+            labels: json!({"pod": "a", "container": container, "job": job}),
+            samples: vec![(0.0, 1.0)],
+        };
+        let kept = one_each(vec![series("cadvisor", "x"), series("resource", "x"), series("cadvisor", "y")]);
+        assert_eq!(kept.iter().map(|s| s.label("job")).collect::<Vec<_>>(), ["cadvisor", "cadvisor"]);
+    }
 
     #[test]
     fn cores_in_use_are_summed_over_containers() {
