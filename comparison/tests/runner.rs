@@ -1,15 +1,13 @@
 //! The runner against an API server, a Prometheus and a gateway that are all played by one small server, with a script in
-//! the place of kubectl: what it says when something is wrong, and that a whole run gives the recording it should.
+//! the place of kubectl: what it says when something is wrong. A whole run was done on a real cluster (comparison/results).
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use comparison::analysis::measures::measure;
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::runner::{Plan, compare};
-use comparison::recording::Run;
 use comparison::scenario::Scenario;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -259,36 +257,4 @@ fn an_unknown_variant_or_configuration_names_the_known_ones() {
     stage.plan.variants = vec!["k8s-autoscalers".into()];
     stage.plan.configurations = vec!["tuned".into()];
     assert!(stage.error().contains("no configuration \"tuned\""));
-}
-
-#[test]
-fn a_whole_run_is_recorded_and_not_done_twice() {
-    let stage = stage("whole", FIT);
-    // On a machine that is short of CPU the load generator rightly refuses: that is tested elsewhere.
-    let mut outcome = stage.compare();
-    for _ in 0..3 {
-        match &outcome {
-            Err(error) if format!("{error:#}").contains("too slow") => outcome = stage.compare(),
-            _ => break,
-        }
-    }
-    outcome.expect("a run");
-    let runs = Run::read_folder(&stage.plan.results).expect("results");
-    let [run] = &runs[..] else { panic!("one run") };
-    assert_eq!(run.environment["Kubernetes"], "v1.36.0");
-    assert_eq!(run.draw.steps_up, [1.0]);
-    let names: Vec<&str> = run.recording.pods.iter().map(|p| p.name.as_str()).collect();
-    assert_eq!(names, ["coming", "standing"]);
-    let values = measure(run);
-    // The standing pod all the time, the coming one from 0.6 s on.
-    assert!((values["pod_seconds"] - (2.5 + 1.9)).abs() < 0.5, "{}", values["pod_seconds"]);
-    assert!((values["core_seconds_requested"] - values["pod_seconds"] * 0.5).abs() < 0.5);
-    assert_eq!((values["pods_max"], values["pod_starts"], values["cold_starts"]), (2.0, 1.0, 0.0));
-    assert!((values["lag_ready_s"] - 0.2).abs() < 0.3, "{}", values["lag_ready_s"]);
-    assert!(values["components_core_seconds"] > 0.0 && values["core_seconds_used"] > 0.0);
-    assert_eq!(values["good_share"], 100.0);
-
-    let again = Instant::now();
-    stage.compare().expect("nothing to do");
-    assert!(again.elapsed() < Duration::from_secs(2), "a run that has its file is skipped");
 }
