@@ -1,10 +1,13 @@
 ##@ function: the HTTP function
 
-build: need-cargo
-	$(CARGO) build --release -p eye-state
+# The whole workspace chooses the dependencies' features, so that tests need no second build of burn.
+.PHONY: build-function
+build: build-function
+build-function: need-cargo
+	$(CARGO) build --release --workspace --bin eye-state
 
-run: need-cargo ## build and serve with the built-in model on PORT (8080)
-	$(CARGO) run --release -p eye-state
+run: build-function ## build and serve with the built-in model on PORT (8080)
+	@exec $(or $(CARGO_TARGET_DIR),target)/release/eye-state
 
 test: test-rust
 
@@ -20,7 +23,7 @@ samples: need-cargo ## draw the sample pictures again (function/samples)
 	$(CARGO) run --release -p night-faces -- samples
 
 .PHONY: measure
-measure: build ## start, answers, throughput and memory of the built function, as a table
+measure: build-function ## start, answers, throughput and memory of the built function, as a table
 	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
 	python3 function/measure.py target/release/eye-state function/samples/open.jpg
 
@@ -28,7 +31,7 @@ verify: test-page
 
 BROWSER_TESTS := function/tests/browser
 .PHONY: test-page
-test-page: build ## test the page in a headless Chromium (installs it on Debian as root)
+test-page: build-function ## test the page in a headless Chromium (installs it on Debian as root)
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
 	@[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \

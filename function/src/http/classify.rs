@@ -58,7 +58,7 @@ pub(super) async fn handle<B: Buf>(
             reply::problem(&error, part)
         }
     };
-    span.record("http.response.status_code", response.status().as_u16());
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
     traces::inject(&span, response.headers_mut());
     response
 }
