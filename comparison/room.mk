@@ -15,7 +15,7 @@ build: build-comparison
 
 .PHONY: build-comparison compare simulate report
 build-comparison: need-cargo
-	$(CARGO) build --release -p comparison
+	$(CARGO) build --release --workspace --bin comparison
 
 compare: build-comparison ## load both variants on the current cluster and record what happens (resumes where it stopped)
 	$(COMPARISON) run --cluster $(CLUSTER) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \

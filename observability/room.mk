@@ -19,17 +19,17 @@ observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test e
 observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what is deployed to watch the cluster
 	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q observability/checks/test_manifests.py
 
-observability-queries: build $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
+observability-queries: build-function $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
 	PROMETHEUS=$(PROMETHEUS) EYE_STATE=$(FUNCTION) $(VENV)/bin/python -m pytest -q \
 	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_traces.py observability/checks/test_observe.py
 
 dashboards: ## write the dashboards anew from their definition
 	python3 -B observability/grafana/generator/generate.py
 
-metrics-table: build $(VENV)/observability.stamp ## write docs/metrics.md anew from the running function
+metrics-table: build-function $(VENV)/observability.stamp ## write docs/metrics.md anew from the running function
 	EYE_STATE=$(FUNCTION) $(VENV)/bin/python observability/checks/metrics_table.py
 
-observe: build $(PROMETHEUS) $(VENV)/observability.stamp ## the function with Prometheus and Grafana on this machine
+observe: build-function $(PROMETHEUS) $(VENV)/observability.stamp ## the function with Prometheus and Grafana on this machine
 	$(VENV)/bin/python observability/checks/observe.py --function $(FUNCTION) --prometheus $(PROMETHEUS)
 
 # Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read the
