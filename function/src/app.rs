@@ -115,7 +115,7 @@ impl App {
     ) -> Result<Analysis, RequestError> {
         let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
         let request = tracing::Span::current();
-        let queued = tracing::info_span!(target: traces::TARGET, parent: &request, "queue");
+        let queued = traces::stage!("queue");
         let cpus = Arc::clone(&self.cpus);
         let work = move |classifier: &Classifier, turn: Turn| {
             drop(queued);
@@ -141,7 +141,7 @@ fn analyse(
 ) -> Result<Analysis, RequestError> {
     let start = Instant::now();
     let frame = {
-        let _span = tracing::info_span!(target: traces::TARGET, "decode", bytes = body.len()).entered();
+        let _span = traces::stage!("decode", bytes = body.len()).entered();
         decode(&body, max_pixels)?
     };
     let decode = start.elapsed();

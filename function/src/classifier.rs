@@ -64,19 +64,19 @@ impl Classifier {
     pub fn classify(&self, frame: &Frame, thresholds: Thresholds) -> Classification {
         let metadata = Self::metadata();
         let start = Instant::now();
-        let stage = tracing::info_span!(target: traces::TARGET, "preprocess").entered();
+        let stage = traces::stage!("preprocess").entered();
         let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
         let shape = [1, boxed.channels, metadata.input_height, metadata.input_width];
         let images = Tensor::<4>::from_data(TensorData::new(boxed.samples, shape), &self.device); // [1, C, H, W]
         drop(stage);
         let preprocessed = Instant::now();
 
-        let stage = tracing::info_span!(target: traces::TARGET, "inference").entered();
+        let stage = traces::stage!("inference").entered();
         let heads = self.model.forward(images).map(HeadTensor::new); // 3 × [1, A·(5+C), H/s, W/s]
         drop(stage);
         let inferred = Instant::now();
 
-        let _stage = tracing::info_span!(target: traces::TARGET, "postprocess").entered();
+        let _stage = traces::stage!("postprocess").entered();
         let mut candidates = Vec::new();
         let maps = [heads[0].map(), heads[1].map(), heads[2].map()];
         detect::decode(&maps, metadata, thresholds.confidence.min(WEAKEST_CANDIDATE), &mut candidates);

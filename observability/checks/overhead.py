@@ -1,18 +1,21 @@
-"""What traces and scraping cost a request: two functions, one with both and one with neither, asked in turn.
+"""What telemetry costs a request: two functions, one with metrics, scraping and traces, one with none, asked in turn.
 
     python3 observability/checks/overhead.py --function target/release/eye-state --pairs 1500 --sampled 0.1
 
-Each pair asks both with the same picture, in random order; what is compared is the pair. Recording the
-metrics themselves cannot be switched off and is in both.
+Each pair asks both with the same picture, in random order; what is compared is the pair. "None" is
+OTEL_SDK_DISABLED=true: no instrument records anything.
 """
 
 import argparse
 import http.client
 import http.server
+import os
 import random
 import statistics
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import stack
@@ -20,6 +23,7 @@ import stack
 SAMPLE = Path(__file__).parents[2] / "function" / "samples" / "open.jpg"
 SCRAPE_S = 1.0  # five times as often as in the cluster
 RESAMPLES = 2000
+NOTHING = {"OTEL_SDK_DISABLED": "true"}
 
 
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -48,9 +52,19 @@ def ask(connection: http.client.HTTPConnection, body: bytes, sampled: bool) -> f
     return time.perf_counter() - began
 
 
-def cpu_seconds(address: str) -> float:
-    metrics = stack.get(f"http://{address}/metrics").decode()
-    return float(next(line.split()[1] for line in metrics.splitlines() if line.startswith("process_cpu_time_seconds_total")))
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process, all threads; proc(5)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def function(binary: str, folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """The function on a free port; gives its address and process."""
+    address = f"127.0.0.1:{stack.free_port()}"
+    host, port = address.split(":")
+    with stack.process([binary], f"http://{address}/readyz", folder, environment | {"HOST": host, "PORT": port}) as running:
+        yield address, running.pid
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
@@ -70,7 +84,8 @@ def main() -> None:
     sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     threading.Thread(target=sink.serve_forever, daemon=True).start()
     endpoint, body = f"http://127.0.0.1:{sink.server_address[1]}", SAMPLE.read_bytes()
-    with stack.scratch() as folder, stack.function(given.function, folder, OTEL_EXPORTER_OTLP_ENDPOINT="" if given.control else endpoint) as on, stack.function(given.function, folder) as off:
+    with stack.scratch() as folder, function(given.function, folder, NOTHING if given.control else {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}) as (on, *processes), function(given.function, folder, NOTHING) as (off, other):
+        processes.append(other)
         stop = threading.Event()
 
         def scrape() -> None:
@@ -82,7 +97,7 @@ def main() -> None:
         for connection in (with_it, without):
             for _ in range(20):
                 ask(connection, body, True)
-        before = cpu_seconds(on), cpu_seconds(off)
+        before = [cpu_seconds(process) for process in processes]
         differences, base = [], []
         for _ in range(given.pairs):
             order = [("on", with_it), ("off", without)]
@@ -92,7 +107,7 @@ def main() -> None:
             differences.append(took["on"] - took["off"])
             base.append(took["off"])
         stop.set()
-        cpu = [(after - start) / given.pairs * 1e3 for after, start in zip((cpu_seconds(on), cpu_seconds(off)), before)]
+        cpu = [(after - start) / given.pairs * 1e3 for after, start in zip([cpu_seconds(process) for process in processes], before)]
     low, high = interval(differences)
     median = statistics.median(base)
     print(f"{given.pairs} pairs, {given.sampled:.0%} traced; median without: {median * 1e3:.2f} ms")

@@ -11,7 +11,6 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,6 +20,8 @@ GATEWAY = os.environ.get("GATEWAY", "http://127.0.0.1:8080")
 PLAIN, KNATIVE = "eye-state-k8s-autoscalers", "eye-state-knative"
 # A request that a gateway holds for a cold start must still count as answered, so wait long.
 REQUEST_TIMEOUT = 60
+# What the function itself says where it takes no more: status, and the end of the problem's type.
+REFUSALS = {("429", "overloaded"), ("504", "deadline-exceeded")}
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
@@ -82,14 +83,16 @@ def _first_sample() -> Path:
 
 
 def classify(name: str, body: bytes) -> tuple[str, dict]:
-    """One request through the gateway: the status (or what went wrong) and the answer."""
+    """One request through the gateway: the status (or what went wrong) and the answer, or the function's problem document."""
     headers = {"Host": name, "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(f"{GATEWAY}/classify", data=body, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT) as answer:
             return str(answer.status), json.load(answer)
     except urllib.error.HTTPError as error:
-        return str(error.code), {"detail": error.read(300).decode(errors="replace")}
+        text = error.read(2000).decode(errors="replace")
+        own = error.headers.get_content_type() == "application/problem+json"
+        return str(error.code), json.loads(text) if own else {"detail": text}
     except OSError as error:
         return type(error).__name__, {"detail": str(error)}
 
@@ -101,8 +104,30 @@ def metric(pod: str, prefix: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-def moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+class Watch:
+    """When the API server first said each thing about a variant's pods: to milliseconds, where its own times are whole seconds."""
+
+    FACTS = ("created", "scheduled", "started", "ready")
+    LINE = '{.metadata.name}|{.spec.nodeName}|{.status.containerStatuses[?(@.name=="eye-state")].started}|{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+
+    def __init__(self, variant: str):
+        label = "k8s-autoscalers" if variant == PLAIN else "knative"
+        arguments = ["--namespace", NAMESPACE, "get", "pods", "--watch", "--selector", f"app.kubernetes.io/component={label}"]
+        self.seen: dict[str, dict[str, float]] = {}
+        self._kubectl = subprocess.Popen([*KUBECTL, *arguments, "-o", f"jsonpath={self.LINE}"], stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._kubectl.stdout:
+            name, node, started, is_ready = line.strip().split("|")
+            now, pod = time.time(), self.seen.setdefault(name, {})
+            for fact, holds in zip(self.FACTS, (True, node, started == "true", is_ready == "True")):
+                if holds:
+                    pod.setdefault(fact, now)
+
+    def close(self) -> None:
+        self._kubectl.terminate()
+        self._kubectl.wait()
 
 
 @dataclass
@@ -115,6 +140,8 @@ class Load:
     pause: float = 0.0
     answers: Counter = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    # Failures that are not the function's own refusals.
+    losses: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
@@ -133,7 +160,9 @@ class Load:
             self.answers[status] += 1
             self.latencies.append(time.monotonic() - sent)
             if status != "200":
-                self.failures.append(f"{sent - self._start:.1f} s: {status} {answer.get('detail')}")
+                self.failures.append(f"{sent - self._start:.1f} s, after {self.latencies[-1]:.1f} s: {status} {answer.get('detail')}")
+                if (status, answer.get("type", "").rpartition(":")[2]) not in REFUSALS:
+                    self.losses.append(self.failures[-1])
             self._stop.wait(self.pause)
 
     def __exit__(self, *_: object) -> None:
@@ -142,9 +171,8 @@ class Load:
             thread.join()
 
     def lost(self) -> list[str]:
-        """What got neither a result nor the function's own refusal (queue full, deadline passed)."""
-        refusals = (": 429 ", ": 504 ")
-        return [failure for failure in self.failures if not any(refusal in failure for refusal in refusals)]
+        """What got neither a result nor the function's own refusal. A gateway's time-out is a loss."""
+        return self.losses
 
     def __str__(self) -> str:
         waits = sorted(self.latencies) or [0.0]

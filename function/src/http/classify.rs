@@ -3,7 +3,6 @@
 use bytes::Buf;
 use futures_util::Stream;
 use tracing::Instrument;
-use tracing::field::Empty;
 use warp::http::header::CONTENT_LENGTH;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
@@ -35,20 +34,7 @@ pub(super) async fn handle<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Response {
     let _in_flight = app.metrics.concurrency().enter();
-    let span = tracing::info_span!(
-        target: traces::TARGET,
-        "POST /classify",
-        otel.kind = "server",
-        http.request.method = "POST",
-        http.route = "/classify",
-        http.response.status_code = Empty,
-        error.type = Empty,
-        eye_state.state = Empty,
-        trace_id = Empty,
-    );
-    if let Some(trace_id) = traces::continue_trace(&span, &headers) {
-        span.record("trace_id", trace_id);
-    }
+    let span = traces::request(&headers);
     let mut response = match respond(app, &headers, query, body).instrument(span.clone()).await {
         Ok(response) => response,
         Err(Failure { error, part }) => {

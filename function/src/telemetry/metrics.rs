@@ -114,8 +114,12 @@ impl Metrics {
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .build()?;
-        let provider =
-            SdkMeterProvider::builder().with_resource(super::resource()).with_reader(exporter).build();
+        let mut provider = SdkMeterProvider::builder().with_resource(super::resource());
+        if !super::is_disabled() {
+            provider = provider.with_reader(exporter);
+        }
+        // Without a reader every instrument does nothing.
+        let provider = provider.build();
         let meter = provider.meter(super::DEFAULT_SERVICE_NAME);
         let concurrency = Concurrency::default();
         observe_concurrency(&meter, &concurrency);
@@ -223,12 +227,12 @@ impl Metrics {
         elapsed: Duration,
     ) {
         self.0.active_requests.add(-1, &[]);
-        let mut labels =
-            vec![KeyValue::new("http.request.method", method), KeyValue::new("http.route", route)];
-        match status {
-            Some(status) => labels.push(KeyValue::new("http.response.status_code", i64::from(status))),
-            None => labels.push(KeyValue::new("error.type", "client-went-away")),
-        }
+        let outcome = match status {
+            Some(status) => KeyValue::new("http.response.status_code", i64::from(status)),
+            None => KeyValue::new("error.type", "client-went-away"),
+        };
+        let labels =
+            [KeyValue::new("http.request.method", method), KeyValue::new("http.route", route), outcome];
         self.0.request_duration.record(elapsed.as_secs_f64(), &labels);
     }
 

@@ -11,6 +11,7 @@ use std::io::IsTerminal;
 
 use anyhow::Context;
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::Layer;
@@ -22,6 +23,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const ENV_LOG: &str = "RUST_LOG";
 /// Start, stop, configuration and defects; single requests are at `debug`.
 pub const DEFAULT_LOG: &str = "info";
+
+/// `true`: neither metrics nor traces, as OpenTelemetry defines it. For measuring what they cost.
+pub const ENV_SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 
 /// `OTEL_SERVICE_NAME` where it is unset.
 pub const DEFAULT_SERVICE_NAME: &str = "eye-state";
@@ -59,11 +63,18 @@ pub fn init() -> anyhow::Result<TelemetryGuard> {
     Ok(TelemetryGuard { tracer_provider })
 }
 
-/// Who emits: `service.name` and `service.version`, plus `OTEL_RESOURCE_ATTRIBUTES`.
+fn is_disabled() -> bool {
+    std::env::var(ENV_SDK_DISABLED).is_ok_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Who emits: `service.name`, `.version` and, where the host has a name (in Kubernetes the pod's),
+/// `.instance.id`, plus `OTEL_RESOURCE_ATTRIBUTES`.
 fn resource() -> Resource {
     let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| DEFAULT_SERVICE_NAME.into());
+    let instance = std::env::var("HOSTNAME").ok().map(|pod| KeyValue::new("service.instance.id", pod));
     Resource::builder()
         .with_service_name(name)
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attributes(instance)
         .build()
 }
