@@ -13,6 +13,7 @@ from conftest import REPOSITORY, SAMPLES
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"  # W3C Trace Context's own example
+UNTRACED = "0af7651916cd43dd8448eb211c80319c"
 STAGES = {"queue", "decode", "preprocess", "inference", "postprocess"}
 
 
@@ -21,7 +22,7 @@ class Receiver(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _ReceiverHandler)
-        self.resources, self.spans = [], []
+        self.resources, self.spans, self.answered = [], [], {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -44,13 +45,15 @@ class _ReceiverHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def exported():
-    """What arrived of one request within a caller's trace. The function flushes when it ends."""
+    """What arrived of two requests, of which one caller wanted a trace. The function flushes when it ends."""
     receiver = Receiver()
     binary = os.environ.get("EYE_STATE", str(REPOSITORY / "target" / "release" / "eye-state"))
     endpoint = f"http://127.0.0.1:{receiver.server_address[1]}"
     with stack.scratch() as folder, stack.function(binary, folder, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, DRAIN_DELAY_MS="0") as function:
-        request = urllib.request.Request(f"http://{function}/classify", (SAMPLES / "open.jpg").read_bytes(), {"Content-Type": "image/jpeg", "traceparent": f"00-{TRACE}-{CALLER}-01"})
-        urllib.request.urlopen(request, timeout=stack.PATIENCE_S).close()
+        for trace, flags in (UNTRACED, "00"), (TRACE, "01"):
+            request = urllib.request.Request(f"http://{function}/classify", (SAMPLES / "open.jpg").read_bytes(), {"Content-Type": "image/jpeg", "traceparent": f"00-{trace}-{CALLER}-{flags}"})
+            with urllib.request.urlopen(request, timeout=stack.PATIENCE_S) as answer:
+                receiver.answered[trace] = answer.headers.get("traceparent")
     for _ in range(50):
         if receiver.spans:
             break
@@ -65,6 +68,12 @@ def test_the_request_goes_on_with_its_callers_trace(exported):
     attributes = {item.key: item.value for item in request.attributes}
     assert attributes["http.route"].string_value == "/classify"
     assert request.kind == request.SPAN_KIND_SERVER
+
+
+def test_a_request_whose_caller_decided_against_a_trace_has_none(exported):
+    assert {span.trace_id.hex() for span in exported.spans} == {TRACE}
+    assert exported.answered[UNTRACED] is None
+    assert TRACE in exported.answered[TRACE]
 
 
 def test_the_status_is_a_number(exported):
