@@ -29,12 +29,13 @@ FAMILIES = {
     "node-exporter": r"node_(cpu_seconds_total|memory_Mem(Available|Total)_bytes|load1|network_(receive|transmit)_bytes_total)",
     "vpa": r"vpa_updater_(in_place_updated_pods_total|evicted_pods_total|failed_in_place_update_attempts_total|execution_latency_seconds_(sum|count))"
     r"|vpa_recommender_execution_latency_seconds_(sum|count)",
+    "trace-collector": r"traces_span_metrics_duration_seconds_\w+",
 }
 # The two variants and what belongs to them; other people's pods are not recorded.
 NAMESPACES = "eye-state|knative-serving|kourier-system|kube-system|monitoring|"
 PODS = "eye-state-.+|activator-.+|autoscaler-.+|vpa-.+|prometheus-adapter-.+|3scale-.+|"
 # Added by Prometheus, or identifiers of the machine recorded on that nothing reads.
-UNWANTED = {"__name__", "job", "instance", "role", "id", "image", "name", "uid"}
+UNWANTED = {"__name__", "collector_instance_id", "job", "instance", "role", "id", "image", "name", "uid"}
 ADDED_BY_RELABELLING = {"variant"}
 # The nodes' names are nobody's business.
 NODE = "node-1"
@@ -52,7 +53,8 @@ def moment(prometheus: stack.Prometheus, job: str, at: float, types: dict[str, s
     """The job's exposition as it was then."""
     unwanted = UNWANTED if job == "queue-proxy" else UNWANTED | ADDED_BY_RELABELLING
     lines: dict[str, dict[str, str]] = {name: {} for name in sorted(types)}
-    for series in prometheus.query(f'{{job="{job}", __name__=~`{FAMILIES[job]}`, namespace=~"{NAMESPACES}", pod=~"{PODS}"}}', at):
+    whose = 'service_name="eye-state"' if job in stack.PUSHED else f'job="{job}", namespace=~"{NAMESPACES}", pod=~"{PODS}"'
+    for series in prometheus.query(f"{{__name__=~`{FAMILIES[job]}`, {whose}}}", at):
         name = series["metric"]["__name__"]
         family = name if name in types else re.sub("_(bucket|sum|count)$", "", name)
         labels = {key: NODE if key == "node" else value for key, value in sorted(series["metric"].items()) if key not in unwanted}

@@ -23,6 +23,8 @@ import yaml
 
 ROOM = Path(__file__).parents[1]
 RECORDINGS = Path(__file__).parent / "recordings"
+# What is pushed to Prometheus and not scraped; replayed, it is scraped all the same.
+PUSHED = {"trace-collector"}
 # How long anything here may take to come up on a busy machine.
 PATIENCE_S = 60
 
@@ -121,6 +123,7 @@ def prometheus_config(targets: list[Target], rules: str, interval: str) -> str:
     config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
     config["rule_files"] = [rules]
     jobs = {job for job, *_ in targets}
+    config["scrape_configs"] += [{"job_name": job, "honor_labels": True} for job in PUSHED]
     unknown = jobs - {scrape["job_name"] for scrape in config["scrape_configs"]}
     if unknown:
         raise ValueError(f"prometheus.yaml has no job {unknown}")

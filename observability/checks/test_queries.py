@@ -21,11 +21,6 @@ ONLY_AFTER = {
     "vpa_updater_failed_in_place_update_attempts_total": "a node refused a resize",
 }
 
-# What no recording holds yet: a trace collector's span metrics. Strict: once recorded, the query passes, and
-# this has to go.
-NOT_RECORDED = re.compile(r"traces_span_metrics")
-not_recorded = pytest.mark.xfail(strict=True, reason="no recording of a trace collector yet")
-
 
 def substituted(expr: str, observed: Observed) -> str:
     """Grafana's variables, as it would fill them in."""
@@ -34,7 +29,7 @@ def substituted(expr: str, observed: Observed) -> str:
 
 
 def case(expr: str, legend: str, name: str):
-    return pytest.param(expr, legend, id=name, marks=[not_recorded] if NOT_RECORDED.search(expr) else [])
+    return pytest.param(expr, legend, id=name)
 
 
 def dashboard_queries() -> list:
@@ -107,8 +102,7 @@ def test_every_series_that_a_rule_or_a_dashboard_reads_exists(observed):
     expressions += [substituted(case.values[0], observed) for case in dashboard_queries()]
     read = set().union(*(names(prometheus.api("parse_query", query=expr)) for expr in expressions))
     assert len(read) > 60
-    missing = {name for name in read - ONLY_AFTER.keys() if not samples(observed, name)}
-    assert {name for name in missing if not NOT_RECORDED.search(name)} == set()
+    assert {name for name in read - ONLY_AFTER.keys() if not samples(observed, name)} == set()
     undeclared = {name for name in read & ONLY_AFTER.keys() if name.startswith("kube_") and f"# TYPE {name} " not in type_lines()}
     assert undeclared == set()
 
