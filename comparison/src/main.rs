@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use comparison::cluster::config::ClusterConfig;
+use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
 use comparison::cluster::runner::{Plan, compare};
 use comparison::load::client::{LoadClient, Target};
 use comparison::load::images::Pictures;
 use comparison::load::pace::send_schedule;
 use comparison::load::summary::LoadSummary;
-use comparison::recording::{Origin, Run};
+use comparison::recording::{Origin, Run, joinable};
 use comparison::report::{html, markdown, table};
 use comparison::scenario::Scenario;
 use comparison::schedule::Schedule;
@@ -60,8 +61,8 @@ struct LoadArgs {
     /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
     #[arg(long, default_value = "function/samples")]
     images: PathBuf,
-    /// Worker threads of the load generator
-    #[arg(long, default_value_t = 2)]
+    /// Threads of the load generator, which do nothing else
+    #[arg(long, default_value_t = 1)]
     threads: usize,
     #[command(flatten)]
     schedule: ScheduleArgs,
@@ -102,13 +103,19 @@ struct RunArgs {
     /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
     #[arg(long, default_value = "function/samples")]
     images: PathBuf,
-    /// Worker threads of the load generator
-    #[arg(long, default_value_t = 2)]
+    /// Threads of the load generator, which do nothing else
+    #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Seconds that a variant may take to answer, and to get to rest
     #[arg(long, default_value_t = 600)]
     patience: u64,
-    /// Take the variants as they are deployed: neither apply a configuration nor reset anything
+    /// Seconds that the HPA's controller is given to forget an HPA that was removed
+    #[arg(long, default_value_t = FORGETS_AFTER_S)]
+    forget: u64,
+    /// Seconds over which the beginnings of runs are spread, so that they meet the autoscalers' clocks at different points
+    #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
+    spread: f64,
+    /// Take the variants as they are deployed: neither remove nor apply anything
     #[arg(long)]
     as_is: bool,
     /// Commit, for the results files
@@ -201,7 +208,9 @@ fn run(args: &RunArgs) -> Result<()> {
         seed: args.plan.draw.seed,
         tail_s: args.plan.tail,
         patience: Duration::from_secs(args.patience),
-        calm: Duration::from_secs(5),
+        calm: Duration::from_secs(3),
+        forget: Duration::from_secs(args.forget),
+        spread_s: args.spread,
         as_is: args.as_is,
         images: args.images.clone(),
         results: args.plan.results.clone(),
@@ -239,6 +248,7 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
 fn report(args: &ReportArgs) -> Result<()> {
     let runs = Run::read_folder(&args.results)?;
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
+    joinable(&runs).context("these results do not belong together")?;
     let scenarios = Scenario::read_folder(&args.scenarios, &[])?;
     std::fs::create_dir_all(&args.out)?;
     std::fs::write(args.out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
@@ -258,8 +268,7 @@ fn load(args: &LoadArgs) -> Result<()> {
     let (scenario, schedule) = args.schedule.read()?;
     let target = Target::new(&args.url, args.host.as_deref())?;
     let pictures = Arc::new(Pictures::read(&args.images, &schedule)?);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(args.threads).enable_all().build()?;
+    let runtime = comparison::load::threads::runtime(args.threads)?;
     let _inside = runtime.enter();
     let client = LoadClient::new(target, Duration::from_millis(scenario.timeout_ms));
     let mut sent = send_schedule(runtime.handle(), &client, &schedule, &pictures);

@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 
 /// Written into every file; a reader refuses what it does not know.
-pub const SCHEMA: &str = "nv-micro/comparison-run/v1";
+pub const SCHEMA: &str = "nv-micro/comparison-run/v2";
 
 /// Where the numbers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,6 +97,9 @@ pub struct Recording {
     pub seen: Vec<(f64, f64)>,
     /// Cores in use by the variant's pods.
     pub cores_used: Vec<(f64, f64)>,
+    /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the load itself. Empty where
+    /// nobody tells.
+    pub node_busy: Vec<(f64, f64)>,
     /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,
     /// The VPA's target for the function's CPU, in cores.
@@ -150,6 +153,55 @@ pub struct Component {
     pub core_seconds: f64,
     /// See `core_seconds`.
     pub gib_seconds: f64,
+}
+
+/// Facts that must be the same in all runs of one report, where they are known.
+const SHARED: [&str; 5] = ["Image", "Image ID", "Model", "Kubernetes", "Node"];
+/// Names of facts that begin so are the settings of a variant in a configuration: the same wherever the name is.
+const SETTINGS: &str = "Settings of ";
+
+/// Whether measured runs can stand in one table: same image, settings and ground, and the same requests for the same
+/// scenario and repeat. Runs of different days may be joined, runs of different things may not.
+pub fn joinable(runs: &[Run]) -> Result<()> {
+    let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
+    for (i, one) in measured.iter().enumerate() {
+        for other in &measured[i + 1..] {
+            let found = conflict(one, other);
+            ensure!(
+                found.is_none(),
+                "{} and {} differ in {}",
+                one.id(),
+                other.id(),
+                found.unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The first thing in which two runs differ and must not.
+fn conflict(one: &Run, other: &Run) -> Option<String> {
+    for (name, value) in &one.environment {
+        let matters = SHARED.contains(&name.as_str()) || name.starts_with(SETTINGS);
+        if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {
+            return Some(format!("{name}: {value} and {theirs}"));
+        }
+    }
+    if one.scenario != other.scenario {
+        return None;
+    }
+    let terms = |run: &Run| {
+        let Draw { scale, stretch, slo_ms, .. } = run.draw;
+        format!(
+            "scale {scale}, stretch {stretch}, objective {slo_ms} ms, {:.0} s watched",
+            run.recording.observed_s
+        )
+    };
+    if terms(one) != terms(other) {
+        return Some(format!("their terms: {}; {}", terms(one), terms(other)));
+    }
+    (one.repeat == other.repeat && one.draw.fingerprint != other.draw.fingerprint)
+        .then(|| "the requests they were offered".to_owned())
 }
 
 impl Pod {

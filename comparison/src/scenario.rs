@@ -133,8 +133,8 @@ mod tests {
     fn the_shapes_say_what_their_names_say() {
         assert_eq!(named("soak").rate.steps_up(), Vec::<f64>::new());
         assert_eq!(named("spike").rate.steps_up(), [60.0]);
-        assert_eq!(named("idle-wake").rate.steps_up(), [10.0, 170.0]);
-        assert_eq!(named("idle-wake").rate.expected(50.0, 170.0), 0.0);
+        assert_eq!(named("idle-wake").rate.steps_up(), [10.0, 150.0]);
+        assert_eq!(named("idle-wake").rate.expected(30.0, 150.0), 0.0);
         assert_eq!(named("ramp").rate.peak(), 6.0);
         let teeth = named("sawtooth").rate;
         assert_eq!((teeth.rate(79.9) > 4.9, teeth.rate(80.0), teeth.duration()), (true, 0.5, 500.0));

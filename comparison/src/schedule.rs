@@ -61,9 +61,7 @@ impl Schedule {
             let (at, image) = (a.at.as_micros() as u64, a.image as u64);
             [at, image, u64::from(a.pick)].into_iter().flat_map(u64::to_le_bytes)
         });
-        let hash =
-            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        format!("{hash:016x}")
+        fnv(bytes)
     }
 
     /// `second,image` rows.
@@ -72,6 +70,12 @@ impl Schedule {
             self.arrivals.iter().map(|a| format!("{:.6},{}\n", a.at.as_secs_f64(), self.images[a.image]));
         std::iter::once("second,image\n".to_owned()).chain(rows).collect()
     }
+}
+
+/// FNV-1a, 64 bits, in hexadecimal.
+pub(crate) fn fnv(bytes: impl Iterator<Item = u8>) -> String {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// The kind whose slice of [0, 1) the number falls into.

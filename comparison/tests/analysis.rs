@@ -6,7 +6,7 @@ use comparison::analysis::measures::measure;
 use comparison::analysis::{MEASURES, by_key};
 use comparison::load::summary::LoadSummary;
 use comparison::load::{Outcome, RequestRecord};
-use comparison::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA};
+use comparison::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -87,7 +87,7 @@ fn known_pods_give_known_pod_seconds() {
     let values = measure(&run(two_pods(), &[]));
     // a: the whole 160 s; b: scheduled at 20.5, gone at 90.5.
     assert_eq!(values["pod_seconds"], 160.0 + 70.0);
-    assert_eq!(values["pods_max"], 2.0);
+    assert_eq!((values["pods_max"], values["pods_end"]), (2.0, 1.0));
 }
 
 #[test]
@@ -194,6 +194,41 @@ fn what_the_platform_costs_is_kept_apart() {
     ];
     let values = measure(&run(recording, &[]));
     assert_eq!((values["components_core_seconds"], values["components_requested"]), (5.5, 64.0));
+}
+
+#[test]
+fn how_busy_the_node_was_counts_while_there_was_load() {
+    let mut recording = two_pods();
+    assert!(!measure(&run(recording.clone(), &[])).contains_key("node_busy"), "unknown is not zero");
+    recording.node_busy = vec![(-3.0, 1.0), (5.0, 0.25), (10.0, 0.75), (130.0, 1.0)];
+    let values = measure(&run(recording, &[]));
+    assert_eq!((values["node_busy"], values["node_busy_max"], values["late_p99_ms"]), (50.0, 75.0, 0.01));
+}
+
+#[test]
+fn runs_of_different_images_settings_or_requests_are_not_joined() {
+    let of = |name: &str, value: &str, repeat: u32| {
+        let mut one = run(two_pods(), &[]);
+        one.origin = Origin::Measured;
+        one.repeat = repeat;
+        one.environment.insert(name.into(), value.into());
+        one
+    };
+    let joined = |a: &Run, b: &Run| joinable(&[a.clone(), b.clone()]);
+    assert!(joined(&of("Image ID", "sha256:1", 1), &of("Image ID", "sha256:1", 2)).is_ok());
+    let error =
+        joined(&of("Image ID", "sha256:1", 1), &of("Image ID", "sha256:2", 2)).expect_err("another image");
+    assert!(error.to_string().contains("differ in Image ID: sha256:1 and sha256:2"), "{error}");
+    let settings = "Settings of knative, defaults";
+    assert!(joined(&of(settings, "a", 1), &of(settings, "b", 2)).is_err());
+    assert!(joined(&of("Date", "today", 1), &of("Date", "tomorrow", 2)).is_ok(), "days may differ");
+    let (one, mut other) = (of("x", "", 1), of("x", "", 1));
+    other.draw.fingerprint = "something else".into();
+    assert!(joined(&one, &other).is_err(), "the same repeat is offered the same requests");
+    other.draw.scale = 2.0;
+    assert!(joined(&one, &other).expect_err("another scale").to_string().contains("scale 1"));
+    other.origin = Origin::Simulated;
+    assert!(joined(&one, &other).is_ok(), "a simulation is never in the same table");
 }
 
 #[test]

@@ -1,191 +1,23 @@
-//! The runner against an API server, a Prometheus and a gateway that are all played by one small server, with a script in
-//! the place of kubectl: what it says when something is wrong. A whole run was done on a real cluster (comparison/results).
+//! The runner against a played cluster: a whole run, an interruption and what comes after it, and what it says when
+//! something is wrong. What a real cluster does is in comparison/results.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+mod played;
 
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use comparison::analysis::measures::measure;
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::runner::{Plan, compare};
+use comparison::recording::Run;
 use comparison::scenario::Scenario;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use played::{FIT, Fake, Stage};
 
-/// What the played cluster is like.
-#[derive(Clone)]
-struct Fake {
-    minor: &'static str,
-    cadvisor: bool,
-    gateway: &'static str,
-}
-
-const FIT: Fake = Fake { minor: "36", cadvisor: true, gateway: "200 OK" };
-
-impl Fake {
-    fn pod(name: &str, ready: &str) -> Value {
-        json!({
-            "metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "7"},
-            "spec": {"nodeName": "node", "containers": [
-                {"name": "eye-state", "resources": {"requests": {"cpu": "500m", "memory": "192Mi"}}},
-            ]},
-            "status": {
-                "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:04Z"}],
-                "containerStatuses": [{"name": "eye-state", "state": {"running": {"startedAt": "2026-01-01T00:00:02Z"}}}],
-            },
-        })
-    }
-
-    fn answer(&self, path: &str) -> Option<Value> {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs_f64();
-        if path.starts_with("/version") {
-            return Some(
-                json!({"major": "1", "minor": self.minor, "gitVersion": format!("v1.{}.0", self.minor)}),
-            );
-        }
-        if path.starts_with("/prom/api/v1/query") {
-            let found = self.cadvisor && path.contains("container_");
-            // Half a core and 256 MiB, every half second, in the container's own series.
-            let memory = path.contains("working_set");
-            let value =
-                |t: f64| if memory { "268435456".to_owned() } else { format!("{}", (t - now + 100.0) * 0.5) };
-            let samples: Vec<Value> =
-                (0..40).map(|i| now - 20.0 + f64::from(i) * 0.5).map(|t| json!([t, value(t)])).collect();
-            let series = json!({"metric": {"pod": "standing", "container": "eye-state"}, "values": samples});
-            let result = if found { vec![series] } else { vec![] };
-            return Some(json!({"status": "success", "data": {"resultType": "matrix", "result": result}}));
-        }
-        if path.contains("/pods") {
-            let items = if path.contains("eye") || path.contains("adapter") {
-                vec![Self::pod("standing", "True")]
-            } else {
-                vec![]
-            };
-            return Some(json!({"metadata": {"resourceVersion": "7"}, "items": items}));
-        }
-        let exists = ["/api/v1/nodes", "horizontalpodautoscalers/", "verticalpodautoscalers/"]
-            .iter()
-            .any(|p| path.contains(p));
-        exists.then(|| json!({"items": []}))
-    }
-
-    /// Events of a watch: a second pod comes and gets ready; the HPA wants two.
-    fn events(path: &str) -> Vec<Value> {
-        if path.contains("/pods") {
-            let event = |kind: &str, ready: &str| json!({"type": kind, "object": Self::pod("coming", ready)});
-            return vec![event("ADDED", "False"), event("MODIFIED", "True")];
-        }
-        if path.contains("horizontal") {
-            let hpa = json!({
-                "spec": {"metrics": [{"pods": {"target": {"averageValue": "2"}}}]},
-                "status": {"desiredReplicas": 2, "currentMetrics": [{"pods": {"current": {"averageValue": "3"}}}]},
-            });
-            return vec![json!({"type": "ADDED", "object": hpa})];
-        }
-        vec![]
-    }
-
-    async fn serve(self: Arc<Self>, socket: TcpStream) -> std::io::Result<()> {
-        let mut socket = BufReader::new(socket);
-        loop {
-            let mut request = String::new();
-            if socket.read_line(&mut request).await? == 0 {
-                return Ok(());
-            }
-            let (mut line, mut length) = (String::new(), 0);
-            loop {
-                line.clear();
-                socket.read_line(&mut line).await?;
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap_or(0);
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            socket.read_exact(&mut vec![0; length]).await?;
-            let path = request.split(' ').nth(1).unwrap_or_default();
-            if request.starts_with("POST") {
-                let reply = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", self.gateway);
-                socket.get_mut().write_all(reply.as_bytes()).await?;
-            } else if path.contains("watch=true") {
-                socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-                for event in Self::events(path) {
-                    tokio::time::sleep(Duration::from_millis(600)).await;
-                    let line = format!("{event}\n");
-                    socket.get_mut().write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes()).await?;
-                }
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            } else {
-                let (status, body) = match self.answer(path) {
-                    Some(body) => ("200 OK", body.to_string()),
-                    None => ("404 Not Found", "{\"message\":\"not found\"}".to_owned()),
-                };
-                let reply = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                socket.get_mut().write_all(reply.as_bytes()).await?;
-            }
-        }
-    }
-}
-
-/// A played cluster, its files, and a plan of one short run on it.
-struct Stage {
-    folder: PathBuf,
-    config: ClusterConfig,
-    plan: Plan,
-    kubectl: String,
-    _runtime: tokio::runtime::Runtime,
-}
-
-fn stage(name: &str, fake: Fake) -> Stage {
-    let folder = std::env::temp_dir().join(format!("comparison-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let fake = Arc::new(fake);
-    runtime.spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(Arc::clone(&fake).serve(socket));
-        }
-    });
-    let kubectl = folder.join("kubectl");
-    std::fs::write(&kubectl, format!("#!/bin/sh\necho Starting to serve on {address}\nexec sleep 60\n"))
-        .expect("written");
-    std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    let config = format!(
-        r#"
-gateway = "http://{address}/"
-prometheus = "/prom"
-scrape_s = 1
-[variants.k8s-autoscalers]
-namespace = "eye"
-name = "eye-state"
-selector = "app=eye-state"
-host = "eye.example"
-container = "eye-state"
-autoscaler = "hpa"
-rest_pods = {{ defaults = 1 }}
-apply.defaults = ["true"]
-components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapter" }}]
-"#
-    );
-    let path = folder.join("cluster.toml");
-    std::fs::write(&path, config).expect("written");
-    let scenario = "title='Short'\nabout=''\nslo_ms=500\ntimeout_ms=1000\n[images]\nopen=1.0\n[rate]\npoints=[[0,1],[1,1],[1,2],[2,2]]";
-    let scenarios = folder.join("scenarios");
-    std::fs::create_dir_all(&scenarios).expect("a folder");
-    std::fs::write(scenarios.join("short.toml"), scenario).expect("written");
-    let plan = Plan {
-        scenarios: Scenario::read_folder(&scenarios, &[]).expect("valid"),
+/// One short run.
+fn plan(stage: &Stage) -> Plan {
+    Plan {
+        scenarios: Scenario::read_folder(&stage.folder.join("scenarios"), &["short".into()]).expect("valid"),
         variants: vec!["k8s-autoscalers".into()],
         configurations: vec!["defaults".into()],
         repeats: 1,
@@ -195,66 +27,232 @@ components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapte
         tail_s: 0.5,
         patience: Duration::from_secs(2),
         calm: Duration::ZERO,
+        forget: Duration::ZERO,
+        spread_s: 0.0,
         as_is: false,
-        images: Path::new(env!("CARGO_MANIFEST_DIR")).join("../function/samples"),
-        results: folder.join("results"),
+        images: Stage::images(),
+        results: stage.results(),
         threads: 1,
         commit: "test".into(),
+    }
+}
+
+fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<()> {
+    compare(plan, &ClusterConfig::read(&stage.cluster_file()).expect("valid"), &stage.kubectl)
+}
+
+fn error_of(stage: &Stage, plan: &Plan) -> String {
+    let error = format!("{:#}", run(stage, plan).expect_err("this cannot work"));
+    assert!(!stage.results().exists(), "no result that looks like one");
+    assert!(!stage.applied(), "nothing is left on the cluster");
+    error
+}
+
+fn error(stage: &Stage) -> String {
+    error_of(stage, &plan(stage))
+}
+
+/// A test machine that compiles beside may be too late for a run of two seconds; the refusal itself is tested elsewhere.
+fn patiently(mut attempt: impl FnMut() -> Result<(), String>) {
+    for left in (0..5).rev() {
+        match attempt() {
+            Err(error) if error.contains("too slow") && left > 0 => {}
+            outcome => return outcome.expect("a run"),
+        }
+    }
+}
+
+#[test]
+fn a_whole_run_is_recorded_and_not_done_twice() {
+    let stage = Stage::new("whole", FIT);
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    assert!(!stage.applied(), "it cleans up after itself");
+    let runs = Run::read_folder(&stage.results()).expect("results");
+    let [one] = &runs[..] else { panic!("one run") };
+    assert_eq!(one.environment["Kubernetes"], "v1.36.0");
+    assert_eq!(
+        (&*one.environment["Image"], &*one.environment["Image ID"]),
+        ("dev.local/eye-state:1", "sha256:77")
+    );
+    assert_eq!(one.environment["Pod limits"], "500m CPU, 192Mi");
+    assert!(one.environment.contains_key("Settings of k8s-autoscalers, defaults"));
+    assert_eq!(one.draw.steps_up, [1.0]);
+    let names: Vec<&str> = one.recording.pods.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["coming", "standing"]);
+    let values = measure(one);
+    // The standing pod all the time; the coming one from about 0.6 s on, ready 0.6 s later, which is 0.2 s after the step.
+    assert!((values["pod_seconds"] - (2.5 + 1.9)).abs() < 0.6, "{}", values["pod_seconds"]);
+    assert!((values["core_seconds_requested"] - values["pod_seconds"] * 0.5).abs() < 1e-6);
+    assert_eq!((values["pods_max"], values["pods_end"], values["pod_starts"]), (2.0, 2.0, 1.0));
+    assert!(values["lag_ready_s"] < 0.9, "{}", values["lag_ready_s"]);
+    assert!(values["components_core_seconds"] > 0.0 && values["core_seconds_used"] > 0.0);
+    assert_eq!(values["good_share"], 100.0);
+
+    let again = Instant::now();
+    run(&stage, &plan(&stage)).expect("nothing to do");
+    assert!(again.elapsed() < Duration::from_secs(2), "a run that has its file is skipped");
+}
+
+/// The program itself, with two scenarios to run.
+fn start(stage: &Stage) -> Child {
+    let path = |p: &Path| p.display().to_string();
+    Command::new(env!("CARGO_BIN_EXE_comparison"))
+        .args(["run", "--cluster", &path(&stage.cluster_file()), "--kubectl", &stage.kubectl])
+        .args(["--scenarios", &path(&stage.folder.join("scenarios")), "--images", &path(&Stage::images())])
+        .args([
+            "--results",
+            &path(&stage.results()),
+            "--variants",
+            "k8s-autoscalers",
+            "--configurations",
+            "defaults",
+        ])
+        .args(["--repeats", "1", "--scale", "20", "--tail", "0.5", "--forget", "0", "--spread", "0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts")
+}
+
+fn ended(child: Child) -> (bool, String) {
+    let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
+    (status.success(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn an_interrupted_comparison_keeps_what_it_has_cleans_up_and_goes_on_there() {
+    let stage = Stage::new("interrupted", FIT);
+    let (first, second) =
+        ("short-k8s-autoscalers-defaults-1.json", "shorter-k8s-autoscalers-defaults-1.json");
+    patiently(|| {
+        let mut child = start(&stage);
+        while !stage.results().join(first).exists() && child.try_wait().expect("asked").is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // In the middle of the second run.
+        while !stage.applied() && child.try_wait().expect("asked").is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        let (good, said) = ended(child);
+        if said.contains("too slow") {
+            let _ = std::fs::remove_dir_all(stage.results());
+            return Err(said);
+        }
+        assert!(!good && said.contains("interrupted: the same command goes on"), "{said}");
+        Ok(())
+    });
+    assert!(!stage.applied(), "nothing is left on the cluster");
+    let files = || {
+        let mut names: Vec<_> = std::fs::read_dir(stage.results())
+            .expect("results")
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
     };
-    let config = ClusterConfig::read(&path).expect("valid");
-    Stage { folder, config, plan, kubectl: kubectl.display().to_string(), _runtime: runtime }
+    assert_eq!(files(), [first]);
+    let before = std::fs::read(stage.results().join(first)).expect("a result");
+    patiently(|| {
+        let (good, said) = ended(start(&stage));
+        assert!(said.contains("is there already") && said.contains("1 runs to do"), "{said}");
+        if good { Ok(()) } else { Err(said) }
+    });
+    assert_eq!(files(), [first, second]);
+    assert!(
+        std::fs::read(stage.results().join(first)).expect("a result") == before,
+        "what was done stays as it was"
+    );
 }
 
-impl Stage {
-    fn compare(&self) -> anyhow::Result<()> {
-        compare(&self.plan, &self.config, &self.kubectl)
-    }
-
-    fn error(&self) -> String {
-        let error = format!("{:#}", self.compare().expect_err("this cannot work"));
-        assert!(!self.plan.results.exists(), "no result that looks like one");
-        error
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+#[test]
+fn runs_of_another_image_are_not_put_beside_the_old_ones() {
+    let stage = Stage::new("other", FIT);
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    let path = stage.results().join("short-k8s-autoscalers-defaults-1.json");
+    let text = std::fs::read_to_string(&path).expect("a result");
+    std::fs::write(&path, text.replace("sha256:77", "sha256:66")).expect("written");
+    let mut more = plan(&stage);
+    more.repeats = 2;
+    let mut said = String::new();
+    patiently(|| {
+        said = format!("{:#}", run(&stage, &more).expect_err("another image"));
+        if said.contains("too slow") { Err(said.clone()) } else { Ok(()) }
+    });
+    assert!(
+        said.contains("choose another one") && said.contains("Image ID: sha256:66 and sha256:77"),
+        "{said}"
+    );
+    assert_eq!(Run::read_folder(&stage.results()).expect("results").len(), 1);
 }
 
 #[test]
 fn without_kubectl_or_cluster_it_says_so() {
-    let mut stage = stage("nowhere", FIT);
+    let mut stage = Stage::new("nowhere", FIT);
     stage.kubectl = "/nowhere/kubectl".into();
-    assert!(stage.error().contains("install kubectl"));
-    let refuses = stage.folder.join("refuses");
-    std::fs::write(&refuses, "#!/bin/sh\necho 'current-context is not set' >&2\nexit 1\n").expect("written");
-    std::fs::set_permissions(&refuses, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    stage.kubectl = refuses.display().to_string();
-    let error = stage.error();
-    assert!(error.contains("no cluster") && error.contains("current-context is not set"), "{error}");
+    assert!(error(&stage).contains("install kubectl"));
+    stage.kubectl = stage.folder.join("refuses").display().to_string();
+    std::fs::write(&stage.kubectl, "#!/bin/sh\necho 'current-context is not set' >&2\nexit 1\n")
+        .expect("written");
+    let executable = Command::new("chmod").args(["+x", &stage.kubectl]).status().expect("chmod");
+    assert!(executable.success());
+    let said = error(&stage);
+    assert!(said.contains("no cluster") && said.contains("current-context is not set"), "{said}");
 }
 
 #[test]
 fn an_unfit_cluster_names_everything_that_is_wrong_at_once() {
-    let error = stage("unfit", Fake { minor: "30", cadvisor: false, ..FIT }).error();
-    assert!(error.contains("1.35 or newer is needed") && error.contains("v1.30.0"), "{error}");
-    assert!(error.contains("Prometheus has no container_cpu_usage_seconds_total"), "{error}");
+    let said = error(&Stage::new("unfit", Fake { minor: "30", cadvisor: false, vpa: false, ..FIT }));
+    assert!(said.contains("1.35 or newer is needed") && said.contains("v1.30.0"), "{said}");
+    assert!(said.contains("Prometheus has no container_cpu_usage_seconds_total"), "{said}");
+    assert!(said.contains("the Vertical Pod Autoscaler is not installed"), "{said}");
+}
+
+#[test]
+fn without_prometheus_it_says_so() {
+    let stage = Stage::new("unwatched", FIT);
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    // Port 9 (discard) is not served on a test machine.
+    let start = text.find("prometheus = ").expect("described");
+    let end = start + text[start..].find('\n').expect("a line");
+    std::fs::write(
+        stage.cluster_file(),
+        text.replace(&text[start..end], "prometheus = \"http://127.0.0.1:9\""),
+    )
+    .expect("written");
+    let said = error(&stage);
+    assert!(said.contains("cannot reach http://127.0.0.1:9/api/v1/query"), "{said}");
 }
 
 #[test]
 fn a_variant_that_never_answers_gives_no_result() {
-    let error = stage("silent", Fake { gateway: "503 Service Unavailable", ..FIT }).error();
-    assert!(error.contains("k8s-autoscalers never got ready") && error.contains("Unavailable"), "{error}");
+    let said = error(&Stage::new("silent", Fake { gateway: "503 Service Unavailable", ..FIT }));
+    assert!(said.contains("k8s-autoscalers never got ready") && said.contains("Unavailable"), "{said}");
+}
+
+#[test]
+fn an_autoscaler_without_its_metric_gives_no_result() {
+    let said = error(&Stage::new("blind", Fake { scaling_active: "False", ..FIT }));
+    assert!(said.contains("never got ready") && said.contains("not ScalingActive: no metric"), "{said}");
+}
+
+#[test]
+fn a_load_that_cannot_be_sent_in_time_gives_no_result() {
+    let stage = Stage::new("late", FIT);
+    let mut strict = plan(&stage);
+    // No machine sends within 2 % of a millisecond.
+    strict.scenarios[0].slo_ms = 1;
+    let said = error_of(&stage, &strict);
+    assert!(said.contains("the load generator is too slow here") && said.contains("left late"), "{said}");
 }
 
 #[test]
 fn an_unknown_variant_or_configuration_names_the_known_ones() {
-    let mut stage = stage("unknown", FIT);
-    stage.plan.variants = vec!["kubernetes".into()];
-    assert!(stage.error().contains("there are k8s-autoscalers"));
-    stage.plan.variants = vec!["k8s-autoscalers".into()];
-    stage.plan.configurations = vec!["tuned".into()];
-    assert!(stage.error().contains("no configuration \"tuned\""));
+    let stage = Stage::new("unknown", FIT);
+    let mut wrong = plan(&stage);
+    wrong.variants = vec!["kubernetes".into()];
+    assert!(error_of(&stage, &wrong).contains("there are k8s-autoscalers"));
+    wrong.variants = vec!["k8s-autoscalers".into()];
+    wrong.configurations = vec!["tuned".into()];
+    assert!(error_of(&stage, &wrong).contains("no configuration \"tuned\""));
 }

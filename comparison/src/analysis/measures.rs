@@ -19,6 +19,7 @@ pub fn measure(run: &Run) -> Values {
     lag(run, &mut values);
     pods(&run.recording, &mut values);
     starts(&run.recording, &mut values);
+    ground(run, &mut values);
     let good = run.load.within_slo as f64;
     if let (Some(cores), true) = (values.get("core_seconds_requested"), good > 0.0) {
         let per_thousand = cores / good * 1000.0;
@@ -110,6 +111,8 @@ fn pods(recording: &Recording, values: &mut Values) {
     }
     values.insert("pods_max", ready_pods(recording).iter().map(|r| r.1).fold(0.0, f64::max));
     values.insert("pod_seconds", pod_seconds);
+    let still = |p: &&Pod| p.scheduled_s.is_some() && p.gone_s.is_none_or(|gone| gone > observed);
+    values.insert("pods_end", recording.pods.iter().filter(still).count() as f64);
     values.insert("core_seconds_requested", requested.0);
     values.insert("gib_seconds_requested", requested.1);
     values.insert("core_seconds_used", used.0);
@@ -123,6 +126,25 @@ fn pods(recording: &Recording, values: &mut Values) {
     }
     values.insert("direction_changes", steps::direction_changes(&recording.desired) as f64);
     values.insert("vpa_moves", moves as f64);
+}
+
+/// How hard the ground was that this stood on.
+fn ground(run: &Run, values: &mut Values) {
+    if run.load.sent > 0 {
+        values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
+    }
+    let load_s = run.load.seconds.len() as f64;
+    let busy: Vec<f64> = run
+        .recording
+        .node_busy
+        .iter()
+        .filter(|b| (0.0..=load_s).contains(&b.0))
+        .map(|b| b.1 * 100.0)
+        .collect();
+    if !busy.is_empty() {
+        values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
+        values.insert("node_busy_max", busy.iter().copied().fold(0.0, f64::max));
+    }
 }
 
 /// Bytes in a GiB.

@@ -124,7 +124,14 @@ pub const MEASURES: &[Measure] = &[
         "Pod-seconds",
         "s",
         Lower,
-        "Every pod's time from being scheduled until gone, within the time observed.",
+        "Every pod's time from being scheduled until gone, draining included, from second 0 until watching ended.",
+    ),
+    measure(
+        "pods_end",
+        "Pods at the end",
+        "",
+        Neither,
+        "Pods that still existed when watching ended, draining ones too. What they cost later is in no sum here.",
     ),
     measure(
         "core_seconds_requested",
@@ -194,6 +201,27 @@ pub const MEASURES: &[Measure] = &[
         "",
         Lower,
         "How often the wanted number of pods turned from rising to falling or back.",
+    ),
+    measure(
+        "node_busy",
+        "Node busy",
+        "%",
+        Neither,
+        "Share of the node's CPUs busy with anything at all (pods, platform, control plane, the load itself), mean over the load.",
+    ),
+    measure(
+        "node_busy_max",
+        "Node busy, most",
+        "%",
+        Neither,
+        "The same between two scrapes, at its highest.",
+    ),
+    measure(
+        "late_p99_ms",
+        "Load generator late, p99",
+        "ms",
+        Neither,
+        "How long after their time requests left, 99th percentile: an error that every latency contains.",
     ),
     measure("vpa_moves", "VPA moves", "", Neither, "Resizes of running containers' CPU or memory requests."),
 ];

@@ -16,6 +16,9 @@ pub struct ClusterConfig {
     pub prometheus: String,
     /// Seconds between scrapes: what is waited for after a run before it is read.
     pub scrape_s: f64,
+    /// Shell commands that are run once, before anything is deployed (may be none).
+    #[serde(default)]
+    pub prepare: Vec<String>,
     /// Facts for the report that no API tells (hardware, provider).
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -41,11 +44,10 @@ pub struct VariantConfig {
     pub name: String,
     /// Pods at rest, by configuration.
     pub rest_pods: BTreeMap<String, usize>,
-    /// Shell commands that switch to a configuration.
+    /// Shell commands that deploy it in a configuration.
     pub apply: BTreeMap<String, Vec<String>>,
-    /// Shell commands that bring it back to rest faster than its own time-outs would (may be none).
-    #[serde(default)]
-    pub reset: Vec<String>,
+    /// Shell commands that take it away, and with it all that its autoscalers remember.
+    pub remove: Vec<String>,
     /// What else it needs to work.
     #[serde(default)]
     pub components: Vec<ComponentConfig>,

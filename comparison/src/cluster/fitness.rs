@@ -16,7 +16,13 @@ const LEAST_KUBERNETES: (u32, u32) = (1, 35);
 const MOST_SKEW_S: f64 = 2.0;
 
 /// Fails with a list of everything that is wrong.
-pub async fn check(kube: &Kube, prometheus: &Prometheus, config: &ClusterConfig) -> Result<()> {
+/// `deployed`: the variants have to be there already, or else only what they are made of.
+pub async fn check(
+    kube: &Kube,
+    prometheus: &Prometheus,
+    config: &ClusterConfig,
+    deployed: bool,
+) -> Result<()> {
     let mut wrong = Vec::new();
     let mut note = |result: Result<()>| {
         if let Err(error) = result {
@@ -27,7 +33,7 @@ pub async fn check(kube: &Kube, prometheus: &Prometheus, config: &ClusterConfig)
     note(clocks(kube).await);
     note(scrapes(prometheus).await);
     for variant in config.variants.values() {
-        note(objects(kube, variant).await);
+        note(if deployed { objects(kube, variant).await } else { kinds(kube, variant).await });
     }
     if wrong.is_empty() {
         return Ok(());
@@ -96,6 +102,24 @@ async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The API groups that a variant's objects are of, and a metric API for the HPA.
+async fn kinds(kube: &Kube, variant: &VariantConfig) -> Result<()> {
+    let groups: &[(&str, &str)] = match variant.autoscaler {
+        AutoscalerKind::Kpa => &[("serving.knative.dev/v1", "Knative Serving")],
+        AutoscalerKind::Hpa => &[
+            ("autoscaling.k8s.io/v1", "the Vertical Pod Autoscaler"),
+            ("custom.metrics.k8s.io/v1beta2", "prometheus-adapter (make metrics-adapter)"),
+        ],
+    };
+    let mut missing = Vec::new();
+    for (group, name) in groups {
+        if kube.get(&format!("/apis/{group}")).await.is_err() {
+            missing.push(format!("{name} is not installed (no API {group})"));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("; ")) }
 }
 
 /// Pods of a variant that exist, and how many of them are ready.

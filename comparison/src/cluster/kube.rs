@@ -1,6 +1,7 @@
 //! The Kubernetes API through `kubectl proxy`: kubectl knows how to get in everywhere, this tool need not.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,8 @@ impl Kube {
     pub fn open(kubectl: &str) -> Result<Self> {
         let mut proxy = Command::new(kubectl)
             .args(["proxy", "--port=0"])
+            // Control-C is for the runner, which still needs the proxy to tidy up.
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

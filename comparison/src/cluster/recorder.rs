@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::config::{AutoscalerKind, VariantConfig};
 use super::http::encode;
+use super::identity::image_of;
 use super::kube::{Kube, pods_path};
 use super::pods::PodBook;
 use super::{clock, quantity};
@@ -24,6 +25,7 @@ struct Seen {
     desired: Vec<(f64, f64)>,
     metric: Vec<(f64, f64)>,
     vpa_target_cores: Vec<(f64, f64)>,
+    image: Option<String>,
 }
 
 /// Watches until it is finished or dropped.
@@ -39,11 +41,16 @@ impl Recorder {
         let path = format!("{}?labelSelector={}", pods_path(&variant.namespace), encode(&variant.selector));
         let list = kube.get(&path).await?;
         list["items"].as_array().into_iter().flatten().for_each(|pod| book.list(pod));
-        let seen = Arc::new(Mutex::new(Seen { pods: book, ..Seen::default() }));
+        let container = variant.container.clone();
+        let running = list["items"].as_array().into_iter().flatten().find_map(|p| image_of(p, &container));
+        let seen = Arc::new(Mutex::new(Seen { pods: book, image: running, ..Seen::default() }));
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
 
         let mut recorder = Self { seen, tasks: Vec::new() };
-        recorder.watch(kube, kube.url(&path), Some(version), |seen, now, event, pod| {
+        recorder.watch(kube, kube.url(&path), Some(version), move |seen, now, event, pod| {
+            if seen.image.is_none() {
+                seen.image = image_of(pod, &container);
+            }
             seen.pods.observe(now, event, pod)
         });
         let named = |group: &str, kind: &str| {
@@ -106,6 +113,11 @@ impl Recorder {
     /// Pods that are there, and how many of them are ready.
     pub fn counts(&self) -> (usize, usize) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).pods.counts()
+    }
+
+    /// The image that the pods run, once one of them does.
+    pub fn image(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).image.clone()
     }
 
     /// Ends watching; times are counted from `start` (seconds since 1970).

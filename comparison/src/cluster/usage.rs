@@ -18,6 +18,8 @@ const MEMORY: &str = "container_memory_working_set_bytes";
 const CADVISOR: &str = "it has to scrape the kubelets' /metrics/cadvisor";
 /// Gauge of the function's start phases.
 const STARTUP: &str = "eye_state_startup_duration_seconds";
+/// Gauge of what the build is.
+const BUILD: &str = "eye_state_build_info";
 /// A memory sample holds for as many scrapes at most: a pod that is gone uses nothing.
 const HOLD_SCRAPES: f64 = 2.0;
 
@@ -170,6 +172,40 @@ pub async fn kpa_seen(
     Ok(seen.collect())
 }
 
+/// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is scraped.
+pub async fn node_busy(prometheus: &Prometheus, range: Range) -> Result<Vec<(f64, f64)>> {
+    let idle = r#"node_cpu_seconds_total{mode="idle"}"#;
+    let idle = prometheus.samples(idle, range.from - 2.0 * range.scrape_s, range.to).await?;
+    Ok(busy(&idle, range.from))
+}
+
+/// From idle counters, one a CPU, to `(second, share busy since the sample before)`.
+fn busy(idle: &[Series], from: f64) -> Vec<(f64, f64)> {
+    let cpus = idle.len() as f64;
+    let total = |i: usize| idle.iter().map(|s| s.samples.get(i).map(|p| p.1)).sum::<Option<f64>>();
+    let Some(first) = idle.first() else { return vec![] };
+    let pairs = first.samples.windows(2).enumerate();
+    let shares = pairs.filter_map(|(i, pair)| {
+        let share = 1.0 - (total(i + 1)? - total(i)?) / cpus / (pair[1].0 - pair[0].0);
+        Some((pair[1].0 - from, share.clamp(0.0, 1.0)))
+    });
+    shares.collect()
+}
+
+/// What the function says of its build.
+pub async fn build(
+    prometheus: &Prometheus,
+    namespace: &str,
+    recording: &Recording,
+    range: Range,
+) -> Result<BTreeMap<String, String>> {
+    let names = recording.pods.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("|");
+    let selector = format!(r#"{BUILD}{{namespace="{namespace}",pod=~"{names}"}}"#);
+    let series = prometheus.samples(&selector, range.from, range.to).await?;
+    let said = |s: &Series| format!("{} {}", s.label("model_name"), s.label("model_version"));
+    Ok(series.first().map(|s| ("Model".to_owned(), said(s))).into_iter().collect())
+}
+
 /// Versions and hardware, as the API server tells them.
 pub async fn environment(kube: &Kube) -> Result<BTreeMap<String, String>> {
     let mut facts = BTreeMap::new();
@@ -217,6 +253,18 @@ mod tests {
         };
         let kept = one_each(vec![series("cadvisor", "x"), series("resource", "x"), series("cadvisor", "y")]);
         assert_eq!(kept.iter().map(|s| s.label("job")).collect::<Vec<_>>(), ["cadvisor", "cadvisor"]);
+    }
+
+    #[test]
+    fn a_node_is_busy_when_none_of_its_cpus_idles() {
+        let series = |samples: &[(f64, f64)]| Series { labels: json!({}), samples: samples.to_vec() };
+        // Ten seconds of two CPUs: one idles all the time, the other half of it; then neither.
+        let idle = [
+            series(&[(95.0, 50.0), (105.0, 60.0), (115.0, 60.0)]),
+            series(&[(95.0, 7.0), (105.0, 12.0), (115.0, 12.0)]),
+        ];
+        assert_eq!(busy(&idle, 100.0), [(5.0, 0.25), (15.0, 1.0)]);
+        assert!(busy(&[], 100.0).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod client;
 pub mod images;
 pub mod pace;
 pub mod summary;
+pub mod threads;
 
 use serde::{Deserialize, Serialize};
 

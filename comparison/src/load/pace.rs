@@ -27,14 +27,15 @@ pub struct Sent {
     pub started: std::time::SystemTime,
 }
 
-/// Sends a whole schedule and waits for the last answer (or its time-out). Blocks; call it from its own thread.
-/// `started` is told when second 0 is, just before it begins.
+/// Sends a whole schedule on `runtime` (see [`super::threads`]) and waits for the last answer (or its time-out). Blocks;
+/// call it from its own thread.
 pub fn send_schedule(
     runtime: &tokio::runtime::Handle,
     client: &LoadClient,
     schedule: &Schedule,
     pictures: &Arc<Pictures>,
 ) -> Sent {
+    super::threads::raise();
     let (results, mut inbox) = mpsc::unbounded_channel();
     let in_flight = Arc::new(AtomicUsize::new(0));
     let mut unsent = 0;

@@ -88,7 +88,11 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
     let _ =
         write!(html, "<p class=\"runs\">Runs: {} {first}, {} {second}.</p>", VARIANTS[0].1, VARIANTS[1].1);
     html.push_str("<div class=\"charts\">");
-    charts(group).iter().for_each(|chart| html.push_str(&chart.svg()));
+    // A simulation has no node: a chart without a point says nothing.
+    charts(group)
+        .iter()
+        .filter(|c| c.lines.iter().any(|l| !l.points.is_empty()))
+        .for_each(|chart| html.push_str(&chart.svg()));
     html.push_str("</div>");
     let sentences = findings(group);
     if !sentences.is_empty() {
@@ -147,6 +151,7 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
         chart("Pods wanted", "", lines(true, &|r| r.recording.desired.clone()), None),
         chart("Load seen, over the target", "", lines(true, &|r| r.recording.seen.clone()), Some(1.0)),
         chart("CPU in use by the pods", "cores", lines(false, &|r| r.recording.cores_used.clone()), None),
+        chart("Node busy with anything", "%", lines(false, &node_busy), None),
         chart("Objective missed, so far", "seconds", lines(true, &violations), None),
     ]
 }
@@ -166,6 +171,10 @@ fn latency(run: &Run) -> Vec<(f64, f64)> {
         Some(((i * BIN_S) as f64 + bin.len() as f64 / 2.0, worst))
     });
     worst.collect()
+}
+
+fn node_busy(run: &Run) -> Vec<(f64, f64)> {
+    run.recording.node_busy.iter().map(|b| (b.0, b.1 * 100.0)).collect()
 }
 
 fn violations(run: &Run) -> Vec<(f64, f64)> {

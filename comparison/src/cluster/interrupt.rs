@@ -1,0 +1,45 @@
+//! Control-C and SIGTERM: noted at once, acted upon wherever the runner waits, so that it can tidy up before it ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// How soon a wait ends after the signal.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Listens for the first signal; a second one ends the process as usual, whatever it is doing.
+pub fn listen(runtime: &tokio::runtime::Handle) -> Result<()> {
+    let _inside = runtime.enter();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    runtime.spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Sleeps; fails as soon as a signal has come.
+pub fn pause(length: Duration) -> Result<()> {
+    let end = Instant::now() + length;
+    loop {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            bail!("interrupted: the same command goes on with what is missing");
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(GLANCE));
+    }
+}
