@@ -57,6 +57,28 @@ impl Drop for Buffer {
     }
 }
 
+/// What a thread works in, kept from layer to layer. Aligned like a [`Buffer`]: in a `Vec<f32>`, every vector of sixteen floats
+/// would straddle two cache lines.
+pub(crate) struct Scratchpad {
+    lines: Vec<Line>,
+}
+
+impl Scratchpad {
+    pub(crate) const fn new() -> Self {
+        Self { lines: Vec::new() }
+    }
+
+    /// Room for `len` floats, whatever was in it before.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [f32] {
+        let wanted = len.div_ceil(16);
+        if self.lines.len() < wanted {
+            self.lines.resize(wanted, Line([0.0; 16]));
+        }
+        // SAFETY: as in `Buffer::as_slice`; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

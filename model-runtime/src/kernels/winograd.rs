@@ -11,6 +11,7 @@ use super::conv::{Conv, Source};
 use super::image::{Image, ImageMut};
 use super::tile::{Planes, PlanesKernel};
 use super::transform::{InputTransform, OutputTransform, Patch, Products};
+use crate::buffers::Scratchpad;
 use crate::threads;
 
 /// Output pixels of a tile, each way.
@@ -23,19 +24,22 @@ const SPAN: [usize; 2] = [6, 9];
 const TAP_OF_PLANE: [[u8; 81]; 2] = [taps(SPAN[0]), taps(SPAN[1])];
 /// Floats of transformed input and products of one strip; with the weights they share a second-level cache.
 const STRIP_FLOATS: usize = 128 << 10;
+/// Most tiles of a strip. One group of the register tile takes them all, and more only take longer to come back to: 12 was up to
+/// a quarter faster than as many as fit, most where channels are many.
+const STRIP_TILES: usize = 12;
 /// Keeps the planes that a transform writes side by side from falling into the same cache set.
 const STAGGER: usize = 16;
 /// Output channels whose products are held at once.
 const CHANNELS: usize = 32;
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { input: Vec::new(), products: Vec::new(), border: Vec::new() }) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { input: Scratchpad::new(), products: Scratchpad::new(), border: Scratchpad::new() }) };
 }
 
 struct Scratch {
-    input: Vec<f32>,
-    products: Vec<f32>,
-    border: Vec<f32>,
+    input: Scratchpad,
+    products: Scratchpad,
+    border: Scratchpad,
 }
 
 /// Whether `conv` holds weights in the transformed domain.
@@ -100,7 +104,8 @@ impl<'a> Layer<'a> {
             return;
         }
         let in_channels = self.conv.weight_shape[3];
-        let longest = (STRIP_FLOATS / (self.span * self.span * (in_channels + CHANNELS))).max(1);
+        let longest =
+            (STRIP_FLOATS / (self.span * self.span * (in_channels + CHANNELS))).clamp(1, STRIP_TILES);
         let threads = threads::threads();
         // As many strips for each thread.
         let strips = self.tiles.div_ceil(longest).next_multiple_of(threads).min(self.tiles);
@@ -116,31 +121,24 @@ impl<'a> Layer<'a> {
         let planes = self.span * self.span;
         let input_stride = count * in_channels + STAGGER;
         let product_stride = count * CHANNELS + STAGGER;
-        grow(&mut scratch.input, planes * input_stride);
-        grow(&mut scratch.products, planes * product_stride);
+        let Scratch { input, products, border } = scratch;
+        let input = input.room(planes * input_stride);
+        let products = products.room(planes * product_stride);
         for i in 0..count {
-            self.gather(first + i, &mut scratch.input[i * in_channels..], input_stride, &mut scratch.border);
+            self.gather(first + i, &mut input[i * in_channels..], input_stride, border);
         }
         let step = if self.two.is_empty() { 1 } else { 2 };
         for block in (0..blocks).step_by(step) {
             let width = step.min(blocks - block);
-            self.multiply(
-                block,
-                width,
-                count,
-                &scratch.input,
-                input_stride,
-                &mut scratch.products,
-                product_stride,
-            );
+            self.multiply(block, width, count, input, input_stride, products, product_stride);
             for i in 0..count {
-                self.scatter(first + i, block, width, &scratch.products[i * CHANNELS..], product_stride);
+                self.scatter(first + i, block, width, &products[i * CHANNELS..], product_stride);
             }
         }
     }
 
     /// Transforms the input of one tile.
-    fn gather(&self, tile: usize, out: &mut [f32], plane: usize, border: &mut Vec<f32>) {
+    fn gather(&self, tile: usize, out: &mut [f32], plane: usize, border: &mut Scratchpad) {
         let [step_y, step_x] = self.conv.stride.map(|stride| stride * OUTPUT);
         let y = (tile / self.tiles_per_row * step_y) as isize - self.conv.padding[0] as isize;
         let x = (tile % self.tiles_per_row * step_x) as isize - self.conv.padding[1] as isize;
@@ -153,7 +151,7 @@ impl<'a> Layer<'a> {
                 let start = y as usize * image.row_pitch + x as usize * image.pixel_pitch;
                 (image.data[start..].as_ptr(), image.row_pitch, image.pixel_pitch)
             } else {
-                grow(border, span * span * image.channels);
+                let border = border.room(span * span * image.channels);
                 copy_with_border(border, image, y, x, span);
                 (border.as_ptr(), span * image.channels, image.channels)
             };
@@ -255,12 +253,6 @@ const fn taps(span: usize) -> [u8; 81] {
         plane += 1;
     }
     taps
-}
-
-fn grow(buffer: &mut Vec<f32>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
 }
 
 /// Copies the patch of `span` × `span` pixels at (y, x), zeros where it lies outside the image.
