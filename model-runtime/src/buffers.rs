@@ -1,8 +1,8 @@
 //! Recycled activation buffers, aligned to cache lines. After the first inference no layer allocates its output again.
 
-use std::sync::{Mutex, PoisonError};
+use std::cell::RefCell;
 
-/// Free memory kept for the next inference. A 640×640 YOLOv5s has 30 MB of activations alive at its peak.
+/// Free memory a thread keeps for its next inference. A 640×640 YOLOv5s has 30 MB of activations alive at its peak.
 const MAX_FREE_BYTES: usize = 64 << 20;
 
 /// A cache line; buffers are made of these for their alignment.
@@ -13,8 +13,11 @@ struct Line([f32; 16]);
 /// A buffer is handed out for as little as this part of its length. Much smaller, and large layers would find none left.
 const MAX_WASTE: usize = 4;
 
-/// Free buffers, the one freed last at the end: the likeliest to lie in a cache still.
-static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+thread_local! {
+    /// Free buffers, the one freed last at the end: the likeliest to lie in a cache still. Each thread has its own, since what
+    /// another core wrote last would have to be fetched from that core's cache first.
+    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was there before.
 pub(crate) struct Buffer {
@@ -26,12 +29,12 @@ impl Buffer {
     /// A buffer of `len` floats: the one freed last among those that fit, or a new one.
     pub(crate) fn take(len: usize) -> Self {
         let wanted = len.div_ceil(16);
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |lines: &Vec<Line>| (wanted..=wanted.saturating_mul(MAX_WASTE)).contains(&lines.len());
-        if let Some(place) = free.iter().rposition(fits) {
-            return Self { lines: free.remove(place), len };
+        let recycled =
+            FREE.with_borrow_mut(|free| free.iter().rposition(fits).map(|place| free.remove(place)));
+        if let Some(lines) = recycled {
+            return Self { lines, len };
         }
-        drop(free);
         Self { lines: vec![Line([0.0; 16]); wanted], len }
     }
 
@@ -49,11 +52,14 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept: usize = free.iter().map(Vec::len).sum();
-        if !lines.is_empty() && (kept + lines.len()) * size_of::<Line>() <= MAX_FREE_BYTES {
-            free.push(lines);
-        }
+        // A thread that is ending has no list any more.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            let kept: usize = free.iter().map(Vec::len).sum();
+            if !lines.is_empty() && (kept + lines.len()) * size_of::<Line>() <= MAX_FREE_BYTES {
+                free.push(lines);
+            }
+        });
     }
 }
 
