@@ -39,7 +39,7 @@ def test_every_overlay_keeps_every_invariant(directory: Path, invariant: Callabl
 
 def test_every_platform_comes_with_both_settings() -> None:
     assert [str(p.relative_to("function/platforms")) for p in render.overlays()] == [
-        f"{platform}/{settings}" for platform in ("cluster", "gke", "kind") for settings in ("defaults", "tuned")
+        f"{platform}/{settings}" for platform in ("cluster", "gke", "kind", "two-cores") for settings in ("defaults", "tuned")
     ]
 
 
