@@ -1,19 +1,36 @@
 ##@ model-runtime: kernels
 
 BENCH_PEERS = model-runtime/bench-peers
+BENCH_PYTHON = $(BENCH_PEERS)/.venv/bin/python
+BENCH_BINARY = $(or $(CARGO_TARGET_DIR),$(BENCH_PEERS)/target)/release/bench-peers
 BENCH_MODEL = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
 BENCH_FLAGS ?=
+BENCH_HTTP_FLAGS ?=
 
-bench: bench-inference
+bench: bench-inference bench-http
 
-.PHONY: bench-inference
-bench-inference: need-cargo $(BENCH_PEERS)/.venv/.ready ## one inference on every engine: ONNX Runtime, OpenVINO, tract, plain burn
-	$(BENCH_PEERS)/.venv/bin/python $(BENCH_PEERS)/models.py $(BENCH_MODEL) $(BENCH_PEERS)/models
+.PHONY: bench-inference bench-http bench-build
+bench-inference: bench-build ## one inference on every engine: ONNX Runtime, OpenVINO, tract, plain burn
+	$(BENCH_PYTHON) $(BENCH_PEERS)/bench.py $(BENCH_BINARY) $(BENCH_FLAGS)
+
+bench-http: bench-build build-function ## the function over HTTP against Flask with ONNX Runtime and OpenCV
+	$(BENCH_PYTHON) $(BENCH_PEERS)/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(BENCH_MODEL) function/samples \
+		--bench-peers $(BENCH_BINARY) $(BENCH_HTTP_FLAGS)
+
+bench-build: need-cargo $(BENCH_PEERS)/.venv/.ready
+	$(BENCH_PYTHON) $(BENCH_PEERS)/models.py $(BENCH_MODEL) $(BENCH_PEERS)/models
 	cd $(BENCH_PEERS) && $(CARGO) build --release
-	$(BENCH_PEERS)/.venv/bin/python $(BENCH_PEERS)/bench.py \
-		$(or $(CARGO_TARGET_DIR),$(BENCH_PEERS)/target)/release/bench-peers $(BENCH_FLAGS)
 
 $(BENCH_PEERS)/.venv/.ready: $(BENCH_PEERS)/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
+
+verify: verify-bench
+
+# Compiling the peers takes minutes (burn again, with other features, and tract): `make bench` does. The API that they call is
+# the one that the function compiles against.
+.PHONY: verify-bench
+verify-bench: need-cargo
+	cd $(BENCH_PEERS) && $(CARGO) metadata --locked --format-version 1 >/dev/null
+	python3 -m py_compile $(BENCH_PEERS)/*.py
