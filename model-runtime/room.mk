@@ -32,5 +32,5 @@ verify: verify-bench
 # the one that the function compiles against.
 .PHONY: verify-bench
 verify-bench: need-cargo
-	cd $(BENCH_PEERS) && $(CARGO) metadata --locked --format-version 1 >/dev/null
+	cd $(BENCH_PEERS) && $(CARGO) update --quiet --workspace --locked
 	python3 -m py_compile $(BENCH_PEERS)/*.py
