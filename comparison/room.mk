@@ -15,7 +15,7 @@ RESULTS        ?= comparison/results
 
 build: build-comparison
 
-.PHONY: build-comparison compare simulate report
+.PHONY: build-comparison compare simulate report load-check
 build-comparison: need-cargo
 	$(CARGO) build --release --workspace --bin comparison
 
@@ -24,10 +24,17 @@ compare: build-comparison ## load both variants on the current cluster and recor
 	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
 	  --commit $$(git rev-parse --short HEAD)
 
+# What a simulated pod is like; see comparison simulate --help
+POD ?= --service 0.01 --start 2 --cores 0.5
+
 simulate: build-comparison ## the same scenarios through the autoscaler simulator (no cluster; labelled simulated)
 	$(COMPARISON) simulate --results $(RESULTS)/simulated $(if $(SCENARIOS),--only $(SCENARIOS)) \
-	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL)
+	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(POD)
 
-report: build-comparison ## results files to one HTML page and a Markdown table (RESULTS=folder)
-	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) \
+report: build-comparison ## results files to one HTML page and a Markdown table (RESULTS=folder README=file to fill its table)
+	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(README),--readme $(README)) \
 	  --command "make compare CLUSTER=$(CLUSTER) SCALE=$(SCALE) STRETCH=$(STRETCH) TAIL=$(TAIL) REPEATS=$(REPEATS) && make report"
+
+load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
+	$(CARGO) build --release --workspace --example constant_server
+	comparison/load-check.sh

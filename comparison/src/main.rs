@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use comparison::analysis::repeats::LEAST_REPEATS;
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
 use comparison::cluster::runner::{Plan, compare};
@@ -18,7 +19,7 @@ use comparison::recording::{Origin, Run, joinable};
 use comparison::report::{html, markdown, table};
 use comparison::scenario::Scenario;
 use comparison::schedule::Schedule;
-use comparison::simulator::{PodSize, simulated_run};
+use comparison::simulator::{PodSize, against, simulated_run};
 
 #[derive(Parser)]
 #[command(name = "comparison", about = "KPA against HPA + VPA: the same load, both variants, one report")]
@@ -37,6 +38,8 @@ enum Command {
     Run(RunArgs),
     /// Run scenarios through the simulator and write results files labelled simulated
     Simulate(SimulateArgs),
+    /// Run the simulator on the schedules of recorded runs and print how far its pods are from theirs
+    Against(AgainstArgs),
     /// Make the HTML page and the Markdown table from results files
     Report(ReportArgs),
 }
@@ -127,6 +130,26 @@ struct RunArgs {
 
 #[derive(Args)]
 struct SimulateArgs {
+    #[command(flatten)]
+    size: SizeArgs,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Args)]
+struct AgainstArgs {
+    /// Folder with recorded results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
+    #[command(flatten)]
+    size: SizeArgs,
+}
+
+#[derive(Args)]
+struct SizeArgs {
     /// Seconds of a core for one request
     #[arg(long, default_value_t = 0.1)]
     service: f64,
@@ -136,14 +159,32 @@ struct SimulateArgs {
     /// Cores a pod has at first
     #[arg(long, default_value_t = 1.0)]
     cores: f64,
-    /// Concurrency target of both autoscalers
-    #[arg(long, default_value_t = 2.0)]
+    /// Fewest and most cores that the VPA may give a pod
+    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"], default_values_t = [0.5, 2.0])]
+    vpa: Vec<f64>,
+    /// Requests a pod holds besides those it works on: the function's QUEUE_CAPACITY
+    #[arg(long, default_value_t = 16)]
+    queue: usize,
+    /// Concurrency target of both autoscalers: function/manifests/scaling.yaml
+    #[arg(long, default_value_t = 1.0)]
     target: f64,
     /// Most pods
     #[arg(long, default_value_t = 10)]
     max: u32,
-    #[command(flatten)]
-    plan: PlanArgs,
+}
+
+impl SizeArgs {
+    fn size(&self) -> PodSize {
+        PodSize {
+            service_s: self.service,
+            start_s: self.start,
+            cores: self.cores,
+            vpa_cores: (self.vpa[0], self.vpa[1]),
+            queue: self.queue,
+            target: self.target,
+            max: self.max,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -157,6 +198,9 @@ struct ReportArgs {
     /// Folder for report.html and table.md
     #[arg(long, default_value = "comparison/results")]
     out: PathBuf,
+    /// A Markdown file with markers, to be filled with the rows that have at least three runs of both variants
+    #[arg(long)]
+    readme: Option<PathBuf>,
     /// Printed in the report: how to make the results again
     #[arg(long, default_value = "make compare report")]
     command: String,
@@ -184,6 +228,7 @@ fn main() -> Result<()> {
         Command::Load(args) => load(&args),
         Command::Run(args) => run(&args),
         Command::Simulate(args) => simulate(&args),
+        Command::Against(args) => against(&args),
         Command::Report(args) => report(&args),
     }
 }
@@ -223,13 +268,7 @@ fn run(args: &RunArgs) -> Result<()> {
 fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
     let scenarios = Scenario::read_folder(&plan.draw.scenarios, &plan.only)?;
-    let size = PodSize {
-        service_s: args.service,
-        start_s: args.start,
-        cores: args.cores,
-        target: args.target,
-        max: args.max,
-    };
+    let size = args.size.size();
     for repeat in 1..=plan.repeats {
         for scenario in &scenarios {
             for configuration in &plan.configurations {
@@ -245,6 +284,13 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
+fn against(args: &AgainstArgs) -> Result<()> {
+    let runs = Run::read_folder(&args.results)?;
+    let scenarios = Scenario::read_folder(&args.scenarios, &[])?;
+    let text = against::table(&against::differences(&runs, &scenarios, &args.size.size())?);
+    write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
 fn report(args: &ReportArgs) -> Result<()> {
     let runs = Run::read_folder(&args.results)?;
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
@@ -256,11 +302,17 @@ fn report(args: &ReportArgs) -> Result<()> {
     let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
     let text: String = origins
         .iter()
-        .map(|(origin, label)| (label, markdown::table(&groups, *origin)))
+        .map(|(origin, label)| (label, markdown::table(&groups, *origin, 0)))
         .filter(|(_, table)| !table.is_empty())
         .map(|(label, table)| format!("{label}{table}\n"))
         .collect();
     std::fs::write(args.out.join("table.md"), &text)?;
+    if let Some(readme) = &args.readme {
+        let document = std::fs::read_to_string(readme).with_context(|| readme.display().to_string())?;
+        let table = markdown::table(&groups, Origin::Measured, LEAST_REPEATS);
+        let filled = markdown::fill(&document, &table).with_context(|| readme.display().to_string())?;
+        std::fs::write(readme, filled)?;
+    }
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 

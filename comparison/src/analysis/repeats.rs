@@ -9,6 +9,9 @@ const RESAMPLES: usize = 4000;
 /// Fixed, so that the same results give the same report.
 const SEED: u128 = 20_260_101;
 
+/// Fewer repeats than these say nothing about a difference.
+pub const LEAST_REPEATS: usize = 3;
+
 /// A mean over repeats and how sure it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
@@ -33,7 +36,7 @@ pub fn estimate(values: &[f64]) -> Option<Estimate> {
 pub fn is_clear(differences: &[f64]) -> bool {
     let one_sign = differences.iter().all(|d| *d > 0.0) || differences.iter().all(|d| *d < 0.0);
     let Some(Estimate { interval: Some((low, high)), .. }) = estimate(differences) else { return false };
-    differences.len() >= 3 && one_sign && (low > 0.0 || high < 0.0)
+    differences.len() >= LEAST_REPEATS && one_sign && (low > 0.0 || high < 0.0)
 }
 
 fn mean(values: &[f64]) -> f64 {

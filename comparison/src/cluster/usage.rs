@@ -156,10 +156,13 @@ pub async fn kpa_seen(
         prometheus.needed(&selector("kn_revision_concurrency_panic"), range.from, range.to, why).await?;
     let target =
         prometheus.needed(&selector("kn_revision_concurrency_target"), range.from, range.to, why).await?;
-    // Of several revisions, the one that last had a target is the one that serves.
+    // The autoscaler goes on exporting revisions that are gone: the one that pods are of counts, the newest if there are two.
+    let serves = |s: &Series| {
+        let prefix = format!("{}-", s.label("kn_revision_name"));
+        recording.pods.iter().any(|p| p.name.starts_with(&prefix))
+    };
     let newest = |series: Vec<Series>| {
-        let revision = |s: &Series| s.label("kn_revision_name").to_owned();
-        series.into_iter().max_by_key(revision)
+        series.into_iter().filter(serves).max_by_key(|s| s.label("kn_revision_name").to_owned())
     };
     let (Some(panic), Some(target)) = (newest(panic), newest(target)) else { return Ok(vec![]) };
     let target = target.samples.last().map_or(1.0, |s| s.1);

@@ -3,6 +3,7 @@
 
 use super::table::{Group, Row, VARIANTS, cell, number};
 use crate::analysis::Better;
+use crate::analysis::repeats::LEAST_REPEATS;
 
 /// What a sentence is made about.
 const KEYS: [&str; 9] = [
@@ -38,7 +39,7 @@ fn sentence(row: &Row) -> Option<String> {
     }
     if !row.is_clear() {
         let pairs = row.differences.len();
-        let why = if pairs < 3 {
+        let why = if pairs < LEAST_REPEATS {
             format!("{pairs} repeat{}", if pairs == 1 { "" } else { "s" })
         } else {
             "the repeats disagree".into()
@@ -65,15 +66,16 @@ fn amount(value: f64, unit: &str) -> String {
     format!("{}{}", number(value), unit.trim_end())
 }
 
-/// Only one variant has the measure: that is itself a finding for reactions, and nothing for the rest.
+/// Only one variant has the measure: that is itself a finding for reactions, and nothing for the rest. Not having reacted
+/// may be right (what was there was enough) or wrong; the good answers tell which.
 fn one_sided(row: &Row) -> Option<String> {
-    if !row.measure.key.starts_with("lag_") {
+    if !["lag_decided_s", "lag_ready_s"].contains(&row.measure.key) {
         return None;
     }
     let has = row.estimates.iter().position(Option::is_some)?;
     let value = cell(row.estimates[has].as_ref(), row.measure.unit);
     Some(format!(
-        "{}: {} {value}; {} did not react within the run.",
+        "{}: {} {value}; {} never had more than before the step.",
         row.measure.title,
         VARIANTS[has].1,
         VARIANTS[1 - has].1
@@ -117,6 +119,6 @@ mod tests {
     #[test]
     fn a_variant_that_never_reacts_is_said_to_be_one() {
         let text = sentence(&row("lag_decided_s", &[2.0, 3.0, 2.0], &[])).expect("a sentence");
-        assert!(text.ends_with("HPA + VPA did not react within the run."), "{text}");
+        assert!(text.ends_with("HPA + VPA never had more than before the step."), "{text}");
     }
 }

@@ -102,7 +102,11 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
         });
         html.push_str("</ul>");
     }
-    let _ = write!(html, "<table><tr><th></th><th>{}</th><th>{}</th></tr>", VARIANTS[0].1, VARIANTS[1].1);
+    let _ = write!(
+        html,
+        "<div class=\"wide\"><table><tr><th></th><th>{}</th><th>{}</th></tr>",
+        VARIANTS[0].1, VARIANTS[1].1
+    );
     for row in group.rows() {
         let cells = [0, 1].map(|i| cell(row.estimates[i].as_ref(), row.measure.unit));
         let class = if row.is_clear() { " class=\"clear\"" } else { "" };
@@ -115,7 +119,7 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
             cells[1]
         );
     }
-    html.push_str("</table></section>");
+    html.push_str("</table></div></section>");
 }
 
 /// The small multiples of a group: every repeat a line.
@@ -210,6 +214,7 @@ em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-ra
 .l{fill:none;stroke-width:1.6;stroke-linejoin:round}
 .v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:5 2.5}.v2{stroke:#9aa3ad;stroke-width:1.2}
 .key svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
+.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:10px 0;font-variant-numeric:tabular-nums}
 th,td{padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top}
 th:first-child,.env td{text-align:left}th{font-weight:500}tr.clear td{font-weight:650}

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use anyhow::{Context, Result};
+
 use super::table::{Group, VARIANTS, cell};
 use crate::recording::Origin;
 
@@ -15,9 +17,10 @@ const KEYS: [&str; 7] = [
     "core_seconds_requested",
 ];
 
-/// A Markdown table of all groups of one origin; empty when there are none.
-pub fn table(groups: &[Group<'_>], origin: Origin) -> String {
-    let mut groups = groups.iter().filter(|g| g.origin == origin).peekable();
+/// A Markdown table of all groups of one origin in which both variants have at least so many runs; empty when there are none.
+pub fn table(groups: &[Group<'_>], origin: Origin, least: usize) -> String {
+    let enough = |g: &&Group<'_>| g.origin == origin && g.repeats().iter().all(|r| *r >= least);
+    let mut groups = groups.iter().filter(enough).peekable();
     if groups.peek().is_none() {
         return String::new();
     }
@@ -37,4 +40,28 @@ pub fn table(groups: &[Group<'_>], origin: Origin) -> String {
         }
     }
     text
+}
+
+const BEGIN: &str = "<!-- comparison: make report README=README.md -->\n";
+const END: &str = "<!-- /comparison -->";
+
+/// A document with the text between its two markers replaced.
+pub fn fill(document: &str, text: &str) -> Result<String> {
+    let (before, rest) = document.split_once(BEGIN).with_context(|| format!("no line {:?}", BEGIN.trim()))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("no {END:?} after the first marker"))?;
+    Ok(format!("{before}{BEGIN}{text}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_markers_changes() {
+        let document = format!("before\n{BEGIN}old\n{END}\nafter\n");
+        let filled = fill(&document, "new\n").expect("both markers");
+        assert_eq!(filled, format!("before\n{BEGIN}new\n{END}\nafter\n"));
+        assert_eq!(fill(&filled, "new\n").expect("again"), filled);
+        assert!(fill("nothing", "new").is_err());
+    }
 }

@@ -13,6 +13,7 @@ use crate::recording::{Draw, Origin, Run, SCHEMA};
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 
+pub mod against;
 pub mod hpa;
 pub mod kpa;
 pub mod vpa;
@@ -30,20 +31,20 @@ pub struct PodSize {
     pub start_s: f64,
     /// Cores a pod has at first.
     pub cores: f64,
+    /// Fewest and most cores that the VPA may give it.
+    pub vpa_cores: (f64, f64),
+    /// Requests it holds besides those it works on.
+    pub queue: usize,
     /// Concurrency target of both autoscalers.
     pub target: f64,
     /// Most pods.
     pub max: u32,
 }
 
-/// Requests a simulated pod holds besides those it works on.
-const QUEUE: usize = 8;
 /// Memory request of a simulated pod.
 const MEMORY: f64 = 256.0 * 1024.0 * 1024.0;
 /// Rate window of the metric that the HPA is shown: prometheus-adapter's rule, and half a scrape on average.
 const METRIC_WINDOW_S: f64 = 15.0;
-/// The range that the VPA may move CPU requests in.
-const VPA_CORES: (f64, f64) = (0.5, 2.0);
 
 /// One simulated run, in the form of a measured one. `draw` is scale, stretch and seed.
 pub fn simulated_run(
@@ -61,7 +62,7 @@ pub fn simulated_run(
         service_s: size.service_s,
         start_s: size.start_s,
         cores: size.cores,
-        queue: QUEUE,
+        queue: size.queue,
         memory: MEMORY,
         metric_window_s: METRIC_WINDOW_S,
         timeout_s: scenario.timeout_ms as f64 / 1000.0,
@@ -107,7 +108,7 @@ fn autoscaler(variant: &str, configuration: &str, size: &PodSize) -> Result<Auto
             pod_retention_s: 60.0,
             ..kpa
         }),
-        ("k8s-autoscalers", "defaults") => Autoscaler::Hpa(hpa, Some(VPA_CORES)),
+        ("k8s-autoscalers", "defaults") => Autoscaler::Hpa(hpa, Some(size.vpa_cores)),
         ("k8s-autoscalers", "tuned") => {
             let up = vec![Policy::Percent(900.0, 15.0), Policy::Pods(10.0, 15.0)];
             let tuned = HpaSettings {
@@ -120,7 +121,7 @@ fn autoscaler(variant: &str, configuration: &str, size: &PodSize) -> Result<Auto
                 },
                 ..hpa
             };
-            Autoscaler::Hpa(tuned, Some(VPA_CORES))
+            Autoscaler::Hpa(tuned, Some(size.vpa_cores))
         }
         _ => bail!(
             "no settings for {variant:?} {configuration:?}: knative or k8s-autoscalers, defaults or tuned"

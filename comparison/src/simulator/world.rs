@@ -7,7 +7,7 @@ use super::kpa::{Kpa, KpaSettings, TICK_S, Window};
 use super::vpa::{INTERVAL_S, Vpa};
 use crate::load::{Outcome, RequestRecord};
 use crate::recording::{Container, Pod, Recording};
-use crate::schedule::Schedule;
+use crate::schedule::{Arrival, Schedule};
 
 /// What a pod is like. Fill it from measurements: a simulation is as good as these.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl<'a> World<'a> {
                 (Brain::Hpa { hpa: Hpa::new(s.clone()), vpa, target: s.target }, s.min)
             }
         };
-        let blank = |a: &crate::schedule::Arrival| RequestRecord {
+        let blank = |a: &Arrival| RequestRecord {
             at_us: a.at.as_micros() as u64,
             late_us: 0,
             latency_us: (model.timeout_s * 1e6) as u64,
@@ -231,8 +231,7 @@ impl<'a> World<'a> {
     /// Ends work that is done by a moment and begins what waits for it, in the order of time.
     fn advance(&mut self, now: f64) {
         for pod in 0..self.pods.len() {
-            while let Some(worker) = earliest(&self.pods[pod].busy).filter(|w| self.pods[pod].busy[*w] <= now)
-            {
+            while let Some(worker) = self.pods[pod].earliest().filter(|w| self.pods[pod].busy[*w] <= now) {
                 let free_at = self.pods[pod].busy.swap_remove(worker);
                 if let Some(request) = self.pods[pod].waiting.pop_front() {
                     let service = self.service_time(pod);
@@ -251,14 +250,11 @@ impl<'a> World<'a> {
             let concurrency = std::mem::take(&mut pod.integral);
             total += concurrency;
             pod.concurrency.push_back(concurrency);
-            if pod.concurrency.len() > keep {
-                pod.concurrency.pop_front();
-            }
+            pod.concurrency.drain(..pod.concurrency.len().saturating_sub(keep));
         }
-        let used: f64 = self.pods.iter().map(|p| p.used).sum();
-        let before: f64 = self.pods.iter().map(|p| p.used_before).sum();
-        self.pods.iter_mut().for_each(|p| p.used_before = p.used);
-        self.recording.cores_used.push((now, used - before));
+        let grown = |p: &mut SimPod| p.used - std::mem::replace(&mut p.used_before, p.used);
+        let used = self.pods.iter_mut().map(grown).sum();
+        self.recording.cores_used.push((now, used));
         if let Brain::Kpa { stable, panic, .. } = &mut self.brain {
             if self.wanted == 0 && total == 0.0 {
                 stable.clear();
@@ -334,9 +330,9 @@ impl<'a> World<'a> {
         (alive..wanted).for_each(|_| self.add_pod(now));
         // Kubernetes takes pods that are not ready first, then the youngest.
         for _ in wanted..alive {
+            let live = self.pods.iter_mut().filter(|p| !p.leaving);
             let victim =
-                self.pods.iter_mut().filter(|p| !p.leaving).max_by(|a, b| a.ready_at.total_cmp(&b.ready_at));
-            let victim = victim.expect("more pods than wanted");
+                live.max_by(|a, b| a.ready_at.total_cmp(&b.ready_at)).expect("more pods than wanted");
             victim.leaving = true;
             victim.record.ready.push((now.max(victim.record.created_s), false));
             if victim.busy.is_empty() && victim.waiting.is_empty() {
@@ -383,6 +379,11 @@ impl<'a> World<'a> {
 }
 
 impl SimPod {
+    /// The worker that is done first.
+    fn earliest(&self) -> Option<usize> {
+        (0..self.busy.len()).min_by(|a, b| self.busy[*a].total_cmp(&self.busy[*b]))
+    }
+
     /// Requests it works on at once: one a core.
     fn workers(&self) -> usize {
         self.cores.ceil().max(1.0) as usize
@@ -396,8 +397,4 @@ impl SimPod {
         }
         self.record
     }
-}
-
-fn earliest(busy: &[f64]) -> Option<usize> {
-    (0..busy.len()).min_by(|a, b| busy[*a].total_cmp(&busy[*b]))
 }
