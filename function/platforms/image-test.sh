@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 image=$1
 tool=${CONTAINER_TOOL:-podman}
 port=${PORT:-28080}
-limit=$((25 * 1024 * 1024))
+limit=25000000
 sample=${SAMPLE:-$(find function/samples -name '*.jpg' -o -name '*.png' | sort | head -1)}
 
 [ "$tool" != buildah ] || { echo "buildah builds but does not run services: install podman or docker" >&2; exit 1; }

@@ -74,12 +74,7 @@ def host(variant: str) -> str:
 
 
 def sample() -> bytes:
-    return Path(os.environ.get("SAMPLE") or _first_sample()).read_bytes()
-
-
-def _first_sample() -> Path:
-    found = sorted(p for p in (ROOT / "function/samples").iterdir() if p.suffix in (".jpg", ".png", ".webp"))
-    return found[0]
+    return Path(os.environ.get("SAMPLE") or ROOT / "function/samples/open.jpg").read_bytes()
 
 
 def classify(name: str, body: bytes) -> tuple[str, dict]:

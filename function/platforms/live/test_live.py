@@ -8,6 +8,8 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from cluster import (
@@ -89,13 +91,13 @@ def cpu_seconds(pod: str) -> float:
     return sum(metric(pod, "process_cpu_time_seconds_total").values())
 
 
-def cores_used(names: list[str], seconds: float = 20) -> dict[str, float]:
-    """CPU that each pod uses with a request in flight for each of two: busy, but no more pods wanted."""
+def cores_used(pod: str, seconds: float = 20) -> float:
+    """CPU that a pod uses with a request in flight for each of two."""
     with Load(PLAIN, CALM) as load:
         time.sleep(3)
-        began, before = time.monotonic(), {name: cpu_seconds(name) for name in names}
+        began, before = time.monotonic(), cpu_seconds(pod)
         time.sleep(seconds)
-        used = {name: (cpu_seconds(name) - before[name]) / (time.monotonic() - began) for name in names}
+        used = (cpu_seconds(pod) - before) / (time.monotonic() - began)
     say(f"busy: {load}")
     return used
 
@@ -120,37 +122,43 @@ def limit(pod: str) -> float:
     return sum(metric(pod, "eye_state_inference_limit").values())
 
 
+@contextmanager
+def one_replica() -> Iterator[dict]:
+    """Holds the HPA at one pod, so that RAISED has to fit a node once only; gives the pod."""
+    bounds = {key: get("hpa", PLAIN)["spec"][key] for key in ("minReplicas", "maxReplicas")}
+    patch = ["--namespace", NAMESPACE, "patch", "hpa", PLAIN, "--type", "merge", "--patch"]
+    kubectl(*patch, json.dumps({"spec": {"minReplicas": 1, "maxReplicas": 1}}))
+    try:
+        (pod,) = until("one pod", lambda: found if len(found := ready_pods(PLAIN)) == 1 == len(pods(PLAIN)) else None, 200)
+        yield pod
+    finally:
+        kubectl(*patch, json.dumps({"spec": bounds}))
+
+
 def test_the_vpa_resizes_a_running_pod_in_place_and_the_function_uses_it() -> None:
     policy = get("vpa", PLAIN)["spec"]["resourcePolicy"]
-    old = {p["metadata"]["name"]: cpu_granted(p) for p in ready_pods(PLAIN)}
-    before, limit_before = cores_used(list(old)), {name: limit(name) for name in old}
-    say(f"limits {old}, cores used when busy {before}")
-    # Ask through the VPA itself: its lower bound is part of what it recommends.
+    # Ask through the VPA itself: its bounds are part of what it recommends.
     raised = json.loads(json.dumps(policy))
-    raised["containerPolicies"][0]["minAllowed"]["cpu"] = RAISED
-    raised["containerPolicies"][0]["maxAllowed"]["cpu"] = RAISED
-    set_vpa(raised)
-    try:
-        asked = time.monotonic()
-
-        def resized() -> dict | None:
-            small = {name for name, limit in old.items() if limit != RAISED}
-            return next((p for p in ready_pods(PLAIN) if p["metadata"]["name"] in small and cpu_granted(p) == RAISED), None)
-
-        with Load(PLAIN, CALM, pause=0.2) as load:
-            pod = until("a pod resized in place", resized, 300, 2)
-        name = pod["metadata"]["name"]
-        say(f"{name}: {function_of(pod)['resources']} after {time.monotonic() - asked:.0f} s, {restarts(pod)} restarts")
-        say(f"load meanwhile: {load}")
-        assert restarts(pod) == 0
-        assert load.lost() == []
-        until("as many inferences at once as whole CPUs", lambda: limit(name) == max(1, int(cores(RAISED))), 30)
-        say(f"{name}: inferences at once {limit_before[name]:.0f} → {limit(name):.0f}")
-        after = cores_used([name])[name]
-        say(f"{name}: limit {old[name]} → {RAISED}, cores used when busy {before[name]:.2f} → {after:.2f}")
-        assert after > before[name] * 1.2
-    finally:
-        set_vpa(policy)
+    raised["containerPolicies"][0] |= {bound: policy["containerPolicies"][0][bound] | {"cpu": RAISED} for bound in ("minAllowed", "maxAllowed")}
+    with one_replica() as pod:
+        name, old = pod["metadata"]["name"], cpu_granted(pod)
+        used, at_once = cores_used(name), limit(name)
+        say(f"{name}: limit {old}, {at_once:.0f} inference at once, {used:.2f} cores used with {CALM} in flight")
+        set_vpa(raised)
+        try:
+            asked = time.monotonic()
+            with Load(PLAIN, CALM, pause=0.2) as load:
+                resized = until("resized in place", lambda: next((p for p in pods(PLAIN) if cpu_granted(p) == RAISED), None), 300, 2)
+                took = time.monotonic() - asked
+                until("as many inferences at once as whole CPUs", lambda: limit(name) == max(1, int(cores(RAISED))), 30)
+            say(f"{function_of(resized)['resources']} after {took:.0f} s, {restarts(resized)} restarts; load meanwhile: {load}")
+            assert (resized["metadata"]["name"], restarts(resized)) == (name, 0)
+            assert load.lost() == []
+            now = cores_used(name)
+            say(f"{name}: limit {RAISED}, {limit(name):.0f} inferences at once, {now:.2f} cores used with {CALM} in flight")
+            assert now > used * 1.2
+        finally:
+            set_vpa(policy)
 
 
 def test_the_knative_service_goes_from_zero_to_many_and_back_to_zero() -> None:
@@ -231,21 +239,35 @@ def test_an_eviction_under_load_loses_no_request(variant: str) -> None:
     with Load(variant, CALM, pause=0.05) as load:
         pod = until("a ready pod", lambda: ready_pods(variant), 60)[0]["metadata"]["name"]
         time.sleep(5)
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
-        kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+        evict(pod)
         until("another pod ready", lambda: any(p["metadata"]["name"] != pod for p in ready_pods(variant)), 120)
         time.sleep(15)
     say(f"{variant}: {pod} evicted; {load}")
     assert load.lost() == []
 
 
+def evict(pod: str) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+    kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+
+
 def a_node_to_drain(variant: str) -> str | None:
-    """A node with a ready pod of the variant and without the gateway, when there is another node to go to."""
+    """A node with a ready pod of the variant and without the gateway, where there is a second node; moves a pod there if need be."""
     nodes = [n["metadata"]["name"] for n in json.loads(kubectl("get", "nodes", "-o", "json"))["items"] if not n["spec"].get("unschedulable")]
     gateways = json.loads(kubectl("get", "pods", "--all-namespaces", "--selector", "app=3scale-kourier-gateway", "-o", "json"))["items"]
     taken = {pod["spec"].get("nodeName") for pod in gateways}
-    free = [pod["spec"]["nodeName"] for pod in ready_pods(variant) if pod["spec"]["nodeName"] not in taken]
-    return free[0] if free and len(nodes) > 1 else None
+    free = next((node for node in nodes if node not in taken), None)
+    if free is None or len(nodes) < 2:
+        return None
+    on_it = lambda: [pod for pod in ready_pods(variant) if pod["spec"]["nodeName"] == free]  # noqa: E731
+    if not on_it():
+        try:
+            kubectl("cordon", *(set(nodes) - {free}))
+            evict(ready_pods(variant)[0]["metadata"]["name"])
+            until("a ready pod on the node", on_it, 120)
+        finally:
+            kubectl("uncordon", *nodes)
+    return free
 
 
 @pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
@@ -255,7 +277,7 @@ def test_a_node_drain_under_load_loses_no_request(variant: str) -> None:
         time.sleep(10)
         node = a_node_to_drain(variant)
         if node is None:
-            pytest.skip("no second node with a pod of this variant: the eviction is what there is")
+            pytest.skip("no second node: the eviction above is what there is of a drain")
         moved = [pod["metadata"]["name"] for pod in pods(variant) if pod["spec"].get("nodeName") == node]
         try:
             began = time.monotonic()
