@@ -156,7 +156,10 @@ pub struct Component {
 }
 
 /// Facts that must be the same in all runs of one report, where they are known.
-const SHARED: [&str; 5] = ["Image", "Image ID", "Model", "Kubernetes", "Node"];
+const SHARED: [&str; 4] = ["Image ID", "Model", "Kubernetes", "Node"];
+/// Where both runs say what their image was built from, that counts and not its digest: a build of the same commit on
+/// another day has another date in it.
+const SOURCE: &str = "Image built from";
 /// Names of facts that begin so are the settings of a variant in a configuration: the same wherever the name is.
 const SETTINGS: &str = "Settings of ";
 
@@ -181,8 +184,12 @@ pub fn joinable(runs: &[Run]) -> Result<()> {
 
 /// The first thing in which two runs differ and must not.
 fn conflict(one: &Run, other: &Run) -> Option<String> {
+    let sourced = [one, other].iter().all(|r| r.environment.contains_key(SOURCE));
     for (name, value) in &one.environment {
-        let matters = SHARED.contains(&name.as_str()) || name.starts_with(SETTINGS);
+        let matters = match name.as_str() {
+            "Image ID" => !sourced,
+            name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
+        };
         if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {
             return Some(format!("{name}: {value} and {theirs}"));
         }

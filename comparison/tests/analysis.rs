@@ -219,6 +219,16 @@ fn runs_of_different_images_settings_or_requests_are_not_joined() {
     let error =
         joined(&of("Image ID", "sha256:1", 1), &of("Image ID", "sha256:2", 2)).expect_err("another image");
     assert!(error.to_string().contains("differ in Image ID: sha256:1 and sha256:2"), "{error}");
+    let built = |id: &str, commit: &str| {
+        let mut one = of("Image ID", id, 2);
+        one.environment.insert("Image built from".into(), commit.into());
+        one
+    };
+    assert!(
+        joined(&built("sha256:1", "abc"), &built("sha256:2", "abc")).is_ok(),
+        "built again from the same"
+    );
+    assert!(joined(&built("sha256:1", "abc"), &built("sha256:2", "def")).is_err());
     let settings = "Settings of knative, defaults";
     assert!(joined(&of(settings, "a", 1), &of(settings, "b", 2)).is_err());
     assert!(joined(&of("Date", "today", 1), &of("Date", "tomorrow", 2)).is_ok(), "days may differ");

@@ -48,6 +48,11 @@ pub async fn facts(
             format!("{} CPU, {}", text(&limits["cpu"]), text(&limits["memory"])),
         );
     }
+    // The image is a fact of its own: its name may change while it is the same.
+    let containers = specs[0]["template"]["spec"]["containers"].as_array_mut().into_iter().flatten();
+    containers.filter_map(Value::as_object_mut).for_each(|c| {
+        c.remove("image");
+    });
     facts.insert(key(name, configuration), fingerprint(&specs));
     Ok(facts)
 }
