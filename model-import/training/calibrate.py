@@ -56,14 +56,15 @@ def fit(seen):
     return scipy.optimize.minimize(loss, [1.0, 0.0, 1.0, 0.0], method="L-BFGS-B", bounds=[(0.2, 6), (-6, 6), (0.2, 6), (-6, 6)]).x
 
 
-def fold(model, parameters):
+def fold(model, parameters, names):
     """Writes the scaling into the detection head's convolutions (three: one a stride), in place."""
     a, b, c, d = parameters
     stored = {t.name: t for t in model.graph.initializer}
-    heads = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1].split(".")[-3:-1] in (["m", "0"], ["m", "1"], ["m", "2"])
-             and n.input[1].split(".")[1] == max((m.input[1].split(".")[1] for m in model.graph.node if m.op_type == "Conv"), key=int)]  # fmt: skip
+    per_level = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1] in stored]
+    outputs = 3 * (5 + len(names))  # three anchors of box, objectness and classes; no other convolution has so odd a number
+    heads = [n for n in per_level if stored[n.input[1]].dims[0] == outputs]
     if len(heads) != 3:
-        raise SystemExit(f"{len(heads)} detection convolutions found, 3 expected: not as YOLOv5's exporter names them")
+        raise SystemExit(f"{len(heads)} convolutions with {outputs} outputs found, 3 expected: not a YOLOv5 of {len(names)} classes")
     for node in heads:
         weight, bias = (numpy_helper.to_array(stored[name]).copy() for name in node.input[1:3])
         per_anchor = len(bias) // 3
@@ -89,7 +90,7 @@ def main(opt):
         kept = values > opt.threshold
         report[name] = {"boxes": int(kept.sum()), "expected_calibration_error": metrics.reliability(values[kept], seen[kept, 3])[1]}
     model = onnx.load(opt.model)
-    fold(model, parameters)
+    fold(model, parameters, detector.names)
     onnx.checker.check_model(model)
     onnx.save(model, opt.out)
     print(json.dumps(report, indent=1))
@@ -101,5 +102,5 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--threshold", type=float, default=0.25)
+    parser.add_argument("--threshold", type=float, default=0.35)
     main(parser.parse_args())

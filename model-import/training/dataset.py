@@ -73,10 +73,10 @@ class Pictures:
 
 
 class TrainingSet(torch.utils.data.Dataset):
-    """Item: (seed, size) -> image uint8 [size, size], targets [n, 6] (0, class, normalised xywh)."""
+    """Item: (seed, size, share of mosaics, share unturned) -> image uint8 [size, size], targets [n, 6] (0, class, normalised xywh)."""
 
-    def __init__(self, pictures: Pictures, mosaic=0.3, plain=0.25):
-        self.pictures, self.mosaic, self.plain = pictures, mosaic, plain
+    def __init__(self, pictures: Pictures):
+        self.pictures = pictures
         weights = pictures.weights()
         self.cumulative = np.cumsum(weights / weights.sum())
         self.eyeless = [i for i, eyes in enumerate(pictures.eyes) if not len(eyes)]
@@ -118,16 +118,16 @@ class TrainingSet(torch.utils.data.Dataset):
         return eyes[keep], classes[keep]
 
     def __getitem__(self, item):
-        seed, size = item
+        seed, size, mosaic, as_seen = item
         rng = np.random.default_rng(seed)
         canvas = np.full((size, size), LETTERBOX_GRAY, np.uint8)
-        if rng.random() < self.mosaic:
+        if rng.random() < mosaic:
             cx, cy = (rng.uniform(0.35, 0.65, 2) * size).astype(int)
             rects = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
             parts = [self.place(rng, canvas, rect, False) for rect in rects]
             eyes, classes = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         else:
-            eyes, classes = self.place(rng, canvas, (0, 0, size, size), rng.random() < self.plain)
+            eyes, classes = self.place(rng, canvas, (0, 0, size, size), rng.random() < as_seen)
         if rng.random() < 0.12:
             canvas, eyes, classes = augment.cover(rng, canvas, eyes, classes, self.donor(rng))
         if rng.random() < 0.8:

@@ -33,7 +33,7 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train evaluate curves calibrate crosscheck test-training need-yolov5
+.PHONY: train sizes evaluate curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
@@ -45,6 +45,14 @@ evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder
 
 curves: need-dataset $(TRAINING_ENV)/.ready ## accuracy against rotation, resolution and noise: DATASET=path [MODEL=best.onnx]
 	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
+
+SIZES ?= 320 416 512 640
+sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several sizes, each judged: DATASET=path WEIGHTS=best.pt [SIZES="320 416 512 640"]
+	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make sizes WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
+	mkdir -p $(EVALUATION)/sizes
+	for size in $(SIZES); do cp $(WEIGHTS) $(EVALUATION)/sizes/$$size.pt && \
+	  $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size || exit 1; done
+	$(TRAINING_PY) $(TRAINING)/sizes.py $(DATASET) --model $(SIZES:%=$(EVALUATION)/sizes/%.onnx) --out $(EVALUATION)/sizes $(ARGS)
 
 calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx
 	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) --out $(OUT)
