@@ -42,8 +42,9 @@ pub const DEFAULT_MAX_BODY_MEMORY: usize = 64 * 1024 * 1024;
 
 /// Confidence below which a detection does not count.
 pub const ENV_CONFIDENCE_THRESHOLD: &str = "CONFIDENCE_THRESHOLD";
-/// The highest of the thresholds tried that misses under 1 % of the open eyes of the validation images (model card).
-pub const DEFAULT_CONFIDENCE_THRESHOLD: f32 = 0.25;
+/// Of the thresholds tried, the lowest with which the validation images meet both aims: under 1 % of open eyes missed, under 2 %
+/// of closed eyes called open (model card). Faces at odd angles ask for less rather than more.
+pub const DEFAULT_CONFIDENCE_THRESHOLD: f32 = 0.35;
 
 /// Overlap above which two boxes of one class are the same eye.
 pub const ENV_IOU_THRESHOLD: &str = "IOU_THRESHOLD";

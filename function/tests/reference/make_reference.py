@@ -132,7 +132,7 @@ if __name__ == "__main__":
     parser.add_argument("pictures", help="folder of pictures, data set with images/val, or folder with val.tar")
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--confidence", type=float, default=0.25, help="detect.py's default")
+    parser.add_argument("--confidence", type=float, default=0.35, help="the function's default")
     parser.add_argument("--iou", type=float, default=0.45, help="detect.py's default")
     parser.add_argument("--max-det", type=int, default=300)
     parser.add_argument("--committed", action="store_true", help="leave out where the pictures lie on this machine")
