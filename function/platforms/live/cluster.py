@@ -20,6 +20,8 @@ GATEWAY = os.environ.get("GATEWAY", "http://127.0.0.1:8080")
 PLAIN, KNATIVE = "eye-state-k8s-autoscalers", "eye-state-knative"
 # A request that a gateway holds for a cold start must still count as answered, so wait long.
 REQUEST_TIMEOUT = 60
+# Requests in flight where nothing is to scale: enough to notice a gap.
+CALM = 2
 # What the function itself says where it takes no more: status, and the end of the problem's type.
 REFUSALS = {("429", "overloaded"), ("504", "deadline-exceeded")}
 
@@ -35,6 +37,10 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 def get(kind: str, name: str = "", *more: str) -> dict:
     """One object, or a list of them, as the API server has it."""
     return json.loads(kubectl("--namespace", NAMESPACE, "get", kind, *([name] if name else []), *more, "-o", "json"))
+
+
+def say(text: str) -> None:
+    print(f"\n    {text}", flush=True)
 
 
 def pods(variant: str) -> list[dict]:
@@ -61,6 +67,34 @@ def until(what: str, check: Callable[[], object], seconds: float, pause: float =
             return value
         time.sleep(pause)
     raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+def ready_pods(variant: str) -> list[dict]:
+    return [pod for pod in pods(variant) if ready(pod)]
+
+
+def evict(pod: str) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+    kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+
+
+def a_free_node(variant: str) -> str | None:
+    """A node with a ready pod of the variant and without the gateway, where there is a second node; moves a pod there if need be."""
+    nodes = [n["metadata"]["name"] for n in json.loads(kubectl("get", "nodes", "-o", "json"))["items"] if not n["spec"].get("unschedulable")]
+    gateways = json.loads(kubectl("get", "pods", "--all-namespaces", "--selector", "app=3scale-kourier-gateway", "-o", "json"))["items"]
+    taken = {pod["spec"].get("nodeName") for pod in gateways}
+    free = next((node for node in nodes if node not in taken), None)
+    if free is None or len(nodes) < 2:
+        return None
+    on_it = lambda: [pod for pod in ready_pods(variant) if pod["spec"]["nodeName"] == free]  # noqa: E731
+    if not on_it():
+        try:
+            kubectl("cordon", *(set(nodes) - {free}))
+            evict(ready_pods(variant)[0]["metadata"]["name"])
+            until("a ready pod on the node", on_it, 120)
+        finally:
+            kubectl("uncordon", *nodes)
+    return free
 
 
 def host(variant: str) -> str:

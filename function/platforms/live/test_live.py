@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from cluster import (
+    CALM,
     KNATIVE,
     NAMESPACE,
     PLAIN,
     Load,
     Watch,
+    a_free_node,
     classify,
     condition,
     get,
@@ -26,7 +27,9 @@ from cluster import (
     metric,
     pods,
     ready,
+    ready_pods,
     sample,
+    say,
     until,
 )
 
@@ -35,15 +38,6 @@ BUSY = int(os.environ.get("BUSY", "4"))
 # What the VPA is made to ask for. 2 needs a node with two whole CPUs to spare, and shows the second worker.
 RAISED = os.environ.get("RAISED", "800m")
 COLD_STARTS = int(os.environ.get("COLD_STARTS", "5"))
-CALM = 2  # for updates and drains: enough to notice a gap, little enough not to scale
-
-
-def say(text: str) -> None:
-    print(f"\n    {text}", flush=True)
-
-
-def ready_pods(variant: str) -> list[dict]:
-    return [pod for pod in pods(variant) if ready(pod)]
 
 
 def restarts(pod: dict) -> int:
@@ -107,6 +101,11 @@ def set_vpa(policy: dict) -> None:
     kubectl("--namespace", NAMESPACE, "patch", "vpa", PLAIN, "--type", "merge", "--patch", patch)
 
 
+def recommended() -> str:
+    status = get("vpa", PLAIN)["status"]["recommendation"]["containerRecommendations"]
+    return next(r for r in status if r["containerName"] == "eye-state")["target"]["cpu"]
+
+
 def cpu_granted(pod: dict) -> str | None:
     """The CPU limit that the kubelet has put into force, as opposed to the one that is wanted."""
     status = next(c for c in pod["status"]["containerStatuses"] if c["name"] == "eye-state")
@@ -129,8 +128,10 @@ def one_replica() -> Iterator[dict]:
     patch = ["--namespace", NAMESPACE, "patch", "hpa", PLAIN, "--type", "merge", "--patch"]
     kubectl(*patch, json.dumps({"spec": {"minReplicas": 1, "maxReplicas": 1}}))
     try:
-        (pod,) = until("one pod", lambda: found if len(found := ready_pods(PLAIN)) == 1 == len(pods(PLAIN)) else None, 200)
-        yield pod
+        only = lambda: found[0] if len(found := ready_pods(PLAIN)) == 1 == len(pods(PLAIN)) else None  # noqa: E731
+        until("one pod", only, 200)
+        a_free_node(PLAIN)  # the others may have no room for a larger pod
+        yield until("one pod", only, 60)
     finally:
         kubectl(*patch, json.dumps({"spec": bounds}))
 
@@ -159,6 +160,8 @@ def test_the_vpa_resizes_a_running_pod_in_place_and_the_function_uses_it() -> No
             assert now > used * 1.2
         finally:
             set_vpa(policy)
+            # A pod admitted before the VPA has taken this back would start at RAISED.
+            until("the VPA recommends less", lambda: recommended() != RAISED, 150, 2)
 
 
 def test_the_knative_service_goes_from_zero_to_many_and_back_to_zero() -> None:
@@ -166,7 +169,7 @@ def test_the_knative_service_goes_from_zero_to_many_and_back_to_zero() -> None:
     began = time.monotonic()
     with Load(KNATIVE, BUSY) as load:
         most, wanted, reached = 0, 0, 0.0
-        while time.monotonic() - began < 90:
+        while time.monotonic() - began < 60:
             now = pods(KNATIVE)
             if sum(map(ready, now)) > most:
                 most, reached = sum(map(ready, now)), time.monotonic() - began
@@ -217,75 +220,3 @@ def test_a_cold_start_is_told_in_parts() -> None:
     for start in starts:
         say(", ".join(f"{part} {seconds:.3f}" for part, seconds in start.items()))
     say("medians: " + ", ".join(f"{part} {statistics.median(start[part] for start in starts):.3f} s" for part in starts[0]))
-
-
-@pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
-def test_a_rolling_update_under_load_loses_no_request(variant: str) -> None:
-    kind = "deployment" if variant == PLAIN else "services.serving.knative.dev"
-    stamp = json.dumps({"spec": {"template": {"metadata": {"annotations": {"nv-micro/restarted": str(time.time())}}}}})
-    with Load(variant, CALM, pause=0.05) as load:
-        until("a ready pod", lambda: ready_pods(variant), 60)
-        old = {pod["metadata"]["name"] for pod in pods(variant)}
-        kubectl("--namespace", NAMESPACE, "patch", kind, variant, "--type", "merge", "--patch", stamp)
-        until("only new pods", lambda: ready_pods(variant) and not old & {p["metadata"]["name"] for p in pods(variant)}, 240)
-        time.sleep(10)
-    say(f"{variant}: {load}")
-    assert load.lost() == []
-
-
-@pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
-def test_an_eviction_under_load_loses_no_request(variant: str) -> None:
-    """What a node drain does to each pod, through the Eviction API and so through the disruption budget."""
-    with Load(variant, CALM, pause=0.05) as load:
-        pod = until("a ready pod", lambda: ready_pods(variant), 60)[0]["metadata"]["name"]
-        time.sleep(5)
-        evict(pod)
-        until("another pod ready", lambda: any(p["metadata"]["name"] != pod for p in ready_pods(variant)), 120)
-        time.sleep(15)
-    say(f"{variant}: {pod} evicted; {load}")
-    assert load.lost() == []
-
-
-def evict(pod: str) -> None:
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
-    kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
-
-
-def a_node_to_drain(variant: str) -> str | None:
-    """A node with a ready pod of the variant and without the gateway, where there is a second node; moves a pod there if need be."""
-    nodes = [n["metadata"]["name"] for n in json.loads(kubectl("get", "nodes", "-o", "json"))["items"] if not n["spec"].get("unschedulable")]
-    gateways = json.loads(kubectl("get", "pods", "--all-namespaces", "--selector", "app=3scale-kourier-gateway", "-o", "json"))["items"]
-    taken = {pod["spec"].get("nodeName") for pod in gateways}
-    free = next((node for node in nodes if node not in taken), None)
-    if free is None or len(nodes) < 2:
-        return None
-    on_it = lambda: [pod for pod in ready_pods(variant) if pod["spec"]["nodeName"] == free]  # noqa: E731
-    if not on_it():
-        try:
-            kubectl("cordon", *(set(nodes) - {free}))
-            evict(ready_pods(variant)[0]["metadata"]["name"])
-            until("a ready pod on the node", on_it, 120)
-        finally:
-            kubectl("uncordon", *nodes)
-    return free
-
-
-@pytest.mark.parametrize("variant", [PLAIN, KNATIVE])
-def test_a_node_drain_under_load_loses_no_request(variant: str) -> None:
-    with Load(variant, CALM, pause=0.05) as load:
-        until("a ready pod", lambda: ready_pods(variant), 60)
-        time.sleep(10)
-        node = a_node_to_drain(variant)
-        if node is None:
-            pytest.skip("no second node: the eviction above is what there is of a drain")
-        moved = [pod["metadata"]["name"] for pod in pods(variant) if pod["spec"].get("nodeName") == node]
-        try:
-            began = time.monotonic()
-            kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
-            took = time.monotonic() - began
-            until("a ready pod elsewhere", lambda: [p for p in ready_pods(variant) if p["spec"]["nodeName"] != node], 120)
-            time.sleep(10)
-        finally:
-            kubectl("uncordon", node)
-    say(f"{variant}: {node} drained of {', '.join(moved)} in {took:.0f} s; {load}")
-    assert load.lost() == []
