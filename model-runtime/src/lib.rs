@@ -1,6 +1,6 @@
 //! Fused operators for burn's Flex CPU backend. No HTTP, no images.
 
-mod buffers;
+pub mod buffers;
 pub mod detect;
 #[cfg(feature = "burn")]
 pub mod heads;
