@@ -277,6 +277,38 @@ fn weights_too_large_for_the_cache_take_the_other_loop_order_and_agree() {
 }
 
 #[test]
+fn the_stem_of_a_gray_image_agrees_at_every_width_of_a_tile() {
+    let mut random = Random(5);
+    for isa in Isa::available() {
+        for width in 1..=if cfg!(miri) { 3 } else { 60 } {
+            let size = [random.between(2, 12), 2 * width + random.pick(&[0, 0, 0, 1])];
+            let [height, out_width] = output_size(size, [6, 6], [2, 2], [2, 2]);
+            let case = Case {
+                inputs: vec![Input {
+                    data: random.values(size[0] * size[1]),
+                    height: size[0],
+                    width: size[1],
+                    channels: 1,
+                    pitch: 1,
+                    upsampled: false,
+                }],
+                weight: random.values(16 * 36),
+                bias: random.values(16),
+                residual: random
+                    .pick(&[None, None, Some(())])
+                    .map(|()| random.values(height * out_width * 16)),
+                out_channels: 16,
+                kernel: [6, 6],
+                stride: [2, 2],
+                padding: [2, 2],
+                silu: random.pick(&[true, false]),
+            };
+            case.check(isa);
+        }
+    }
+}
+
+#[test]
 fn a_folded_stem_gives_a_gray_image_what_the_full_one_gives_three_equal_channels() {
     let mut random = Random(7);
     let gray = random.values(12 * 15);

@@ -1,5 +1,6 @@
 //! AVX-512F: 32 registers of 16 floats. Two channel blocks × 14 pixels, or one × 28.
 
+use super::stem::{StemKernel, define_stem_tile};
 use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
 
@@ -80,8 +81,15 @@ define_transforms!(
     v
 );
 
+define_stem_tile!(
+    #[target_feature(enable = "avx512f")]
+    v, pixels = 24,
+    steps = [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25]
+);
+
 macro_rules! table {
     ($kernel:ident, $nv:literal: $($p:literal)*) => { [$($kernel::<$p, $nv>),*] };
+    ($kernel:ident: $($p:literal)*) => { [$($kernel::<$p>),*] };
 }
 
 /// `TWO[p - 1]`: p pixels × 32 channels.
@@ -93,6 +101,10 @@ pub(super) static ONE: [TileKernel; 28] =
 pub(super) static TWO_PLANES: [PlanesKernel; 14] = table!(planes, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 pub(super) static ONE_PLANES: [PlanesKernel; 28] =
     table!(planes, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28);
+
+/// `STEM[p - 1]`: p pixels × 16 channels of the first layer.
+pub(super) static STEM: [StemKernel; 24] =
+    table!(stem_tile: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
 
 /// [`super::pool::largest`], compiled for these registers.
 pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {

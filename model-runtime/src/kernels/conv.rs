@@ -3,7 +3,7 @@
 use super::Isa;
 use super::direct::{Layer, Placed, pad};
 use super::image::{Image, ImageMut};
-use super::winograd;
+use super::{stem, winograd};
 use crate::buffers::Buffer;
 
 /// Most kernel taps × inputs of one convolution; YOLOv5's stem has 6 × 6.
@@ -67,6 +67,9 @@ pub fn conv2d(
     check(sources, conv, residual, out);
     if winograd::applies(conv) {
         return winograd::Layer::new(isa, sources, conv, residual, out).run();
+    }
+    if stem::run(isa, sources, conv, residual, out) {
+        return;
     }
     if let [Source { image, .. }] = sources
         && conv.padding != [0, 0]

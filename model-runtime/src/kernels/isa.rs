@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::neon;
 use super::pool::Largest;
 use super::portable;
+use super::stem::StemKernel;
 use super::tile::{PlanesKernel, TileKernel};
 use super::transform::{InputTransform, OutputTransform};
 #[cfg(target_arch = "x86_64")]
@@ -36,6 +37,8 @@ pub(super) struct Tiles {
     pub(super) one: &'static [TileKernel],
     /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
     pub(super) two: &'static [TileKernel],
+    /// `stem[p - 1]`: p pixels of the first layer on gray images; empty where the registers don't suffice.
+    pub(super) stem: &'static [StemKernel],
     /// The same for the planes of Winograd's filtering.
     pub(super) one_planes: &'static [PlanesKernel],
     pub(super) two_planes: &'static [PlanesKernel],
@@ -102,10 +105,11 @@ impl Isa {
 
     pub(super) fn tiles(self) -> Tiles {
         macro_rules! tiles {
-            ($isa:ident, $two:expr, $two_planes:expr) => {
+            ($isa:ident, $two:expr, $two_planes:expr, $stem:expr) => {
                 Tiles {
                     one: &$isa::ONE,
                     two: $two,
+                    stem: $stem,
                     one_planes: &$isa::ONE_PLANES,
                     two_planes: $two_planes,
                     transform_input: [$isa::transform_input, $isa::transform_input_two],
@@ -116,12 +120,12 @@ impl Isa {
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => tiles!(avx512, &avx512::TWO, &avx512::TWO_PLANES),
+            Self::Avx512 => tiles!(avx512, &avx512::TWO, &avx512::TWO_PLANES, &avx512::STEM),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => tiles!(avx2, &[], &[]),
+            Self::Avx2 => tiles!(avx2, &[], &[], &[]),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => tiles!(neon, &[], &[]),
-            Self::Portable => tiles!(portable, &[], &[]),
+            Self::Neon => tiles!(neon, &[], &[], &[]),
+            Self::Portable => tiles!(portable, &[], &[], &[]),
         }
     }
 }

@@ -13,6 +13,7 @@ mod neon;
 pub mod pool;
 mod portable;
 mod silu;
+mod stem;
 mod tile;
 mod transform;
 pub(crate) mod winograd;
