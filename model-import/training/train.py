@@ -27,7 +27,7 @@ SIZES = {320: 0.2, 352: 0.1, 416: 0.4, 448: 0.1, 512: 0.2}  # one weight set ser
 
 
 # (until this share of the schedule, share of mosaics, share as the function sees it): the end is nearer to the use.
-PHASES = ((0.8, 0.25, 0.3), (1.01, 0.08, 0.5))
+PHASES = ((0.8, 0.2, 0.25), (1.01, 0.08, 0.4))
 
 
 class Steps(torch.utils.data.Sampler):
