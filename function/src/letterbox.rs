@@ -3,8 +3,6 @@
 //! The scaling is OpenCV's `INTER_LINEAR` for 8-bit images, to the bit (fixed point, `resize.cpp`), because
 //! the model was trained on and is compared with what OpenCV gives.
 
-use std::borrow::Cow;
-
 use crate::decode::{Frame, Pixels};
 
 /// Gray that fills what the image does not (`color=(114, 114, 114)`).
@@ -67,121 +65,91 @@ pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
     let offset = |free: usize| (free as f64 / 2.0 - 0.1).round_ties_even().max(0.0) as usize;
     let (left, top) = (offset(width - fit_width), offset(height - fit_height));
 
-    let fit = Fit {
-        source: (frame.width as usize, frame.height as usize),
-        size: (fit_width, fit_height),
-        left,
-        top,
+    let (source, channels) = match &frame.pixels {
+        Pixels::Gray(pixels) => (pixels, 1),
+        Pixels::Rgb(pixels) => (pixels, 3),
     };
-    let (samples, channels) = match &frame.pixels {
-        Pixels::Gray(pixels) => (fit.planes::<1>(pixels, width, height), 1),
-        Pixels::Rgb(pixels) => (fit.planes::<3>(pixels, width, height), 3),
-    };
+    let source_size = (frame.width as usize, frame.height as usize);
+    let resized = resize_linear(source, channels, source_size, (fit_width, fit_height));
+
+    // u8 → f32 / 255, as `im /= 255` does.
+    let unit: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
+    let mut samples = vec![unit[usize::from(PADDING)]; channels * width * height];
+    for (channel, plane) in samples.chunks_exact_mut(width * height).enumerate() {
+        for y in 0..fit_height {
+            let from = &resized[y * fit_width * channels..][..fit_width * channels];
+            let to = &mut plane[(top + y) * width + left..][..fit_width];
+            for (sample, pixel) in to.iter_mut().zip(from.chunks_exact(channels)) {
+                *sample = unit[usize::from(pixel[channel])];
+            }
+        }
+    }
     Letterboxed { samples, channels, transform }
 }
 
-/// How large the image was and becomes, and where it goes. With the number of channels known at compile time, the loops over
-/// them disappear.
-struct Fit {
-    source: (usize, usize),
-    size: (usize, usize),
-    left: usize,
-    top: usize,
-}
-
-impl Fit {
-    /// The scaled image in the middle of padding, channel by channel, every sample written once.
-    fn planes<const C: usize>(&self, source: &[u8], width: usize, height: usize) -> Vec<f32> {
-        let Self { size: (fit_width, fit_height), left, top, .. } = *self;
-        let resized = resize_linear::<C>(source.as_chunks().0, self.source, self.size);
-        // u8 → f32 / 255, as `im /= 255` does.
-        let unit: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
-        let mut samples = Vec::with_capacity(C * width * height);
-        let pad = |samples: &mut Vec<f32>, count: usize| {
-            samples.resize(samples.len() + count, unit[usize::from(PADDING)]);
-        };
-        for channel in 0..C {
-            pad(&mut samples, top * width);
-            for row in resized.chunks_exact(fit_width) {
-                pad(&mut samples, left);
-                samples.extend(row.iter().map(|pixel| unit[usize::from(pixel[channel])]));
-                pad(&mut samples, width - left - fit_width);
-            }
-            pad(&mut samples, (height - top - fit_height) * width);
-        }
-        samples
-    }
-}
-
-/// OpenCV's `cv::resize(…, INTER_LINEAR)` for 8-bit samples.
-fn resize_linear<const C: usize>(
-    source: &[[u8; C]],
-    from: (usize, usize),
-    to: (usize, usize),
-) -> Cow<'_, [[u8; C]]> {
+/// OpenCV's `cv::resize(…, INTER_LINEAR)` for interleaved 8-bit samples.
+fn resize_linear(source: &[u8], channels: usize, from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
     if from == to {
-        return source.into();
+        return source.to_vec();
     }
     // OpenCV takes the mean of 2 × 2 when it halves exactly (linear and area are the same then).
     if from.0 == 2 * to.0 && from.1 == 2 * to.1 {
-        return halve(source, from.0, to).into();
+        return halve(source, channels, from.0, to);
     }
     let columns = taps(from.0, to.0, EdgeWeights::Reset);
     let rows = taps(from.1, to.1, EdgeWeights::Kept);
-    // Two horizontally interpolated source rows, kept while consecutive output rows share them. A sample takes 15 bits: OpenCV
-    // drops the last four of its 19 before it multiplies again.
-    let mut lines = [(usize::MAX, vec![[0i16; C]; to.0]), (usize::MAX, vec![[0i16; C]; to.0])];
-    let mut output = vec![[0u8; C]; to.0 * to.1];
-    for (row, tap) in output.chunks_exact_mut(to.0).zip(&rows) {
+    let row_length = to.0 * channels;
+    // Two horizontally interpolated source rows, kept while consecutive output rows share them.
+    let mut lines = [(usize::MAX, vec![0i32; row_length]), (usize::MAX, vec![0i32; row_length])];
+    let mut output = vec![0u8; row_length * to.1];
+    for (row, tap) in output.chunks_exact_mut(row_length).zip(&rows) {
         if lines[1].0 == tap.first {
             lines.swap(0, 1);
         }
         for (line, wanted) in lines.iter_mut().zip([tap.first, tap.second]) {
             if line.0 != wanted {
-                interpolate_row(&source[wanted * from.0..][..from.0], &columns, &mut line.1);
+                let source_row = &source[wanted * from.0 * channels..][..from.0 * channels];
+                interpolate_row(source_row, channels, &columns, &mut line.1);
                 line.0 = wanted;
             }
         }
-        // VResizeLinear<uchar, int, short>: rounds in two steps, to stay within 32 bits; 16 suffice after the first.
-        let weigh = |weight: i32, sample: i16| ((weight * i32::from(sample)) >> 16) as i16;
-        let [weight_a, weight_b] = tap.weights.map(|weight| i32::from(weight as i16));
-        let (above, below) = (lines[0].1.as_flattened(), lines[1].1.as_flattened());
-        for ((sample, a), b) in row.as_flattened_mut().iter_mut().zip(above).zip(below) {
-            *sample = ((weigh(weight_a, *a) + weigh(weight_b, *b) + 2) >> 2) as u8;
+        let [weight_a, weight_b] = tap.weights;
+        for ((pixel, a), b) in row.iter_mut().zip(&lines[0].1).zip(&lines[1].1) {
+            // VResizeLinear<uchar, int, short>: rounds in two steps, to stay within 32 bits.
+            let sum = ((weight_a * (a >> 4)) >> 16) + ((weight_b * (b >> 4)) >> 16);
+            *pixel = ((sum + 2) >> 2) as u8;
         }
-    }
-    output.into()
-}
-
-fn interpolate_row<const C: usize>(source: &[[u8; C]], columns: &[Tap], line: &mut [[i16; C]]) {
-    if let [only] = source {
-        // No second sample anywhere: the weights are 1 and 0.
-        return line.fill(only.map(|sample| i16::from(sample) << (WEIGHT_BITS - 4)));
-    }
-    for (samples, tap) in line.iter_mut().zip(columns) {
-        let [a, b] = source[tap.first..].first_chunk().expect("two neighbours");
-        for ((sample, a), b) in samples.iter_mut().zip(a).zip(b) {
-            let sum = i32::from(*a) * tap.weights[0] + i32::from(*b) * tap.weights[1];
-            *sample = (sum >> 4) as i16;
-        }
-    }
-}
-
-fn halve<const C: usize>(source: &[[u8; C]], source_width: usize, to: (usize, usize)) -> Vec<[u8; C]> {
-    let mut output = Vec::with_capacity(to.0 * to.1);
-    for pair in source.chunks_exact(2 * source_width) {
-        let (upper, lower) = pair.split_at(source_width);
-        output.extend(upper.as_chunks().0.iter().zip(lower.as_chunks().0).map(|([a, b], [c, d])| {
-            std::array::from_fn(|channel| {
-                let sum = [a, b, c, d].map(|pixel| u16::from(pixel[channel])).iter().sum::<u16>();
-                ((sum + 2) >> 2) as u8
-            })
-        }));
     }
     output
 }
 
-/// Two source samples and their weights in 1/2048. Along rows the second is always the first's right neighbour.
+fn interpolate_row(source: &[u8], channels: usize, columns: &[Tap], line: &mut [i32]) {
+    for (samples, tap) in line.chunks_exact_mut(channels).zip(columns) {
+        for (channel, sample) in samples.iter_mut().enumerate() {
+            let a = i32::from(source[tap.first * channels + channel]);
+            let b = i32::from(source[tap.second * channels + channel]);
+            *sample = a * tap.weights[0] + b * tap.weights[1];
+        }
+    }
+}
+
+fn halve(source: &[u8], channels: usize, source_width: usize, to: (usize, usize)) -> Vec<u8> {
+    let stride = source_width * channels;
+    let mut output = Vec::with_capacity(to.0 * to.1 * channels);
+    for y in 0..to.1 {
+        let (upper, lower) = (&source[2 * y * stride..], &source[(2 * y + 1) * stride..]);
+        for x in 0..to.0 {
+            for channel in 0..channels {
+                let (a, b) = (2 * x * channels + channel, (2 * x + 1) * channels + channel);
+                let sum = [upper[a], upper[b], lower[a], lower[b]].map(u32::from).iter().sum::<u32>();
+                output.push(((sum + 2) >> 2) as u8);
+            }
+        }
+    }
+    output
+}
+
+/// Two source samples and their weights in 1/2048.
 struct Tap {
     first: usize,
     second: usize,
@@ -204,18 +172,15 @@ fn taps(from: usize, to: usize, edge: EdgeWeights) -> Vec<Tap> {
         .map(|index| {
             let position = ((index as f64 + 0.5) * scale - 0.5) as f32;
             let floor = position.floor();
+            let at_edge = floor < 0.0 || floor as usize >= last;
+            let fraction = if at_edge && edge == EdgeWeights::Reset { 0.0 } else { position - floor };
             let sample = |offset: f32| ((floor + offset).max(0.0) as usize).min(last);
-            let weights = |second: f32| {
-                [1.0 - second, second].map(|weight| (weight * WEIGHT_ONE).round_ties_even() as i32)
-            };
-            if edge == EdgeWeights::Reset && floor < 0.0 {
-                return Tap { first: 0, second: last.min(1), weights: weights(0.0) };
+            let weight = |fraction: f32| (fraction * WEIGHT_ONE).round_ties_even() as i32;
+            Tap {
+                first: sample(0.0),
+                second: sample(1.0),
+                weights: [weight(1.0 - fraction), weight(fraction)],
             }
-            if edge == EdgeWeights::Reset && floor as usize >= last {
-                // The last sample as the right one of a pair.
-                return Tap { first: last.saturating_sub(1), second: last, weights: weights(1.0) };
-            }
-            Tap { first: sample(0.0), second: sample(1.0), weights: weights(position - floor) }
         })
         .collect()
 }
