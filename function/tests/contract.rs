@@ -92,8 +92,7 @@ fn exif_orientation_is_honoured() {
 #[test]
 fn thresholds_of_one_request_override_the_defaults() {
     let server = TestServer::start();
-    let strict =
-        server.post("/classify?confidence_threshold=1", "image/jpeg", &sample("open.jpg")).json();
+    let strict = server.post("/classify?confidence_threshold=1", "image/jpeg", &sample("open.jpg")).json();
     assert_eq!(strict["state"], "no_eyes");
     assert_eq!(strict["eyes"], serde_json::json!([]));
     let usual = server.post("/classify", "image/jpeg", &sample("open.jpg")).json();
