@@ -124,15 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn the_six_scenarios_are_shipped() {
+    fn the_seven_scenarios_are_shipped() {
         let names: Vec<String> = shipped().into_iter().map(|s| s.name).collect();
-        assert_eq!(names, ["idle-wake", "night-wave", "ramp", "sawtooth", "soak", "spike"]);
+        assert_eq!(names, ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike"]);
     }
 
     #[test]
     fn the_shapes_say_what_their_names_say() {
         assert_eq!(named("soak").rate.steps_up(), Vec::<f64>::new());
         assert_eq!(named("spike").rate.steps_up(), [60.0]);
+        assert_eq!(named("late-spike").rate.steps_up(), [120.0]);
         assert_eq!(named("idle-wake").rate.steps_up(), [10.0, 150.0]);
         assert_eq!(named("idle-wake").rate.expected(30.0, 150.0), 0.0);
         assert_eq!(named("ramp").rate.peak(), 6.0);

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_scenario_offers_what_it_says() {
-        for name in ["idle-wake", "night-wave", "ramp", "sawtooth", "soak", "spike"] {
+        for name in ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike"] {
             let scenario = scenario(name);
             let schedule = Schedule::draw(&scenario, 40.0, 1.0, 3);
             let mean = scenario.rate.expected(0.0, scenario.rate.duration()) * 40.0;

@@ -7,15 +7,8 @@ use anyhow::{Context, Result};
 use super::table::{Group, VARIANTS, cell};
 use crate::recording::Origin;
 
-const KEYS: [&str; 7] = [
-    "good_share",
-    "p50_ms",
-    "p99_ms",
-    "slo_violation_s",
-    "lag_ready_s",
-    "pod_seconds",
-    "core_seconds_requested",
-];
+const KEYS: [&str; 6] =
+    ["good_share", "p50_ms", "p99_ms", "slo_violation_s", "pod_seconds", "core_seconds_requested"];
 
 /// A Markdown table of all groups of one origin in which both variants have at least so many runs; empty when there are none.
 pub fn table(groups: &[Group<'_>], origin: Origin, least: usize) -> String {
