@@ -200,7 +200,7 @@ fn what_the_platform_costs_is_kept_apart() {
 fn how_busy_the_node_was_counts_while_there_was_load() {
     let mut recording = two_pods();
     assert!(!measure(&run(recording.clone(), &[])).contains_key("node_busy"), "unknown is not zero");
-    recording.node_busy = vec![(-3.0, 1.0), (5.0, 0.25), (10.0, 0.75), (130.0, 1.0)];
+    recording.node_busy = vec![(-5.0, 1.0), (0.0, 1.0), (5.0, 0.25), (10.0, 0.75), (130.0, 1.0)];
     let values = measure(&run(recording, &[]));
     assert_eq!((values["node_busy"], values["node_busy_max"], values["late_p99_ms"]), (50.0, 75.0, 0.01));
 }

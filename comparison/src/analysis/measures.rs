@@ -134,13 +134,9 @@ fn ground(run: &Run, values: &mut Values) {
         values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
     }
     let load_s = run.load.seconds.len() as f64;
-    let busy: Vec<f64> = run
-        .recording
-        .node_busy
-        .iter()
-        .filter(|b| (0.0..=load_s).contains(&b.0))
-        .map(|b| b.1 * 100.0)
-        .collect();
+    // Each value is about the time since the one before: only what lies wholly within the load counts.
+    let within = |w: &&[(f64, f64)]| w[0].0 >= 0.0 && w[1].0 <= load_s;
+    let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
     if !busy.is_empty() {
         values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
         values.insert("node_busy_max", busy.iter().copied().fold(0.0, f64::max));
