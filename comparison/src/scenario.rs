@@ -164,6 +164,6 @@ mod tests {
         assert!(error.to_string().contains("add up to 0.5"), "{error}");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let error = Scenario::read_folder(&folder, &["spiek".into()]).expect_err("misspelt");
-        assert!(error.to_string().contains("there are idle-wake, night-wave"), "{error}");
+        assert!(error.to_string().contains("there are idle-wake, late-spike"), "{error}");
     }
 }

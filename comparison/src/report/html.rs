@@ -217,7 +217,7 @@ em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-ra
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:10px 0;font-variant-numeric:tabular-nums}
 th,td{padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top}
-th:first-child,.env td{text-align:left}th{font-weight:500}tr.clear td{font-weight:650}
+th:first-child,.env td{text-align:left}.env td{overflow-wrap:anywhere}th{font-weight:500}tr.clear td{font-weight:650}
 dt{font-weight:600;font-size:13px}dd{margin:0 0 6px;font-size:13px;color:var(--soft)}
 ul{padding-left:20px}li{margin:2px 0}pre{background:#f4f6f8;padding:10px;overflow-x:auto}
 @media print{@page{margin:14mm}main{padding:0}h3{break-after:avoid}.charts{grid-template-columns:1fr 1fr 1fr}
