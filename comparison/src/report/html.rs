@@ -221,7 +221,7 @@ th:first-child,.env td{text-align:left}.env td{overflow-wrap:anywhere}th{font-we
 dt{font-weight:600;font-size:13px}dd{margin:0 0 6px;font-size:13px;color:var(--soft)}
 ul{padding-left:20px}li{margin:2px 0}pre{background:#f4f6f8;padding:10px;overflow-x:auto}
 @media print{@page{margin:14mm}main{padding:0}h3{break-after:avoid}.charts{grid-template-columns:1fr 1fr 1fr}
- svg,table,li{break-inside:avoid}body{font-size:11px}}
+ svg,tr,li{break-inside:avoid}body,table,.key,.runs,dt,dd{font-size:10px}}
 ";
 
 #[cfg(test)]
