@@ -103,7 +103,7 @@ fn time(layer: &Layer, side: usize) -> (usize, f64) {
     let &Layer { in_channels, out_channels, kernel, stride, .. } = layer;
     let padding = (kernel - 1) / 2;
     let weights = vec![0.01; out_channels * in_channels * kernel * kernel];
-    let packed = pack_conv(&weights, out_channels, in_channels, [kernel; 2], [stride; 2]);
+    let packed = pack_conv(&weights, out_channels, in_channels, [kernel; 2], [stride; 2], [side / stride; 2]);
     let conv = Conv {
         kernel: [kernel; 2],
         stride: [stride; 2],
@@ -138,7 +138,7 @@ fn time(layer: &Layer, side: usize) -> (usize, f64) {
 fn peak() -> f64 {
     const CHANNELS: usize = 256;
     const PIXELS: usize = 14;
-    let packed = pack_conv(&vec![0.01; 32 * CHANNELS], 32, CHANNELS, [1, 1], [1, 1]);
+    let packed = pack_conv(&vec![0.01; 32 * CHANNELS], 32, CHANNELS, [1, 1], [1, 1], [1, 1]);
     let conv = Conv {
         kernel: [1, 1],
         stride: [1, 1],

@@ -5,10 +5,13 @@ use crate::kernels::winograd;
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
 
-/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of four-fold size outgrow the caches, and
-/// the maps of such layers are so small that whole tiles cover much that isn't there: transforming 128 × 128 as well makes
-/// the default model's weights 5.3 MB larger and its answers no faster.
-const MAX_WINOGRAD_CHANNELS: usize = 64 * 128;
+/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of four-fold size outgrow the caches.
+const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
+
+/// Input × output channels beyond which small maps aren't worth it: whole tiles of 4 × 4 cover much of them that isn't there. For 128 × 128
+/// channels at 13 × 13 it made the default model's weights 5.3 MB larger and its answers no faster.
+const MAX_WINOGRAD_CHANNELS_OF_SMALL_MAPS: usize = 64 * 128;
+const SMALL_MAP: usize = 16 * 16;
 
 /// Packed weights: the values and shape of a rank-5 tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +24,8 @@ pub struct PackedConv {
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
 ///
-/// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for Winograd's filtering, with 6 × 6 taps;
-/// the kernels tell by the shape.
+/// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for Winograd's filtering, with 6 × 6 taps, where
+/// the map that it will write (`output`: height, width) makes that worth while; the kernels tell by the shape.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.
@@ -32,10 +35,11 @@ pub fn pack_conv(
     in_channels: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
+    output: [usize; 2],
 ) -> PackedConv {
     let [height, width] = kernel;
     assert_eq!(weight.len(), out_channels * in_channels * height * width, "weight length");
-    if worth_transforming(out_channels, in_channels, kernel, stride) {
+    if worth_transforming(out_channels, in_channels, kernel, stride, output) {
         let taps = winograd::TAPS * winograd::TAPS;
         let mut transformed = Vec::with_capacity(weight.len() / 9 * taps);
         for kernel in weight.chunks_exact(9) {
@@ -54,12 +58,15 @@ fn worth_transforming(
     in_channels: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
+    output: [usize; 2],
 ) -> bool {
+    let small = output[0] * output[1] < SMALL_MAP;
+    let most = if small { MAX_WINOGRAD_CHANNELS_OF_SMALL_MAPS } else { MAX_WINOGRAD_CHANNELS };
     kernel == [3, 3]
         && matches!(stride, [1, 1] | [2, 2])
         && out_channels.is_multiple_of(BLOCK)
         && in_channels.is_multiple_of(BLOCK)
-        && in_channels * out_channels <= MAX_WINOGRAD_CHANNELS
+        && in_channels * out_channels <= most
 }
 
 /// Brings the output channels together in blocks.

@@ -51,6 +51,7 @@ fn the_second_inference_allocates_nothing_large_and_its_kernels_nothing_at_all()
             in_channels,
             [kernel; 2],
             [stride; 2],
+            [32, 32],
         );
         let padding = (kernel - 1) / 2;
         let conv = Conv {
@@ -76,7 +77,7 @@ fn the_second_inference_allocates_nothing_large_and_its_kernels_nothing_at_all()
     }
 
     let device = Device::default();
-    let packed = pack_conv(&vec![0.01; 32 * 32 * 9], 32, 32, [3, 3], [1, 1]);
+    let packed = pack_conv(&vec![0.01; 32 * 32 * 9], 32, 32, [3, 3], [1, 1], [32, 32]);
     let weight: Tensor<5> = Tensor::from_data(TensorData::new(packed.values, packed.shape), &device);
     let bias: Tensor<1> = Tensor::zeros([32], &device);
     let image: Tensor<4> = Tensor::random([1, 32, 64, 64], Distribution::Default, &device);

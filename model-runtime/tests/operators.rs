@@ -64,6 +64,7 @@ impl Layer {
             in_channels,
             self.options.kernel,
             self.options.stride,
+            [32, 32], // large enough to be transformed whatever it is given
         );
         Tensor::from_data(TensorData::new(packed.values, packed.shape), &Device::default())
     }

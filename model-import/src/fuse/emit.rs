@@ -37,11 +37,11 @@ impl Fusion {
             inputs.push(name.clone());
             self.graph.initializer.push(TensorProto { name, ..tensor });
         };
-        let packed = pack_conv(&conv.weight.data, out, per_input, kernel, conv.stride);
+        let packed = pack_conv(&conv.weight.data, out, per_input, kernel, conv.stride, [height, width]);
         constant("weight", float_tensor(packed.shape.to_vec(), &packed.values));
         if stem {
             let gray = fold_gray(&conv.weight.data, out, per_input, kernel);
-            let packed = pack_conv(&gray, out, 1, kernel, conv.stride);
+            let packed = pack_conv(&gray, out, 1, kernel, conv.stride, [height, width]);
             constant("gray_weight", float_tensor(packed.shape.to_vec(), &packed.values));
         }
         let bias = pack_bias(&conv.bias);

@@ -19,6 +19,10 @@ const PADDING: usize = 2;
 const CHUNKS_PER_THREAD: usize = 4;
 
 /// P pixels of 16 channels.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "so far only AVX-512 has registers enough for a tile")
+)]
 pub(crate) struct StemTile {
     /// [`PADDING`] values before the first pixel's middle, in the first kernel row that lies inside the image.
     pub(crate) input: *const f32,
@@ -123,6 +127,7 @@ impl Layer<'_> {
 }
 
 /// Instantiates the tile for one instruction set with vectors of 16 floats; `$s` counts two steps more than there are pixels.
+#[cfg(target_arch = "x86_64")]
 macro_rules! define_stem_tile {
     ($(#[$attribute:meta])* $v:ident, pixels = $max:literal, steps = [$($s:literal)*]) => {
         /// # Safety
@@ -180,4 +185,5 @@ macro_rules! define_stem_tile {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use define_stem_tile;
