@@ -6,6 +6,7 @@ A checkpoint is a pickle: loading one runs its code. Export only what you traine
 
 import argparse
 import functools
+import sys
 from pathlib import Path
 
 import torch
@@ -28,6 +29,11 @@ def main() -> None:
     torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
     # The file is here; the package would ask a model hub first.
     yolov5.models.experimental.attempt_download = lambda weights, **_: str(weights)
+
+    # A checkpoint of the official repository names its classes `models.yolo.…`. Loaded as a second copy of the package's modules, they would
+    # be neither fused nor told that they are exported, and the file would get three outputs too many.
+    for name in [name for name in sys.modules if name.startswith(("yolov5.models", "yolov5.utils"))]:
+        sys.modules[name.removeprefix("yolov5.")] = sys.modules[name]
 
     yolov5.export.run(weights=arguments.weights, imgsz=size, include=("onnx",), opset=17, device="cpu")
     print(arguments.weights.with_suffix(".onnx"))

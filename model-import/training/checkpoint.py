@@ -22,10 +22,15 @@ def build(yolo, file, key=None):
     return model.float()
 
 
+def plain(model):
+    """A copy as the exporter wants it: float32, weights in PyTorch's usual order (training has them channels-last)."""
+    return copy.deepcopy(model).float().cpu().to(memory_format=torch.contiguous_format)
+
+
 def save(file, model, ema, optimizer, state):
     stored = {
-        "model": copy.deepcopy(model).float().cpu(),
-        "ema": copy.deepcopy(ema.ema).float().cpu(),
+        "model": plain(model),
+        "ema": plain(ema.ema),
         "updates": ema.updates,
         "optimizer": optimizer.state_dict(),
         "state": dict(state),
