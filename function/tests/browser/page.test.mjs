@@ -199,11 +199,11 @@ test('thresholds go along and change the answer', async () => {
   await page.focus('#confidence');
   await page.keyboard.press('End');
   await state(page, 'no_eyes');
-  assert.match(seen.asked.at(-1).url(), /\?confidence_threshold=0\.95$/);
+  assert.match(seen.asked.at(-1).url(), /\?confidence_threshold=1\.00$/);
   assert.match(await page.textContent('#badge-detail'), /nothing above the threshold/);
   await page.focus('#iou');
   await page.keyboard.press('ArrowRight');
-  await page.waitForRequest(/confidence_threshold=0\.95&iou_threshold=0\.50/);
+  await page.waitForRequest(/confidence_threshold=1\.00&iou_threshold=0\.50/);
   await page.click('#defaults');
   await state(page, 'open');
   assert.ok(!seen.asked.at(-1).url().includes('?'));
