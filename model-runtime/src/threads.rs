@@ -4,6 +4,7 @@
 //! layer's share reaches the other cores within a microsecond or two.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -163,6 +164,14 @@ impl Job {
             shared.panicked.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// Chunks of work a thread, so that one that starts late finishes with the others.
+pub(crate) const CHUNKS_PER_THREAD: usize = 4;
+
+/// Calls `task` for `chunks` ranges of about the same length that make up `0..total`, on all threads.
+pub(crate) fn parallel_ranges(total: usize, chunks: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
+    parallel_for(chunks, &|chunk| task(chunk * total / chunks..(chunk + 1) * total / chunks));
 }
 
 /// Calls `task` once for every number below `chunks`, on as many threads as are allowed; returns when all are done.

@@ -8,13 +8,11 @@ use super::conv::{Conv, MAX_SOURCES, Source};
 use super::image::{Image, ImageMut};
 use super::tile::{Run, Tile, TileKernel};
 use crate::buffers::Buffer;
-use crate::threads;
+use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Weights beyond this don't stay in a core's second-level cache beside the activations, so each block of them is used on the
 /// whole image before the next. Half of the smallest such cache met in the field (512 KB).
 const RESIDENT_WEIGHT_BYTES: usize = 256 << 10;
-/// Chunks of work a thread, so that one that starts late finishes with the others.
-const CHUNKS_PER_THREAD: usize = 4;
 
 /// A source and where its channels lie in the weights.
 #[derive(Clone, Copy)]
@@ -142,9 +140,7 @@ impl<'a> Layer<'a> {
         } else if outgrows_cache && self.groups * 2 >= chunks {
             threads::parallel_for(self.groups, &|group| self.chunk(0..tiles, group..group + 1, true));
         } else {
-            let chunks = chunks.min(tiles);
-            threads::parallel_for(chunks, &|chunk| {
-                let range = chunk * tiles / chunks..(chunk + 1) * tiles / chunks;
+            threads::parallel_ranges(tiles, chunks.min(tiles), &|range| {
                 self.chunk(range, 0..self.groups, outgrows_cache);
             });
         }

@@ -7,7 +7,7 @@
 use super::Isa;
 use super::conv::{Conv, Source};
 use super::image::{Image, ImageMut};
-use crate::threads;
+use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Taps of a kernel row.
 pub(crate) const TAPS: usize = 6;
@@ -15,8 +15,6 @@ pub(crate) const TAPS: usize = 6;
 const STRIDE: usize = 2;
 /// Zeros on every side.
 const PADDING: usize = 2;
-/// Chunks of rows a thread, so that one that starts late finishes with the others.
-const CHUNKS_PER_THREAD: usize = 4;
 
 /// P pixels of 16 channels.
 #[cfg_attr(
@@ -71,10 +69,8 @@ pub(super) fn run(
             out_pixel: out.pixel_pitch,
             width: out.width,
         };
-        let (height, chunks) = (out.height, (threads::threads() * CHUNKS_PER_THREAD).min(out.height));
-        threads::parallel_for(chunks, &|chunk| {
-            (chunk * height / chunks..(chunk + 1) * height / chunks).for_each(|y| layer.row(y));
-        });
+        let chunks = (threads::threads() * CHUNKS_PER_THREAD).min(out.height);
+        threads::parallel_ranges(out.height, chunks, &|rows| rows.for_each(|y| layer.row(y)));
     }
     applies
 }

@@ -109,10 +109,8 @@ impl<'a> Layer<'a> {
         let threads = threads::threads();
         // As many strips for each thread.
         let strips = self.tiles.div_ceil(longest).next_multiple_of(threads).min(self.tiles);
-        threads::parallel_for(strips, &|strip| {
-            let first = strip * self.tiles / strips;
-            let end = (strip + 1) * self.tiles / strips;
-            SCRATCH.with_borrow_mut(|scratch| self.strip(first, end - first, scratch));
+        threads::parallel_ranges(self.tiles, strips, &|tiles| {
+            SCRATCH.with_borrow_mut(|scratch| self.strip(tiles.start, tiles.len(), scratch));
         });
     }
 
