@@ -53,6 +53,22 @@ pub struct VariantConfig {
     pub components: Vec<ComponentConfig>,
 }
 
+impl VariantConfig {
+    /// Where the API server has the objects that scale it.
+    pub fn scaling_objects(&self) -> Vec<String> {
+        let Self { namespace, name, .. } = self;
+        match self.autoscaler {
+            AutoscalerKind::Kpa => {
+                vec![format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")]
+            }
+            AutoscalerKind::Hpa => vec![
+                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
+                format!("/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"),
+            ],
+        }
+    }
+}
+
 /// Which objects hold the decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

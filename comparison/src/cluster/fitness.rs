@@ -86,19 +86,9 @@ async fn scrapes(prometheus: &Prometheus) -> Result<()> {
 }
 
 async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {
-    let (namespace, name) = (&variant.namespace, &variant.name);
-    let paths = match variant.autoscaler {
-        AutoscalerKind::Kpa => {
-            vec![format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")]
-        }
-        AutoscalerKind::Hpa => vec![
-            format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
-            format!("/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"),
-        ],
-    };
-    for path in paths {
+    for path in variant.scaling_objects() {
         if let Err(error) = kube.get(&path).await {
-            bail!("{name} is not deployed: {error:#}");
+            bail!("{} is not deployed: {error:#}", variant.name);
         }
     }
     Ok(())

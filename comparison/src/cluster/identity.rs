@@ -16,16 +16,11 @@ pub async fn facts(
     configuration: &str,
 ) -> Result<BTreeMap<String, String>> {
     let (namespace, object) = (&variant.namespace, &variant.name);
-    let paths = match variant.autoscaler {
-        AutoscalerKind::Kpa => {
-            vec![format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{object}")]
-        }
-        AutoscalerKind::Hpa => vec![
-            format!("/apis/apps/v1/namespaces/{namespace}/deployments/{object}"),
-            format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{object}"),
-            format!("/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{object}"),
-        ],
-    };
+    let mut paths = variant.scaling_objects();
+    if variant.autoscaler == AutoscalerKind::Hpa {
+        // First, since the pods' template is read from the first.
+        paths.insert(0, format!("/apis/apps/v1/namespaces/{namespace}/deployments/{object}"));
+    }
     let mut specs = Vec::new();
     for path in paths {
         let mut found = kube.get(&path).await.with_context(|| format!("{object} is not deployed"))?;
