@@ -60,9 +60,8 @@ def fold(model, parameters, names):
     """Writes the scaling into the detection head's convolutions (three: one a stride), in place."""
     a, b, c, d = parameters
     stored = {t.name: t for t in model.graph.initializer}
-    per_level = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1] in stored]
     outputs = 3 * (5 + len(names))  # three anchors of box, objectness and classes; no other convolution has so odd a number
-    heads = [n for n in per_level if stored[n.input[1]].dims[0] == outputs]
+    heads = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1] in stored and stored[n.input[1]].dims[0] == outputs]
     if len(heads) != 3:
         raise SystemExit(f"{len(heads)} convolutions with {outputs} outputs found, 3 expected: not a YOLOv5 of {len(names)} classes")
     for node in heads:
@@ -102,5 +101,5 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--threshold", type=float, default=0.35)
+    parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)
     main(parser.parse_args())

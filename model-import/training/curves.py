@@ -77,7 +77,7 @@ if __name__ == "__main__":
     parser.add_argument("dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", required=True)
-    parser.add_argument("--threshold", type=float, default=0.35)
+    parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)
     parser.add_argument("--every", type=int, default=1, help="only every n-th picture, to save time")
     parser.add_argument("--out", required=True)
     main(parser.parse_args())

@@ -145,7 +145,7 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="val")
     parser.add_argument("--model")
     parser.add_argument("--url", help="of the running function; instead of --model")
-    parser.add_argument("--threshold", type=float, default=0.35, help="the function's default; the tables show others")
+    parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD, help="the function's default; the tables show others")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
     if not options.model and not options.url:

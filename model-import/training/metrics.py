@@ -6,6 +6,7 @@ from detector import overlaps
 
 IOUS = np.linspace(0.5, 0.95, 10)
 STATES = ("open", "closed", "no_eyes")
+DEFAULT_THRESHOLD = 0.35  # the function's, DEFAULT_CONFIDENCE_THRESHOLD
 
 
 def match(rows, truth):

@@ -7,6 +7,7 @@ import argparse
 import json
 import pathlib
 
+import metrics
 from detector import Onnx
 from evaluate import labelled, score
 
@@ -44,6 +45,6 @@ if __name__ == "__main__":
     parser.add_argument("dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", nargs="+", required=True)
-    parser.add_argument("--threshold", type=float, default=0.35)
+    parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)
     parser.add_argument("--out", required=True)
     main(parser.parse_args())
