@@ -13,6 +13,7 @@ use comparison::cluster::runner::{Plan, compare};
 use comparison::recording::Run;
 use comparison::scenario::Scenario;
 use played::{FIT, Fake, Stage};
+use serde_json::json;
 
 /// One short run.
 fn plan(stage: &Stage) -> Plan {
@@ -87,6 +88,12 @@ fn a_whole_run_is_recorded_and_not_done_twice() {
     assert!(values["lag_ready_s"] < 0.9, "{}", values["lag_ready_s"]);
     assert!(values["components_core_seconds"] > 0.0 && values["core_seconds_used"] > 0.0);
     assert_eq!(values["good_share"], 100.0);
+    let pushed = stage.pushed();
+    let mark = &pushed[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];
+    assert_eq!(mark["name"], "comparison_run", "dashboards find the run by it");
+    let name = json!({"key": "run", "value": {"stringValue": "short-k8s-autoscalers-defaults-1"}});
+    let attributes = mark["gauge"]["dataPoints"][0]["attributes"].as_array().expect("labels");
+    assert!(attributes.contains(&name), "{attributes:?}");
 
     let again = Instant::now();
     run(&stage, &plan(&stage)).expect("nothing to do");
@@ -209,6 +216,27 @@ fn an_unfit_cluster_names_everything_that_is_wrong_at_once() {
     assert!(said.contains("1.35 or newer is needed") && said.contains("v1.30.0"), "{said}");
     assert!(said.contains("Prometheus has no container_cpu_usage_seconds_total"), "{said}");
     assert!(said.contains("the Vertical Pod Autoscaler is not installed"), "{said}");
+}
+
+#[test]
+fn pods_of_others_are_named_and_nothing_is_loaded() {
+    let said = error(&Stage::new("shared", Fake { others: &["kube-system", "shop", "monitoring"], ..FIT }));
+    assert!(said.contains("pods of others run here: shop/pod; stop them"), "{said}");
+    let described = Stage::new("described", Fake { others: &["shop"], ..FIT });
+    let text = std::fs::read_to_string(described.cluster_file()).expect("a file");
+    std::fs::write(described.cluster_file(), format!("platform = [\"sh*\"]\n{text}")).expect("written");
+    patiently(|| run(&described, &plan(&described)).map_err(|e| format!("{e:#}")));
+}
+
+#[test]
+fn a_prometheus_that_takes_no_marks_costs_a_warning_and_not_the_run() {
+    let stage = Stage::new("unmarked", Fake { push: "404 Not Found", ..FIT });
+    let mut attempts = 0;
+    patiently(|| {
+        attempts += 1;
+        run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}"))
+    });
+    assert_eq!(stage.pushed().len(), attempts, "it is tried once a run");
 }
 
 #[test]

@@ -22,8 +22,17 @@ pub struct ClusterConfig {
     /// Facts for the report that no API tells (hardware, provider).
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Namespaces whose pods are the platform's: nothing else may run beside a comparison. A `*` at the end stands for
+    /// anything.
+    #[serde(default = "platform")]
+    pub platform: Vec<String>,
     /// By name: `knative`, `k8s-autoscalers`.
     pub variants: BTreeMap<String, VariantConfig>,
+}
+
+/// What this project and its requirements install (docs/deployment.md).
+fn platform() -> Vec<String> {
+    ["kube-*", "knative-*", "kourier-*", "local-path-storage", "monitoring", "vpa"].map(Into::into).into()
 }
 
 /// One variant.
@@ -97,6 +106,14 @@ impl ClusterConfig {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is no cluster description", path.display()))
+    }
+
+    /// Whether pods of a namespace are the platform's.
+    pub fn is_platform(&self, namespace: &str) -> bool {
+        self.platform.iter().any(|known| match known.strip_suffix('*') {
+            Some(start) => namespace.starts_with(start),
+            None => namespace == known,
+        })
     }
 
     /// The variant of that name.

@@ -12,6 +12,8 @@ use super::prometheus::Prometheus;
 
 /// In-place resize of pods, which the VPA variant needs, is generally available from here on.
 const LEAST_KUBERNETES: (u32, u32) = (1, 35);
+/// How many pods of others an error names.
+const MOST_NAMED: usize = 5;
 /// Clocks further apart than this spoil decision lags, which are seconds.
 const MOST_SKEW_S: f64 = 2.0;
 
@@ -32,6 +34,7 @@ pub async fn check(
     note(versions(kube).await);
     note(clocks(kube).await);
     note(scrapes(prometheus).await);
+    note(others(kube, config).await);
     for variant in config.variants.values() {
         note(if deployed { objects(kube, variant).await } else { kinds(kube, variant).await });
     }
@@ -83,6 +86,38 @@ async fn scrapes(prometheus: &Prometheus) -> Result<()> {
     let why = "it has to scrape the kubelets' /metrics/cadvisor";
     prometheus.needed(r#"container_cpu_usage_seconds_total{container!=""}"#, now - 120.0, now, why).await?;
     Ok(())
+}
+
+/// Nothing but the platform and the variants may run: whatever else does takes CPU at moments that nobody recorded.
+async fn others(kube: &Kube, config: &ClusterConfig) -> Result<()> {
+    let mut own = Vec::new();
+    for variant in config.variants.values() {
+        own.extend(kube.list(&pods_path(&variant.namespace), &variant.selector).await?);
+    }
+    let all = kube.get("/api/v1/pods?fieldSelector=status.phase%3DRunning").await?;
+    let all = all["items"].as_array().cloned().unwrap_or_default();
+    let foreign: Vec<String> = all
+        .iter()
+        .map(place)
+        .filter(|pod| !own.iter().any(|o| place(o) == *pod) && !config.is_platform(pod.0))
+        .map(|(namespace, name)| format!("{namespace}/{name}"))
+        .collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let (shown, more) = (foreign.len().min(MOST_NAMED), foreign.len().saturating_sub(MOST_NAMED));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    bail!(
+        "pods of others run here: {}{more}; stop them, or name their namespace under `platform` in cluster.toml if they \
+         belong to the platform",
+        foreign[..shown].join(", ")
+    )
+}
+
+/// Namespace and name.
+fn place(pod: &Value) -> (&str, &str) {
+    let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
+    (text("namespace"), text("name"))
 }
 
 async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {

@@ -1,11 +1,12 @@
-//! Small HTTP: JSON in one piece, and watches as a stream of lines.
+//! Small HTTP: JSON in one piece, to and fro, and watches as a stream of lines.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::Uri;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -16,9 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an error's text is shown.
 const ERROR_TEXT: usize = 300;
 
-/// Gets things over plain HTTP.
+/// Gets and posts things over plain HTTP.
 #[derive(Clone)]
-pub struct Http(Client<HttpConnector, Empty<Bytes>>);
+pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
 impl Default for Http {
     fn default() -> Self {
@@ -38,15 +39,21 @@ impl Http {
     async fn text(&self, url: &str) -> Result<String> {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
         let response = self.0.get(uri).await.with_context(|| format!("cannot reach {url}"))?;
-        let status = response.status();
-        let body =
-            response.into_body().collect().await.with_context(|| format!("{url}: broken answer"))?.to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        if !status.is_success() {
-            let shown: String = text.chars().take(ERROR_TEXT).collect();
-            bail!("{url} answered {status}: {shown}");
-        }
-        Ok(text)
+        read(url, response).await
+    }
+
+    /// Posts a JSON document; the answer's body is not looked at unless it is an error's.
+    pub async fn post(&self, url: &str, document: &Value) -> Result<()> {
+        let request = Request::post(url)
+            .header("content-type", "application/json")
+            .body(Full::from(document.to_string()))
+            .with_context(|| format!("{url:?} is not a URL"))?;
+        let sent = async {
+            let response = self.0.request(request).await.with_context(|| format!("cannot reach {url}"))?;
+            read(url, response).await
+        };
+        tokio::time::timeout(TIMEOUT, sent).await.with_context(|| format!("{url}: no answer"))??;
+        Ok(())
     }
 
     /// The `Date` header of an answer.
@@ -77,6 +84,19 @@ impl Http {
         }
         Ok(())
     }
+}
+
+/// The whole body as text; anything but 2xx is an error that quotes it.
+async fn read(url: &str, response: Response<Incoming>) -> Result<String> {
+    let status = response.status();
+    let body =
+        response.into_body().collect().await.with_context(|| format!("{url}: broken answer"))?.to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if !status.is_success() {
+        let shown: String = text.chars().take(ERROR_TEXT).collect();
+        bail!("{url} answered {status}: {shown}");
+    }
+    Ok(text)
 }
 
 /// Percent-encodes a query value.

@@ -7,6 +7,7 @@ pub mod http;
 pub mod identity;
 pub mod interrupt;
 pub mod kube;
+pub mod marker;
 pub mod pods;
 pub mod prometheus;
 pub mod quantity;

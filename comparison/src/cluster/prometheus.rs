@@ -1,4 +1,5 @@
-//! Prometheus' HTTP API: raw samples of a time range. Rates are made here, not there, so that nothing is extrapolated.
+//! Prometheus' HTTP API: raw samples of a time range, and what is pushed to it. Rates are made here, not there, so that
+//! nothing is extrapolated.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -49,6 +50,11 @@ impl Prometheus {
             bail!("Prometheus has no {selector}: {why}");
         }
         Ok(series)
+    }
+
+    /// Gives it metrics: an OTLP export request as JSON.
+    pub async fn push(&self, document: &Value) -> Result<()> {
+        self.http.post(&format!("{}/api/v1/otlp/v1/metrics", self.base), document).await
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use super::config::{AutoscalerKind, VariantConfig};
 use super::interrupt::pause;
+use super::marker::Marker;
 use super::recorder::Recorder;
 use super::runner::{Job, Runner, say};
 use super::usage::{self, Range};
@@ -36,6 +37,7 @@ impl Runner<'_> {
         environment.insert("Commit".into(), plan.commit.clone());
 
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant))?;
+        let marker = self.mark(job);
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let sending = (schedule.clone(), Arc::clone(&pictures), load::threads::runtime(plan.threads)?);
         let sender = std::thread::spawn(move || {
@@ -45,6 +47,7 @@ impl Runner<'_> {
         });
         let observed_s = schedule.duration() + plan.tail_s;
         self.watch(&recorder, observed_s)?;
+        drop(marker);
         let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
         let load = LoadSummary::new(
             &mut sent.records,
@@ -76,6 +79,18 @@ impl Runner<'_> {
             load,
             recording,
         })
+    }
+
+    /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a warning, and a result.
+    fn mark(&self, job: &Job) -> Option<Marker> {
+        let labels = [
+            ("run", job.id()),
+            ("scenario", job.scenario.name.clone()),
+            ("variant", job.variant.clone()),
+            ("configuration", job.configuration.clone()),
+        ];
+        let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into()));
+        started.map_err(|error| say(&format!("  {error:#}"))).ok()
     }
 
     /// Says how it goes until the end, from what the watches have brought.

@@ -94,7 +94,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         format!("{}-{}-{}-{}", self.scenario.name, self.variant, self.configuration, self.repeat)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -18,10 +18,21 @@ pub(crate) struct Fake {
     pub(crate) gateway: &'static str,
     pub(crate) vpa: bool,
     pub(crate) scaling_active: &'static str,
+    /// Namespaces of pods that belong neither to a variant nor to the adapter.
+    pub(crate) others: &'static [&'static str],
+    /// What Prometheus says to what is pushed.
+    pub(crate) push: &'static str,
 }
 
-pub(crate) const FIT: Fake =
-    Fake { minor: "36", cadvisor: true, gateway: "200 OK", vpa: true, scaling_active: "True" };
+pub(crate) const FIT: Fake = Fake {
+    minor: "36",
+    cadvisor: true,
+    gateway: "200 OK",
+    vpa: true,
+    scaling_active: "True",
+    others: &["kube-system"],
+    push: "200 OK",
+};
 
 /// Two seconds, one step up after the first. The objective is so loose that a busy test machine is not too late for it.
 const SHORT: &str = "title='Short'\nabout=''\nslo_ms=20000\ntimeout_ms=1000\n[images]\nopen=1.0\n[rate]\n\
@@ -31,6 +42,7 @@ const SHORT: &str = "title='Short'\nabout=''\nslo_ms=20000\ntimeout_ms=1000\n[im
 pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
     pub(crate) kubectl: String,
+    pushed: Arc<Mutex<Vec<Value>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -45,7 +57,8 @@ impl Stage {
             .expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
-        let server = Arc::new(Server { fake, applied: folder.join("applied") });
+        let pushed = Arc::<Mutex<Vec<Value>>>::default();
+        let server = Arc::new(Server { fake, applied: folder.join("applied"), pushed: Arc::clone(&pushed) });
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(Arc::clone(&server).serve(socket));
@@ -58,7 +71,7 @@ impl Stage {
         for scenario in ["short", "shorter"] {
             std::fs::write(folder.join(format!("scenarios/{scenario}.toml")), SHORT).expect("written");
         }
-        let stage = Self { kubectl: kubectl.display().to_string(), folder, _runtime: runtime };
+        let stage = Self { kubectl: kubectl.display().to_string(), folder, pushed, _runtime: runtime };
         stage.describe(&address);
         stage
     }
@@ -99,6 +112,11 @@ components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapte
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../function/samples")
     }
 
+    /// What Prometheus was given.
+    pub(crate) fn pushed(&self) -> Vec<Value> {
+        self.pushed.lock().expect("no panic").clone()
+    }
+
     /// Whether the variant is deployed.
     pub(crate) fn applied(&self) -> bool {
         self.folder.join("applied").exists()
@@ -114,6 +132,7 @@ impl Drop for Stage {
 struct Server {
     fake: Fake,
     applied: PathBuf,
+    pushed: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Server {
@@ -158,6 +177,10 @@ impl Server {
             "/apis/custom.metrics.k8s.io/v1beta2" => Some(json!({"kind": "APIResourceList"})),
             _ if path.contains("namespaces/adapter/pods") => {
                 Some(json!({"items": [Self::pod("standing", "True")]}))
+            }
+            "/api/v1/pods?fieldSelector=status.phase%3DRunning" => {
+                let pod = |namespace: &&str| json!({"metadata": {"namespace": namespace, "name": "pod"}});
+                Some(json!({"items": self.fake.others.iter().map(pod).collect::<Vec<_>>()}))
             }
             _ if path.contains("/pods") => Some(json!({"items": []})),
             _ if named("horizontalpodautoscalers") => {
@@ -205,10 +228,17 @@ impl Server {
                     break;
                 }
             }
-            socket.read_exact(&mut vec![0; length]).await?;
+            let mut body = vec![0; length];
+            socket.read_exact(&mut body).await?;
             let path = request.split(' ').nth(1).unwrap_or_default();
             if request.starts_with("POST") {
-                let reply = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", self.fake.gateway);
+                let push = path == "/prom/api/v1/otlp/v1/metrics";
+                if push {
+                    let document = serde_json::from_slice(&body).expect("JSON");
+                    self.pushed.lock().expect("no panic").push(document);
+                }
+                let status = if push { self.fake.push } else { self.fake.gateway };
+                let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
                 socket.get_mut().write_all(reply.as_bytes()).await?;
             } else if path.contains("watch=true") {
                 socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
