@@ -134,6 +134,23 @@ fn a_step_that_nobody_reacts_to_has_no_lag() {
 }
 
 #[test]
+fn a_step_is_got_over_when_ten_good_seconds_begin() {
+    // The bad seconds are 10, 20, 30 and 40 (see `run`).
+    let recovery = |steps: &[f64]| measure(&run(two_pods(), steps))["recovery_s"];
+    assert_eq!(recovery(&[50.0]), 0.0, "good at once");
+    assert_eq!(recovery(&[38.0]), 3.0, "second 40 is the last bad one");
+    assert_eq!(recovery(&[5.0]), 36.0, "nine good seconds between bad ones are too few");
+    assert_eq!(recovery(&[5.0, 15.0, 50.0]), 10.0, "not before the next step; the median of 10, 26 and 0");
+    assert!(!measure(&run(two_pods(), &[])).contains_key("recovery_s"), "no step");
+}
+
+#[test]
+fn pods_that_are_there_at_a_step_are_counted() {
+    assert_eq!(measure(&run(two_pods(), &[12.0]))["pods_at_step"], 1.0);
+    assert_eq!(measure(&run(two_pods(), &[12.0, 30.0]))["pods_at_step"], 1.5);
+}
+
+#[test]
 fn starts_have_parts_that_add_up() {
     let values = measure(&run(two_pods(), &[]));
     assert_eq!((values["pod_starts"], values["cold_starts"]), (1.0, 0.0));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::steps;
 use crate::load::Outcome;
+use crate::load::summary::LoadSecond;
 use crate::recording::{Pod, Recording, Run};
 
 /// Values by the key of [`super::MEASURES`].
@@ -11,6 +12,9 @@ pub type Values = BTreeMap<&'static str, f64>;
 
 /// How long after a step up a reaction is still taken for one to it, at most (and never beyond the next step).
 const REACTION_S: f64 = 300.0;
+
+/// Seconds without an SLO violation after which a step counts as got over: a lull between two bad seconds is no recovery.
+const RECOVERED_S: usize = 10;
 
 /// Everything that can be said of one run.
 pub fn measure(run: &Run) -> Values {
@@ -67,8 +71,11 @@ fn lag(run: &Run, values: &mut Values) {
     let ready = ready_pods(recording);
     let ends = run.draw.steps_up.iter().skip(1).copied().chain(std::iter::once(f64::INFINITY));
     let (mut seen, mut decided, mut became_ready) = (vec![], vec![], vec![]);
+    let (mut recovered, mut there) = (vec![], vec![]);
     for (&step, end) in run.draw.steps_up.iter().zip(ends) {
         let until = end.min(step + REACTION_S);
+        recovered.push(recovery(&run.load.seconds, step, end));
+        there.push(steps::at(&ready, step).unwrap_or(0.0));
         let more_than_before = |series: &[(f64, f64)]| {
             let before = steps::at(series, step).unwrap_or(0.0);
             steps::first(series, step, until, |v| v > before).map(|t| t - step)
@@ -77,11 +84,35 @@ fn lag(run: &Run, values: &mut Values) {
         decided.extend(more_than_before(&recording.desired));
         became_ready.extend(more_than_before(&ready));
     }
-    for (key, lags) in [("lag_seen_s", seen), ("lag_decided_s", decided), ("lag_ready_s", became_ready)] {
+    if !there.is_empty() {
+        values.insert("pods_at_step", there.iter().sum::<f64>() / there.len() as f64);
+    }
+    let lags = [
+        ("recovery_s", recovered),
+        ("lag_seen_s", seen),
+        ("lag_decided_s", decided),
+        ("lag_ready_s", became_ready),
+    ];
+    for (key, lags) in lags {
         if let Some(median) = steps::median(lags) {
             values.insert(key, median);
         }
     }
+}
+
+/// Seconds from a step until [`RECOVERED_S`] good ones in a row begin. Seconds without a request are good ones.
+fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
+    let from = (step.floor() as usize).min(seconds.len());
+    let to = (end as usize).clamp(from, seconds.len());
+    let mut since = from;
+    for (second, load) in (from..to).zip(&seconds[from..to]) {
+        if load.violates_slo() {
+            since = second + 1;
+        } else if second + 1 - since == RECOVERED_S {
+            break;
+        }
+    }
+    if to - since >= RECOVERED_S { (since as f64 - step).max(0.0) } else { to as f64 - step }
 }
 
 /// The part of a pod's life that is paid for, within the time observed.

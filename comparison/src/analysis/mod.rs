@@ -98,6 +98,20 @@ pub const MEASURES: &[Measure] = &[
         "Latency of the first request after the rate stepped up, the worst of the steps.",
     ),
     measure(
+        "recovery_s",
+        "Recovery after a step",
+        "s",
+        Lower,
+        "From a step up of the rate until the last SLO-violation second before ten in a row without one; zero when these ten come at once, the time to the next step or the end when they do not come; median of the steps.",
+    ),
+    measure(
+        "pods_at_step",
+        "Pods ready at a step",
+        "",
+        Neither,
+        "Ready pods at the moment of the step, mean of the steps. The more there are, the less the lags below say about a reaction.",
+    ),
+    measure(
         "lag_seen_s",
         "Lag: load seen",
         "s",

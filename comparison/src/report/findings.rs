@@ -6,10 +6,11 @@ use crate::analysis::Better;
 use crate::analysis::repeats::LEAST_REPEATS;
 
 /// What a sentence is made about.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "p99_ms",
     "good_share",
     "slo_violation_s",
+    "recovery_s",
     "first_answer_ms",
     "lag_decided_s",
     "lag_ready_s",
@@ -18,9 +19,32 @@ const KEYS: [&str; 9] = [
     "cost_per_1000",
 ];
 
+/// Reactions, counted from what was there before.
+const LAGS: [&str; 2] = ["lag_decided_s", "lag_ready_s"];
+
 /// Sentences for one group; empty when a variant is missing.
 pub fn findings(group: &Group<'_>) -> Vec<String> {
-    KEYS.iter().filter_map(|key| group.row(key)).filter_map(|row| sentence(&row)).collect()
+    let there = group.row("pods_at_step").and_then(|row| head_start(&row));
+    let said = |row: Row| {
+        let text = sentence(&row)?;
+        let about = there.as_ref().filter(|_| LAGS.contains(&row.measure.key));
+        Some(about.map_or_else(|| text.clone(), |there| format!("{text} {there}")))
+    };
+    KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
+}
+
+/// Lags count from what a variant had at the step: who had more then may have needed no more.
+fn head_start(row: &Row) -> Option<String> {
+    let [Some(first), Some(second)] = &row.estimates else { return None };
+    ((first.mean - second.mean).abs() >= 1.0).then(|| {
+        format!(
+            "They did not start alike: {} had {} pods ready at the step, {} {}.",
+            VARIANTS[0].1,
+            number(first.mean),
+            VARIANTS[1].1,
+            number(second.mean)
+        )
+    })
 }
 
 fn sentence(row: &Row) -> Option<String> {
@@ -69,7 +93,7 @@ fn amount(value: f64, unit: &str) -> String {
 /// Only one variant has the measure: that is itself a finding for reactions, and nothing for the rest. Not having reacted
 /// may be right (what was there was enough) or wrong; the good answers tell which.
 fn one_sided(row: &Row) -> Option<String> {
-    if !["lag_decided_s", "lag_ready_s"].contains(&row.measure.key) {
+    if !LAGS.contains(&row.measure.key) {
         return None;
     }
     let has = row.estimates.iter().position(Option::is_some)?;
@@ -114,6 +138,16 @@ mod tests {
         let text =
             sentence(&row("p99_ms", &[100.0, 100.0, 100.0], &[200.0, 50.0, 150.0])).expect("a sentence");
         assert!(text.ends_with("(the repeats disagree)."), "{text}");
+    }
+
+    #[test]
+    fn a_head_start_is_said_beside_the_lags() {
+        let text = head_start(&row("pods_at_step", &[3.0, 5.0, 6.0], &[1.0, 1.0, 1.0])).expect("a sentence");
+        assert_eq!(
+            text,
+            "They did not start alike: Knative (KPA) had 4.67 pods ready at the step, HPA + VPA 1."
+        );
+        assert_eq!(head_start(&row("pods_at_step", &[1.0, 2.0], &[1.0, 1.0])), None);
     }
 
     #[test]
