@@ -7,13 +7,17 @@ use burn_import::ext::{
     ArgType, CodegenContext, CustomNode, CustomOp, DType, ProcessError, TensorType, arg_to_ident,
 };
 
-use crate::fuse::{CONV, DOMAIN, SPLIT, SPPF_POOL, STEM};
+use crate::fuse::{CHAIN, CONV, DOMAIN, SPLIT, SPPF_POOL, STEM};
 
 /// Teaches `generator` every operator of [`DOMAIN`].
 pub(crate) fn register(generator: &mut ModelGen) {
-    for (operator, write) in
-        [(CONV, convolution as Write), (STEM, stem), (SPPF_POOL, sppf_pool), (SPLIT, split_channels)]
-    {
+    for (operator, write) in [
+        (CONV, convolution as Write),
+        (STEM, stem),
+        (CHAIN, chain),
+        (SPPF_POOL, sppf_pool),
+        (SPLIT, split_channels),
+    ] {
         generator.register_custom_op(Operator { operator, write });
     }
 }
@@ -69,14 +73,44 @@ fn convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> Token
         }
         None => quote! { None },
     };
-    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node));
+    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node, 0));
     quote! { let #output = model_runtime::ops::conv2d([#(#inputs),*], #weight, #bias, #residual, #options); }
 }
 
 fn stem(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
     let inputs: Vec<TokenStream> = node.inputs.iter().map(|input| context.arg(input)).collect();
-    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node));
+    let (output, options) = (arg_to_ident(&node.outputs[0]), options(node, 0));
     quote! { let #output = model_runtime::ops::stem_conv2d(#(#inputs),*, #options); }
+}
+
+fn chain(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let (inputs, constants) = node.inputs.split_at(sizes(node, "upsampled").len());
+    let mut inputs: Vec<TokenStream> = inputs.iter().map(|input| context.arg(input)).collect();
+    let mut constants = constants.iter().map(|constant| context.arg(constant));
+    let mut next = || constants.next().unwrap_or_else(|| unreachable!("{CHAIN} has its constants"));
+    let gray = sizes(node, "gray")[0] == 1;
+    let mut image = quote! {};
+    let stages: Vec<TokenStream> = (0..sizes(node, "silu").len())
+        .map(|stage| {
+            let mut weight = next();
+            if gray && stage == 0 {
+                let (input, gray_weight) = (&inputs[0], next());
+                image = quote! { let image = #input; };
+                weight = quote! { model_runtime::ops::stem_weight(&image, #weight, #gray_weight) };
+                inputs[0] = quote! { image };
+            }
+            let (bias, options) = (next(), options(node, stage));
+            quote! { model_runtime::ops::ChainStage { weight: #weight, bias: #bias, options: #options } }
+        })
+        .collect();
+    let output = arg_to_ident(&node.outputs[0]);
+    quote! {
+        let #output = {
+            #image
+            let stages = [#(#stages),*];
+            model_runtime::ops::conv2d_chain([#(#inputs),*], stages)
+        };
+    }
 }
 
 fn sppf_pool(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
@@ -104,14 +138,17 @@ fn split_channels(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> To
     }
 }
 
-fn options(node: &CustomNode) -> TokenStream {
+/// Of the `stage`th convolution of a chain; of a single one, the first.
+fn options(node: &CustomNode, stage: usize) -> TokenStream {
     let pair = |name: &str| {
-        let [vertical, horizontal] = sizes(node, name)[..] else { unreachable!("{name} is a pair") };
+        let [vertical, horizontal] = sizes(node, name)[2 * stage..][..2] else {
+            unreachable!("{name} is a pair")
+        };
         quote! { [#vertical, #horizontal] }
     };
-    let out_channels = sizes(node, "out_channels")[0];
+    let out_channels = sizes(node, "out_channels")[stage];
     let (kernel, stride, padding) = (pair("kernel"), pair("stride"), pair("padding"));
-    let activation = match sizes(node, "silu")[0] {
+    let activation = match sizes(node, "silu")[stage] {
         0 => quote! { model_runtime::ops::Activation::None },
         _ => quote! { model_runtime::ops::Activation::Silu },
     };

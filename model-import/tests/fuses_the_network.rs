@@ -50,8 +50,11 @@ fn all_of_the_built_in_model_is_fused() {
         onnx.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "onnx")).unwrap();
     let path = file("built-in.onnx", &std::fs::read(onnx).unwrap());
     let (fused, plain) = generate(&path, &Options::default());
-    assert_eq!(count(&fused, "ops::stem_conv2d("), 1);
-    assert_eq!(count(&fused, "ops::conv2d("), 60 - 1 - 8);
+    // The first three convolutions, from the image to the first C3; and the last of that C3 with the next step down.
+    assert_eq!(count(&fused, "ops::stem_weight("), 1);
+    assert_eq!(count(&fused, "ops::conv2d_chain("), 2);
+    assert_eq!(count(&fused, "ops::ChainStage"), 3 + 2);
+    assert_eq!(count(&fused, "ops::conv2d("), 60 - 8 - 3 - 2);
     assert_eq!(count(&fused, ".narrow("), 2 * 8);
     assert_eq!(count(&fused, "Some(custom"), 7);
     assert_eq!(count(&fused, "ConvInput::upsampled("), 2);
@@ -93,6 +96,27 @@ fn a_concatenation_read_by_a_wide_convolution_is_made() {
         });
     });
     assert_eq!(count(&source, "Tensor::cat("), 1);
+}
+
+#[test]
+fn what_one_convolution_reads_is_not_made_whole_if_it_outgrows_the_cache() {
+    // At p2, 704 channels of 16 × 24 are a little more than a megabyte, 512 less.
+    let chains = |channels: usize, read_twice: bool| {
+        let source = fused(|model| {
+            between_p2_and_p3(model, |builder| {
+                builder.layer("p2", "a", [4, channels], 1, 1);
+                builder.layer("a", "b", [channels, 8], 3, 2);
+                if read_twice {
+                    builder.layer("a", "c", [channels, 8], 3, 2);
+                    builder.node("Add", &["b", "c"], &["p3"], vec![]);
+                } else {
+                    builder.layer("b", "p3", [8, 8], 1, 1);
+                }
+            });
+        });
+        count(&source, "ops::conv2d_chain(")
+    };
+    assert_eq!((chains(704, false), chains(704, true), chains(512, false)), (1, 0, 0));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use model_runtime::kernels::Isa;
+use model_runtime::kernels::chain::conv2d_chain;
 use model_runtime::kernels::conv::{Conv, Source, conv2d};
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::ops::{self, Activation, ConvOptions};
@@ -75,6 +76,30 @@ fn the_second_inference_allocates_nothing_large_and_its_kernels_nothing_at_all()
         run();
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "kernel {kernel}, stride {stride}");
     }
+
+    let packed = [(16, 1, 6), (32, 16, 3)].map(|(out_channels, in_channels, side)| {
+        let weight = vec![0.1; out_channels * in_channels * side * side];
+        pack_conv(&weight, out_channels, in_channels, [side; 2], [2; 2], [32, 32])
+    });
+    let convs = [0, 1].map(|i| Conv {
+        kernel: [[6; 2], [3; 2]][i],
+        stride: [2; 2],
+        padding: [[2; 2], [1; 2]][i],
+        weight: &packed[i].values,
+        weight_shape: packed[i].shape,
+        bias: &[0.5; 32][..16 * (i + 1)],
+        silu: true,
+    });
+    let input = vec![0.25; 64 * 64];
+    let mut output = vec![0.0; 16 * 16 * 32];
+    let mut run = || {
+        let source = Source { image: Image::dense(&input, 64, 64, 1), upsampled: false };
+        conv2d_chain(Isa::current(), &[source], &convs, &mut ImageMut::dense(&mut output, 16, 16, 32));
+    };
+    run();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    run();
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "a chain");
 
     let device = Device::default();
     let packed = pack_conv(&vec![0.01; 32 * 32 * 9], 32, 32, [3, 3], [1, 1], [32, 32]);

@@ -7,7 +7,9 @@ use burn::tensor::ops::{
 };
 use burn::tensor::{Device, Distribution, Tensor, TensorData, activation};
 use model_runtime::heads::HeadTensor;
-use model_runtime::ops::{Activation, ConvInput, ConvOptions, conv2d, sppf_pool, stem_conv2d};
+use model_runtime::ops::{
+    Activation, ChainStage, ConvInput, ConvOptions, conv2d, conv2d_chain, sppf_pool, stem_conv2d,
+};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 
 /// Absolute for small values, relative for large ones. Winograd's filtering needs most of it: 1e-4 after two layers of it.
@@ -199,6 +201,32 @@ fn the_stem_takes_gray_and_colour_images() {
     assert_close(stem(gray.clone()), layer.plain(gray.expand([1, 3, 32, 48])));
     let colour = random([1, 3, 32, 48]);
     assert_close(stem(colour.clone()), layer.plain(colour));
+}
+
+#[test]
+fn a_chain_is_burns_convolutions_one_after_the_other() {
+    let layers = [(24, 32, 1, 1), (32, 48, 3, 2), (48, 20, 1, 1)].map(|(inputs, outputs, kernel, stride)| {
+        Layer::new(inputs, outputs, kernel, stride, Activation::Silu)
+    });
+    let stage = |layer: &Layer| ChainStage {
+        weight: layer.packed(floats(layer.weight.clone()), layer.weight.dims()[1]),
+        bias: layer.packed_bias(),
+        options: layer.options,
+    };
+    let (a, b) = (random([2, 16, 41, 22]), random([2, 8, 41, 22]));
+    let plain = Tensor::cat(vec![a.clone(), b.clone()], 1);
+    let [first, second, third] = layers.each_ref().map(stage);
+    let two = layers[1].plain(layers[0].plain(plain));
+    assert_close(conv2d_chain([a.clone(), b.clone()], [first.clone(), second.clone()]), two.clone());
+    assert_close(conv2d_chain([a, b], [first, second, third]), layers[2].plain(two));
+
+    // Transformed weights want whole blocks of channels from the stage before as from anyone else.
+    let first = Layer::new(16, 32, 1, 1, Activation::None);
+    let second = Layer::new(32, 16, 3, 1, Activation::None);
+    let x = random([1, 8, 9, 10]);
+    let y = Tensor::cat(vec![x.clone(), x.clone()], 1);
+    let plain = second.plain(first.plain(y));
+    assert_close(conv2d_chain([x.clone(), x], [&first, &second].map(stage)), plain);
 }
 
 #[test]

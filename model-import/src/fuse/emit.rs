@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
 
-use super::{CONV, Conv, DOMAIN, Fusion, SPLIT, STEM};
+use super::{CHAIN, CONV, Conv, DOMAIN, Fusion, SPLIT, STEM};
 use crate::onnx::float_tensor;
 
 impl Fusion {
     /// The graph of what is left and what is new, in the file's order.
     pub(super) fn finish(mut self, shapes: &HashMap<String, [usize; 3]>) -> GraphProto {
         let image = self.graph.input[0].name.clone();
-        for conv in std::mem::take(&mut self.convs) {
-            self.emit(conv, &image, shapes);
+        for chain in self.take_chains(shapes) {
+            self.emit(chain, &image, shapes);
         }
         let kept = self.nodes.into_iter().enumerate().filter_map(|(at, node)| node.map(|node| (at, node)));
         self.added.extend(kept);
@@ -26,15 +26,64 @@ impl Fusion {
         graph
     }
 
-    fn emit(&mut self, conv: Conv, image: &str, shapes: &HashMap<String, [usize; 3]>) {
-        let name = conv.outputs[0].0.clone();
+    /// One node for convolutions that follow each other, mostly a single one; `inputs`: what the first reads, then every one's weight,
+    /// its gray form if it reads the image, and bias, then the residual.
+    fn emit(&mut self, chain: Vec<Conv>, image: &str, shapes: &HashMap<String, [usize; 3]>) {
+        let stem = chain[0].inputs.len() == 1 && chain[0].inputs[0].value == image;
+        let mut inputs: Vec<String> = chain[0].inputs.iter().map(|input| input.value.clone()).collect();
+        let upsampled: Vec<usize> =
+            chain[0].inputs.iter().map(|input| usize::from(input.upsampled)).collect();
+        for (i, conv) in chain.iter().enumerate() {
+            inputs.extend(self.constants(conv, stem && i == 0, shapes));
+        }
+        let each = |name: &str, of: fn(&Conv) -> Vec<usize>| {
+            integers(name, &chain.iter().flat_map(of).collect::<Vec<_>>())
+        };
+        let mut attribute = vec![
+            each("out_channels", |conv| vec![conv.weight.shape[0]]),
+            each("kernel", |conv| conv.kernel().to_vec()),
+            each("stride", |conv| conv.stride.to_vec()),
+            each("padding", |conv| conv.padding.to_vec()),
+            each("silu", |conv| vec![usize::from(conv.silu)]),
+            integers("upsampled", &upsampled),
+        ];
+        let operator = match (chain.len(), stem) {
+            (1, true) => STEM,
+            (1, false) => CONV,
+            _ => {
+                attribute.push(integers("gray", &[usize::from(stem)]));
+                CHAIN
+            }
+        };
+        let last = chain.into_iter().next_back().expect("a chain has stages");
+        let name = last.outputs[0].0.clone();
+        let [_, height, width] = shapes[&name];
+        attribute.push(integers("shapes", &[last.weight.shape[0], height, width]));
+        inputs.extend(last.residual);
+        let result = if last.outputs.len() == 1 { name } else { format!("{name}.merged") };
+        let fused = NodeProto { attribute, ..node(operator, inputs, vec![result.clone()]) };
+        self.added.push((last.position, fused));
+        if last.outputs.len() > 1 {
+            let shapes: Vec<usize> =
+                last.outputs.iter().flat_map(|(_, channels)| [*channels, height, width]).collect();
+            let outputs = last.outputs.into_iter().map(|(name, _)| name).collect();
+            let split = NodeProto {
+                attribute: vec![integers("shapes", &shapes)],
+                ..node(SPLIT, vec![result], outputs)
+            };
+            self.added.push((last.position, split));
+        }
+    }
+
+    /// Adds a convolution's packed constants to the graph; their names, in the operators' order.
+    fn constants(&mut self, conv: &Conv, stem: bool, shapes: &HashMap<String, [usize; 3]>) -> Vec<String> {
+        let name = &conv.outputs[0].0;
         let [out, per_input, ..] = conv.weight.shape[..] else { unreachable!("weights have four axes") };
-        let (kernel, [_, height, width]) = (conv.kernel(), shapes[&name]);
-        let stem = conv.inputs.len() == 1 && conv.inputs[0].value == image;
-        let mut inputs: Vec<String> = conv.inputs.iter().map(|input| input.value.clone()).collect();
+        let (kernel, [_, height, width]) = (conv.kernel(), shapes[name]);
+        let mut names = Vec::new();
         let mut constant = |suffix: &str, tensor: TensorProto| {
             let name = format!("{name}.{suffix}");
-            inputs.push(name.clone());
+            names.push(name.clone());
             self.graph.initializer.push(TensorProto { name, ..tensor });
         };
         let packed = pack_conv(&conv.weight.data, out, per_input, kernel, conv.stride, [height, width]);
@@ -46,33 +95,7 @@ impl Fusion {
         }
         let bias = pack_bias(&conv.bias);
         constant("bias", float_tensor(vec![bias.len()], &bias));
-        inputs.extend(conv.residual);
-
-        let upsampled: Vec<usize> = conv.inputs.iter().map(|input| usize::from(input.upsampled)).collect();
-        let result = if conv.outputs.len() == 1 { name } else { format!("{name}.merged") };
-        let fused = NodeProto {
-            attribute: vec![
-                integers("out_channels", &[out]),
-                integers("kernel", &kernel),
-                integers("stride", &conv.stride),
-                integers("padding", &conv.padding),
-                integers("silu", &[usize::from(conv.silu)]),
-                integers("upsampled", &upsampled),
-                integers("shapes", &[out, height, width]),
-            ],
-            ..node(if stem { STEM } else { CONV }, inputs, vec![result.clone()])
-        };
-        self.added.push((conv.position, fused));
-        if conv.outputs.len() > 1 {
-            let shapes: Vec<usize> =
-                conv.outputs.iter().flat_map(|(_, channels)| [*channels, height, width]).collect();
-            let outputs = conv.outputs.into_iter().map(|(name, _)| name).collect();
-            let split = NodeProto {
-                attribute: vec![integers("shapes", &shapes)],
-                ..node(SPLIT, vec![result], outputs)
-            };
-            self.added.push((conv.position, split));
-        }
+        names
     }
 }
 

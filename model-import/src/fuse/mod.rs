@@ -3,6 +3,7 @@
 //! A convolution takes its bias, SiLU and residual along; reads concatenated and upsampled inputs where
 //! they lie; siblings on the same input become one. What no pattern fits is left as it is.
 
+mod chains;
 mod emit;
 mod patterns;
 
@@ -20,6 +21,8 @@ pub(crate) const DOMAIN: &str = "nv_micro";
 pub(crate) const CONV: &str = "FusedConv";
 /// The first convolution, with weights for one channel besides those for three.
 pub(crate) const STEM: &str = "FusedStem";
+/// Convolutions that follow each other, with weights for one channel besides if the first reads the image.
+pub(crate) const CHAIN: &str = "FusedConvChain";
 /// SPPF's three chained poolings, joined.
 pub(crate) const SPPF_POOL: &str = "SppfPool";
 /// Channels taken apart without a copy.

@@ -65,6 +65,17 @@ pub fn conv2d(
     out: &mut ImageMut<'_>,
 ) {
     check(sources, conv, residual, out);
+    compute(isa, sources, conv, residual, out);
+}
+
+/// The same for shapes that were checked. Here `padding` is what lies above; below, rows that the image lacks count as zeros.
+pub(super) fn compute(
+    isa: Isa,
+    sources: &[Source<'_>],
+    conv: &Conv<'_>,
+    residual: Option<&Image<'_>>,
+    out: &mut ImageMut<'_>,
+) {
     if winograd::applies(conv) {
         return winograd::Layer::new(isa, sources, conv, residual, out).run();
     }
@@ -102,6 +113,12 @@ pub fn conv2d(
 
 /// Every assumption that the unsafe code below makes.
 fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, out: &ImageMut<'_>) {
+    check_shapes(sources, conv, [out.height, out.width]);
+    check_memory(sources, conv, residual, out);
+}
+
+/// What has to fit whatever the memory.
+pub(super) fn check_shapes(sources: &[Source<'_>], conv: &Conv<'_>, output: [usize; 2]) {
     let [blocks, height, width, in_channels, lanes] = conv.weight_shape;
     let winograd = winograd::applies(conv);
     assert!(winograd || conv.kernel == [height, width], "weights are packed for another kernel");
@@ -120,7 +137,6 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, 
         "input channels"
     );
     for Source { image, upsampled } in sources {
-        assert!(image.data.len() >= image.extent(image.channels), "input is too short");
         assert!(image.pixel_pitch >= image.channels || image.width <= 1, "input pixels overlap");
         let simple = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
         assert!(
@@ -130,20 +146,29 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, 
         assert!(simple || !upsampled, "upsampling is folded into 1 x 1 convolutions only");
         let scale = if *upsampled { 2 } else { 1 };
         let size = [image.height * scale, image.width * scale];
-        let expected = output_size(size, conv.kernel, conv.stride, conv.padding);
-        assert_eq!([out.height, out.width], expected, "output size");
+        assert_eq!(output, output_size(size, conv.kernel, conv.stride, conv.padding), "output size");
     }
-    assert!(out.pixel_pitch >= blocks * 16 || out.width <= 1, "output pixels overlap");
+}
+
+/// What has to be there.
+pub(super) fn check_memory(
+    sources: &[Source<'_>],
+    conv: &Conv<'_>,
+    residual: Option<&Image<'_>>,
+    out: &ImageMut<'_>,
+) {
+    let channels = conv.weight_shape[0] * 16;
+    for Source { image, .. } in sources {
+        assert!(image.data.len() >= image.extent(image.channels), "input is too short");
+    }
+    assert!(out.pixel_pitch >= channels || out.width <= 1, "output pixels overlap");
     assert!(
-        out.row_pitch >= out.width.saturating_sub(1) * out.pixel_pitch + blocks * 16 || out.height <= 1,
+        out.row_pitch >= out.width.saturating_sub(1) * out.pixel_pitch + channels || out.height <= 1,
         "output rows overlap"
     );
-    assert!(out.data.len() >= out.extent(blocks * 16), "output is too short");
+    assert!(out.data.len() >= out.extent(channels), "output is too short");
     if let Some(residual) = residual {
         assert_eq!((residual.height, residual.width), (out.height, out.width), "residual size");
-        assert!(
-            residual.data.len() >= residual.extent(blocks * 16),
-            "residual is too short for whole blocks"
-        );
+        assert!(residual.data.len() >= residual.extent(channels), "residual is too short for whole blocks");
     }
 }

@@ -4,6 +4,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod chain;
 pub mod conv;
 mod direct;
 pub mod image;

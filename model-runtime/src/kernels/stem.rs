@@ -55,7 +55,8 @@ pub(super) fn run(
     let applies = !kernels.is_empty()
         && conv.weight_shape[..4] == [1, TAPS, TAPS, 1]
         && conv.stride == [STRIDE; 2]
-        && conv.padding == [PADDING; 2]
+        && conv.padding[0] <= PADDING
+        && conv.padding[1] == PADDING
         && image.pixel_pitch == 1
         && image.width == out.width * STRIDE
         && residual.is_none();
@@ -91,7 +92,7 @@ unsafe impl Sync for Layer<'_> {}
 impl Layer<'_> {
     /// One row of the output, in tiles of nearly equal width.
     fn row(&self, y: usize) {
-        let top = (y * STRIDE) as isize - PADDING as isize;
+        let top = (y * STRIDE) as isize - self.conv.padding[0] as isize;
         let first = (-top).clamp(0, TAPS as isize) as usize;
         let end = (self.image.height as isize - top).clamp(first as isize, TAPS as isize) as usize;
         let input = &self.image.data[(top + first as isize) as usize * self.image.row_pitch..];

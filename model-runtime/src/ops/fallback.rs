@@ -5,7 +5,7 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Shape, Slice};
 
-use super::{Activation, ConvOperands, ConvOptions};
+use super::{Activation, ChainOperands, ConvOperands, ConvOptions, FusedOps, Inputs, MAX_STAGES, Operand};
 
 pub(super) fn conv2d<B: Backend>(
     operands: ConvOperands<B>,
@@ -32,6 +32,26 @@ pub(super) fn conv2d<B: Backend>(
         Some(residual) => B::float_add(output, residual),
         None => output,
     }
+}
+
+/// One convolution after the other.
+pub(super) fn conv2d_chain<B: FusedOps>(
+    operands: ChainOperands<B>,
+    options: [Option<ConvOptions>; MAX_STAGES],
+) -> FloatTensor<B> {
+    let mut options = options.into_iter().flatten();
+    let mut next = || options.next().expect("as many options as stages");
+    let (first, rest) = operands.into_stages();
+    rest.fold(B::fused_conv2d(first, [false; 4], next()), |x, (weight, bias)| {
+        let inputs = Inputs {
+            first: Operand::Present(x),
+            second: Operand::Absent,
+            third: Operand::Absent,
+            fourth: Operand::Absent,
+        };
+        let operands = ConvOperands { inputs, weight, bias, residual: Operand::Absent };
+        B::fused_conv2d(operands, [false; 4], next())
+    })
 }
 
 pub(super) fn sppf_pool<B: Backend>(x: FloatTensor<B>, kernel: usize) -> FloatTensor<B> {

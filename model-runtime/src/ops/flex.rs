@@ -1,5 +1,6 @@
 //! The fused operators on burn's Flex backend: finds the channels-last image in a tensor's strides and calls the kernels.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use burn::backend::Flex;
@@ -7,8 +8,9 @@ use burn::tensor::{DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
 
-use super::{Activation, ConvOperands, ConvOptions, FusedOps, fallback};
+use super::{Activation, ChainOperands, ConvOperands, ConvOptions, FusedOps, Inputs, Operand, fallback};
 use crate::buffers::Buffer;
+use crate::kernels::chain::{MAX_STAGES, conv2d_chain};
 use crate::kernels::conv::{self, Conv, MAX_RUNS, MAX_SOURCES, Source};
 use crate::kernels::image::{Image, ImageMut};
 use crate::kernels::{Isa, pool};
@@ -19,44 +21,58 @@ impl FusedOps for Flex {
             return fallback::conv2d::<Self>(operands, upsampled, options);
         }
         let ConvOperands { inputs, weight, bias, residual } = operands;
-        let mut images = [const { None }; MAX_SOURCES];
-        for (image, tensor) in images.iter_mut().zip(inputs.into_tensors()) {
-            *image = Some(FlexImage::new(tensor));
-        }
+        let images = images(inputs);
         let first = images[0].as_ref().expect("a convolution has an input");
         let (batch, scale) = (first.batch, if upsampled[0] { 2 } else { 1 });
         let size = [first.height * scale, first.width * scale];
         let [height, width] = conv::output_size(size, options.kernel, options.stride, options.padding);
 
-        let weight_shape: [usize; 5] =
-            weight.layout().shape().to_vec().try_into().expect("packed weights have rank 5");
-        let weight = values(&weight);
-        let conv = Conv {
-            kernel: options.kernel,
-            stride: options.stride,
-            padding: options.padding,
-            weight: &weight,
-            weight_shape,
-            bias: bias.as_slice().expect("a packed bias is contiguous"),
-            silu: options.activation == Activation::Silu,
-        };
-        let pitch = weight_shape[0] * 16;
+        let weight = PackedWeight::new(&weight);
+        let conv = weight.conv(&bias, options);
+        let pitch = conv.weight_shape[0] * 16;
         let residual = residual.into_option().map(|tensor| FlexImage::with_room(tensor, pitch));
         let mut output = Output::new(batch, height, width, pitch);
         for n in 0..batch {
-            let mut sources = [const { None }; MAX_SOURCES];
-            let mut count = 0;
-            for ((source, image), upsampled) in sources.iter_mut().zip(images.iter().flatten()).zip(upsampled)
-            {
-                *source = Some(Source { image: image.image(n), upsampled });
-                count += 1;
-            }
-            let sources =
-                sources.map(|source| source.unwrap_or(Source { image: Image::EMPTY, upsampled: false }));
+            let (sources, count) = sources(&images, n, upsampled);
             let residual = residual.as_ref().map(|residual| residual.image(n));
             conv::conv2d(Isa::current(), &sources[..count], &conv, residual.as_ref(), &mut output.image(n));
         }
         output.into_tensor(options.out_channels)
+    }
+
+    fn fused_conv2d_chain(
+        operands: ChainOperands<Self>,
+        options: [Option<ConvOptions>; MAX_STAGES],
+    ) -> FlexTensor {
+        if !chain_runs_fused(&operands, options) {
+            return fallback::conv2d_chain::<Self>(operands, options);
+        }
+        let (ConvOperands { inputs, weight, bias, .. }, rest) = operands.into_stages();
+        let images = images(inputs);
+        let mut stages = [const { None }; MAX_STAGES];
+        for (stage, tensors) in stages.iter_mut().zip(std::iter::once((weight, bias)).chain(rest)) {
+            *stage = Some(tensors);
+        }
+        let weights =
+            stages.each_ref().map(|stage| stage.as_ref().map(|(weight, _)| PackedWeight::new(weight)));
+        let count = weights.iter().flatten().count();
+        // Those beyond `count` are never looked at.
+        let convs: [Conv<'_>; MAX_STAGES] = std::array::from_fn(|i| {
+            let i = i.min(count - 1);
+            let bias = &stages[i].as_ref().expect("one of the stages").1;
+            weights[i].as_ref().expect("one of the stages").conv(bias, options[i].expect("as many as stages"))
+        });
+        let convs = &convs[..count];
+        let first = images[0].as_ref().expect("a convolution has an input");
+        let [height, width] = convs.iter().fold([first.height, first.width], |size, conv| {
+            conv::output_size(size, conv.kernel, conv.stride, conv.padding)
+        });
+        let mut output = Output::new(first.batch, height, width, convs[count - 1].weight_shape[0] * 16);
+        for n in 0..first.batch {
+            let (sources, count) = sources(&images, n, [false; 4]);
+            conv2d_chain(Isa::current(), &sources[..count], convs, &mut output.image(n));
+        }
+        output.into_tensor(options[count - 1].expect("as many as stages").out_channels)
     }
 
     fn fused_sppf_pool(x: FlexTensor, kernel: usize) -> FlexTensor {
@@ -72,21 +88,87 @@ impl FusedOps for Flex {
 /// Whether the kernels can do it; what they can't is rare enough to be left to burn.
 fn runs_fused(operands: &ConvOperands<Flex>, upsampled: [bool; 4], options: ConvOptions) -> bool {
     let simple = options.kernel == [1, 1] && options.stride == [1, 1] && options.padding == [0, 0];
-    let shape = operands.weight.layout().shape();
-    let transformed = shape.to_vec()[1..3] != options.kernel;
     let mut channels = operands.inputs.tensors().map(|tensor| tensor.layout().shape()[1]);
     let inputs = operands.inputs.tensors().count();
     operands.weight.dtype() == DType::F32
         && (simple || upsampled == [false; 4])
-        && if transformed {
+        && if is_transformed(&operands.weight, options) {
             channels.all(|channels| channels.is_multiple_of(16))
         } else {
             options.kernel[0] * options.kernel[1] * inputs <= MAX_RUNS
         }
 }
 
+/// The same for a chain, whose later stages read what the ones before made.
+fn chain_runs_fused(operands: &ChainOperands<Flex>, options: [Option<ConvOptions>; MAX_STAGES]) -> bool {
+    let [first, later @ ..] = options;
+    let third = match &operands.third_weight {
+        Operand::Absent => None,
+        Operand::Present(weight) => Some(weight),
+    };
+    let mut later =
+        [Some(&operands.second_weight), third].into_iter().flatten().zip(later.into_iter().flatten());
+    first.is_some_and(|first| runs_fused(&operands.first, [false; 4], first))
+        && later.all(|(weight, options)| {
+            weight.dtype() == DType::F32
+                && options.padding.iter().zip(options.kernel).all(|(&padding, kernel)| padding < kernel)
+                && if is_transformed(weight, options) {
+                    weight.layout().shape()[3].is_multiple_of(16)
+                } else {
+                    options.kernel[0] * options.kernel[1] <= MAX_RUNS
+                }
+        })
+}
+
+fn is_transformed(weight: &FlexTensor, options: ConvOptions) -> bool {
+    weight.layout().shape().to_vec()[1..3] != options.kernel
+}
+
+fn images(inputs: Inputs<Flex>) -> [Option<FlexImage>; MAX_SOURCES] {
+    let mut tensors = inputs.into_tensors();
+    std::array::from_fn(|_| tensors.next().map(FlexImage::new))
+}
+
+/// The images' `n`th of the batch, and how many there are.
+fn sources(
+    images: &[Option<FlexImage>; MAX_SOURCES],
+    n: usize,
+    upsampled: [bool; 4],
+) -> ([Source<'_>; MAX_SOURCES], usize) {
+    let sources = std::array::from_fn(|i| Source {
+        image: images[i].as_ref().map_or(Image::EMPTY, |image| image.image(n)),
+        upsampled: upsampled[i],
+    });
+    (sources, images.iter().flatten().count())
+}
+
+/// Packed weights, borrowed from their tensor.
+struct PackedWeight<'a> {
+    values: Cow<'a, [f32]>,
+    shape: [usize; 5],
+}
+
+impl<'a> PackedWeight<'a> {
+    fn new(weight: &'a FlexTensor) -> Self {
+        let shape = weight.layout().shape().to_vec().try_into().expect("packed weights have rank 5");
+        Self { values: values(weight), shape }
+    }
+
+    fn conv<'b>(&'b self, bias: &'b FlexTensor, options: ConvOptions) -> Conv<'b> {
+        Conv {
+            kernel: options.kernel,
+            stride: options.stride,
+            padding: options.padding,
+            weight: &self.values,
+            weight_shape: self.shape,
+            bias: bias.as_slice().expect("a packed bias is contiguous"),
+            silu: options.activation == Activation::Silu,
+        }
+    }
+}
+
 /// A tensor's values in order; borrowed where they lie in order already, as packed weights do.
-fn values(tensor: &FlexTensor) -> std::borrow::Cow<'_, [f32]> {
+fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     match tensor.as_slice() {
         Some(values) => values.into(),
         None => tensor.to_contiguous().as_slice::<f32>().expect("contiguous now").to_vec().into(),

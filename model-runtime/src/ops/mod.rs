@@ -11,6 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
+use crate::kernels::chain::MAX_STAGES;
 pub(crate) use flex::FlexImage;
 
 /// What follows a convolution.
@@ -100,9 +101,56 @@ pub fn stem_conv2d(
     bias: Tensor<1>,
     options: ConvOptions,
 ) -> Tensor<4> {
-    let [_, channels, _, _] = image.dims();
-    let weight = if channels == 1 { gray_weight } else { weight };
+    let weight = stem_weight(&image, weight, gray_weight);
     conv2d([image.into()], weight, bias, None, options)
+}
+
+/// Those weights of the first convolution that are for as many channels as `image` has.
+pub fn stem_weight(image: &Tensor<4>, weight: Tensor<5>, gray_weight: Tensor<5>) -> Tensor<5> {
+    let [_, channels, _, _] = image.dims();
+    if channels == 1 { gray_weight } else { weight }
+}
+
+/// One convolution of a chain: weight and bias as packed by [`crate::pack`].
+#[derive(Clone, Debug)]
+pub struct ChainStage {
+    /// As [`conv2d`] takes it.
+    pub weight: Tensor<5>,
+    /// As [`conv2d`] takes it.
+    pub bias: Tensor<1>,
+    /// As [`conv2d`] takes them.
+    pub options: ConvOptions,
+}
+
+/// [`conv2d`] of the concatenation of `inputs` and then, stage by stage, of what came out. On Flex, a few rows at a time, so that
+/// what is between the stages stays in the cache.
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn conv2d_chain<const N: usize, const S: usize>(
+    inputs: [Tensor<4>; N],
+    stages: [ChainStage; S],
+) -> Tensor<4> {
+    const { assert!(N >= 1 && N <= 4, "a convolution takes 1 to 4 inputs") };
+    const { assert!(S == 2 || S == MAX_STAGES, "a chain has 2 or 3 stages") };
+    let mut options = [None; MAX_STAGES];
+    let mut stages = stages.into_iter().zip(&mut options).map(|(stage, options)| {
+        *options = Some(stage.options);
+        (stage.weight.into_dispatch(), stage.bias.into_dispatch())
+    });
+    let mut tensors = inputs.into_iter();
+    let mut next = || Operand::from(tensors.next());
+    let inputs = Inputs { first: next(), second: next(), third: next(), fourth: next() };
+    let (weight, bias) = stages.next().expect("a chain has two stages");
+    let first = ConvOperands { inputs, weight, bias, residual: Operand::Absent };
+    let (second_weight, second_bias) = stages.next().expect("a chain has two stages");
+    let (third_weight, third_bias) = match stages.next() {
+        Some((weight, bias)) => (Operand::Present(weight), Operand::Present(bias)),
+        None => (Operand::Absent, Operand::Absent),
+    };
+    drop(stages);
+    let operands = ChainOperands { first, second_weight, second_bias, third_weight, third_bias };
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d_chain(operands, options))
 }
 
 /// SPPF's pooling of `[N, C, H, W]`: three chained max pools of odd size `kernel`, stride 1, same size, concatenated to
@@ -177,6 +225,27 @@ pub struct ConvOperands<B: Backend> {
     residual: Operand<B>,
 }
 
+/// The tensors of a chain of convolutions; the third stage may be absent.
+#[derive(ExtensionType)]
+pub struct ChainOperands<B: Backend> {
+    #[extension_type]
+    first: ConvOperands<B>,
+    second_weight: FloatTensor<B>,
+    second_bias: FloatTensor<B>,
+    #[extension_type]
+    third_weight: Operand<B>,
+    #[extension_type]
+    third_bias: Operand<B>,
+}
+
+impl<B: Backend> ChainOperands<B> {
+    /// The first convolution, and weight and bias of each that follows.
+    fn into_stages(self) -> (ConvOperands<B>, impl Iterator<Item = (FloatTensor<B>, FloatTensor<B>)>) {
+        let third = self.third_weight.into_option().zip(self.third_bias.into_option());
+        (self.first, std::iter::once((self.second_weight, self.second_bias)).chain(third))
+    }
+}
+
 /// The operators as a backend sees them. The default bodies make them burn's own operations on any backend.
 #[backend_extension(Flex)]
 pub trait FusedOps: Backend {
@@ -187,6 +256,14 @@ pub trait FusedOps: Backend {
         options: ConvOptions,
     ) -> FloatTensor<Self> {
         fallback::conv2d::<Self>(operands, upsampled, options)
+    }
+
+    /// See [`conv2d_chain`]; as many options as stages.
+    fn fused_conv2d_chain(
+        #[extension_type] operands: ChainOperands<Self>,
+        options: [Option<ConvOptions>; MAX_STAGES],
+    ) -> FloatTensor<Self> {
+        fallback::conv2d_chain::<Self>(operands, options)
     }
 
     /// See [`sppf_pool`].

@@ -1,0 +1,218 @@
+//! Convolutions that follow each other, computed a few rows at a time: what one writes, the next finds in the second-level cache.
+//!
+//! The first layers' maps are several times as large as that cache. Written whole and read whole, they go through the cache
+//! that all cores share, or through memory, and wait for the neighbours on either.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::Isa;
+use super::conv::{self, Conv, Source};
+use super::image::{Image, ImageMut};
+use super::winograd;
+use crate::buffers::Scratchpad;
+use crate::threads::{self, CHUNKS_PER_THREAD};
+
+/// Most convolutions of a chain.
+pub const MAX_STAGES: usize = 3;
+/// Floats of all maps between the stages at once: with what the stages themselves need, they share a second-level cache.
+const BAND_FLOATS: usize = 64 << 10;
+
+thread_local! {
+    static BANDS: RefCell<[Scratchpad; MAX_STAGES - 1]> = const { RefCell::new([Scratchpad::new(), Scratchpad::new()]) };
+}
+
+/// Convolves the concatenation of `sources` with the first of `convs`, the result with the second, and so on, into `out`.
+///
+/// # Panics
+/// If the shapes don't fit each other or a slice is too short: a bug in the caller.
+pub fn conv2d_chain(isa: Isa, sources: &[Source<'_>], convs: &[Conv<'_>], out: &mut ImageMut<'_>) {
+    if let [conv] = convs {
+        return conv::conv2d(isa, sources, conv, None, out);
+    }
+    let chain = Chain::new(isa, sources, convs, out);
+    let bands = chain.sizes[convs.len() - 1][0].div_ceil(chain.band);
+    // Every stretch of bands computes a few rows of the maps between that its neighbour has, too: one stretch where there is one thread.
+    let threads = threads::threads();
+    let stretches = if threads == 1 { 1 } else { (threads * CHUNKS_PER_THREAD).min(bands) };
+    threads::parallel_ranges(bands, stretches, &|bands| {
+        BANDS.with_borrow_mut(|buffers| chain.bands(bands, buffers));
+    });
+}
+
+struct Chain<'a> {
+    isa: Isa,
+    sources: &'a [Source<'a>],
+    convs: &'a [Conv<'a>],
+    /// Height and width of what each stage makes.
+    sizes: [[usize; 2]; MAX_STAGES],
+    out: *mut f32,
+    out_len: usize,
+    out_row: usize,
+    out_pixel: usize,
+    /// Rows of the output at once.
+    band: usize,
+}
+
+// SAFETY: `out` is the only pointer; bands are disjoint rows of it, and nobody reads it meanwhile.
+unsafe impl Sync for Chain<'_> {}
+
+impl<'a> Chain<'a> {
+    /// Checks everything that the stages assume.
+    fn new(isa: Isa, sources: &'a [Source<'a>], convs: &'a [Conv<'a>], out: &'a mut ImageMut<'_>) -> Self {
+        assert!((2..=MAX_STAGES).contains(&convs.len()), "2 to {MAX_STAGES} stages, not {}", convs.len());
+        assert!(sources.iter().all(|source| !source.upsampled), "a chain starts with whole images");
+        let mut sizes = [[0; 2]; MAX_STAGES];
+        let first = sources[0].image;
+        let mut before = [first.height, first.width];
+        for (i, conv) in convs.iter().enumerate() {
+            assert!((0..2).all(|axis| conv.padding[axis] < conv.kernel[axis]), "rows of nothing but padding");
+            sizes[i] = conv::output_size(before, conv.kernel, conv.stride, conv.padding);
+            if i == 0 {
+                conv::check_shapes(sources, conv, sizes[i]);
+            } else {
+                let channels = conv.weight_shape[3];
+                assert_eq!(channels.div_ceil(16), convs[i - 1].weight_shape[0], "channels between stages");
+                let image = Image::dense(&[], before[0], before[1], channels);
+                conv::check_shapes(&[Source { image, upsampled: false }], conv, sizes[i]);
+            }
+            before = sizes[i];
+        }
+        let last = &convs[convs.len() - 1];
+        assert_eq!([out.height, out.width], before, "output size");
+        conv::check_memory(sources, last, None, out);
+        let mut chain = Self {
+            isa,
+            sources,
+            convs,
+            sizes,
+            out: out.data.as_mut_ptr(),
+            out_len: out.data.len(),
+            out_row: out.row_pitch,
+            out_pixel: out.pixel_pitch,
+            band: winograd::OUTPUT,
+        };
+        while chain.band < out.height && chain.floats(chain.band * 2) <= BAND_FLOATS {
+            chain.band *= 2;
+        }
+        chain
+    }
+
+    /// Floats of the maps between the stages for `rows` rows of the output.
+    fn floats(&self, mut rows: usize) -> usize {
+        let mut floats = 0;
+        for i in (1..self.convs.len()).rev() {
+            rows = (rows - 1) * self.convs[i].stride[0] + self.convs[i].kernel[0];
+            floats += rows * self.row(i - 1);
+        }
+        floats
+    }
+
+    /// Floats of a row of what a stage makes, if dense.
+    fn row(&self, stage: usize) -> usize {
+        self.sizes[stage][1] * self.convs[stage].weight_shape[0] * 16
+    }
+
+    fn bands(&self, bands: Range<usize>, buffers: &mut [Scratchpad; MAX_STAGES - 1]) {
+        let last = self.convs.len() - 1;
+        let mut held: [Range<usize>; MAX_STAGES] = [const { 0..0 }; MAX_STAGES];
+        for band in bands {
+            let mut needed = [const { 0..0 }; MAX_STAGES];
+            needed[last] = band * self.band..((band + 1) * self.band).min(self.sizes[last][0]);
+            for i in (0..last).rev() {
+                needed[i] = self.rows_read(i + 1, &needed[i + 1]);
+            }
+            for i in 0..last {
+                let (before, rest) = buffers.split_at_mut(i);
+                let row = self.row(i);
+                // The last band is lower than what the one before held.
+                let map = rest[0].room(needed[i].len().max(held[i].len()) * row);
+                // Rows that the band before needed, too, move to the top.
+                let kept = needed[i].start..held[i].end.max(needed[i].start);
+                if !kept.is_empty() {
+                    let start = (kept.start - held[i].start) * row;
+                    map.copy_within(start..start + kept.len() * row, 0);
+                }
+                held[i] = needed[i].clone();
+                let fresh = kept.end..needed[i].end;
+                let mut out = ImageMut::dense(
+                    &mut map[kept.len() * row..],
+                    fresh.len(),
+                    self.sizes[i][1],
+                    self.convs[i].weight_shape[0] * 16,
+                );
+                self.stage(i, before, &held, &fresh, &mut out);
+            }
+            let rows = needed[last].clone();
+            let start = rows.start * self.out_row;
+            // SAFETY: `new` saw that the output holds all rows; those of a band are its own, and so is what lies between them.
+            let data = unsafe {
+                let len = (rows.len() * self.out_row).min(self.out_len - start);
+                std::slice::from_raw_parts_mut(self.out.add(start), len)
+            };
+            let mut out = ImageMut {
+                data,
+                height: rows.len(),
+                width: self.sizes[last][1],
+                row_pitch: self.out_row,
+                pixel_pitch: self.out_pixel,
+            };
+            self.stage(last, buffers, &held, &rows, &mut out);
+        }
+    }
+
+    /// Rows of the map before `stage` that these rows of its own take.
+    fn rows_read(&self, stage: usize, rows: &Range<usize>) -> Range<usize> {
+        let Conv { kernel, stride, padding, .. } = &self.convs[stage];
+        let start = (rows.start * stride[0]).saturating_sub(padding[0]);
+        let end = (rows.end - 1) * stride[0] + kernel[0];
+        start..end.saturating_sub(padding[0]).min(self.sizes[stage - 1][0])
+    }
+
+    /// Computes some rows of a stage from the map before it, of which `before` has the rows that `held` says.
+    fn stage(
+        &self,
+        stage: usize,
+        before: &mut [Scratchpad],
+        held: &[Range<usize>],
+        rows: &Range<usize>,
+        out: &mut ImageMut<'_>,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let conv = &self.convs[stage];
+        let above = (rows.start * conv.stride[0]) as isize - conv.padding[0] as isize;
+        // The image from the first row that is read on, and how many rows of zeros lie above it.
+        let from = |image: &Image<'_>, first_row: usize| {
+            let skipped = (above - first_row as isize).max(0) as usize;
+            (skipped, image.height - skipped, (first_row as isize - above).max(0) as usize)
+        };
+        let mut sources = [const { Source { image: Image::EMPTY, upsampled: false } }; conv::MAX_SOURCES];
+        let mut padding = conv.padding;
+        let count = if stage == 0 { self.sources.len() } else { 1 };
+        if stage == 0 {
+            for (source, Source { image, .. }) in sources.iter_mut().zip(self.sources) {
+                let (skipped, height, zeros) = from(image, 0);
+                source.image = Image { data: &image.data[skipped * image.row_pitch..], height, ..*image };
+                padding[0] = zeros;
+            }
+        } else {
+            let (held, row) = (&held[stage - 1], self.row(stage - 1));
+            let map: &[f32] = before[stage - 1].room(held.len() * row);
+            let image = Image {
+                data: map,
+                height: held.len(),
+                width: self.sizes[stage - 1][1],
+                channels: conv.weight_shape[3],
+                row_pitch: row,
+                pixel_pitch: self.convs[stage - 1].weight_shape[0] * 16,
+            };
+            let (skipped, height, zeros) = from(&image, held.start);
+            sources[0].image = Image { data: &map[skipped * row..], height, ..image };
+            padding[0] = zeros;
+        }
+        let conv = Conv { padding, ..*conv };
+        conv::compute(self.isa, &sources[..count], &conv, None, out);
+    }
+}
