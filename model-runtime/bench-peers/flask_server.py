@@ -11,7 +11,9 @@ import numpy as np
 import onnxruntime
 from flask import Flask, jsonify, request
 
-CONFIDENCE_THRESHOLD, IOU_THRESHOLD = 0.25, 0.45
+# As the function names and sets them.
+CONFIDENCE_THRESHOLD = float(os.environ.get("CONFIDENCE_THRESHOLD", "0.35"))
+IOU_THRESHOLD = float(os.environ.get("IOU_THRESHOLD", "0.45"))
 PADDING = 114
 
 cv2.setNumThreads(1)

@@ -10,7 +10,9 @@ import http.client
 import json
 import multiprocessing
 import os
+import queue
 import resource
+import signal
 import socket
 import statistics
 import subprocess
@@ -25,6 +27,10 @@ CPUS = len(os.sched_getaffinity(0))
 # The usual ways to serve Flask: a process a CPU, or one process with a thread a CPU (ONNX Runtime releases the lock).
 GUNICORN = {"flask, processes": [str(CPUS), "1"], "flask, threads": ["1", str(CPUS)]}
 STARTUP_LIMIT_SECONDS = 60
+# Many times what a request takes: a server that lets one wait longer hangs.
+ANSWER_LIMIT_SECONDS = 10
+# The same for every server, or candidates in between are eyes to one and none to another.
+THRESHOLDS = {"CONFIDENCE_THRESHOLD": "0.35", "IOU_THRESHOLD": "0.45"}
 # JPEG decoders may round a pixel differently, which the model feels.
 CONFIDENCE_TOLERANCE = 0.02
 
@@ -34,46 +40,75 @@ def post(body):
     return head.encode() + body
 
 
+def received(connection):
+    piece = connection.recv(65536)
+    if not piece:
+        raise ConnectionResetError("closed the connection before the answer was complete")
+    return piece
+
+
 def exchange(connection, message):
     """Sends a request, returns the body of the answer: a bare client, so that the server has the CPU."""
     connection.sendall(message)
-    answer = connection.recv(65536)
+    answer = received(connection)
     while b"\r\n\r\n" not in answer:
-        answer += connection.recv(65536)
+        answer += received(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"answered {head[:60]!r}")
     length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
     while len(body) < length:
-        body += connection.recv(65536)
+        body += received(connection)
     return body
 
 
-def client(port, messages, seconds, queue):
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    times, begin = [], time.perf_counter()
-    while (now := time.perf_counter()) < begin + seconds:
-        exchange(connection, messages[len(times) % len(messages)])
-        times.append(time.perf_counter() - now)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    queue.put((times, time.perf_counter() - begin, usage.ru_utime + usage.ru_stime))
+def client(port, messages, seconds, results):
+    """Puts seconds of each answer, seconds in all and CPU seconds; or, where it failed, why."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_LIMIT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        times, begin = [], time.perf_counter()
+        while (now := time.perf_counter()) < begin + seconds:
+            exchange(connection, messages[len(times) % len(messages)])
+            times.append(time.perf_counter() - now)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        results.put((times, time.perf_counter() - begin, usage.ru_utime + usage.ru_stime))
+    except (OSError, SystemExit) as error:
+        results.put(f"{type(error).__name__}: {error}")
 
 
-def load(port, messages, seconds):
+def load(server, messages, seconds):
     """All answers' seconds, answers a second, and the clients' share of the CPUs."""
-    queue = multiprocessing.Queue()
-    clients = [multiprocessing.Process(target=client, args=(port, messages, seconds, queue)) for _ in range(CPUS)]
+    inbox, limit = multiprocessing.Queue(), seconds + 3 * ANSWER_LIMIT_SECONDS
+    arguments = (server.port, messages, seconds, inbox)
+    clients = [multiprocessing.Process(target=client, args=arguments, daemon=True) for _ in range(CPUS)]
     [process.start() for process in clients]
-    results = [queue.get() for _ in clients]
+    try:
+        results = [inbox.get(timeout=limit) for _ in clients]
+    except queue.Empty:
+        raise SystemExit(f"{server.name}: a client did not report back within {limit:.0f} s") from None
+    for failure in (result for result in results if isinstance(result, str)):
+        raise SystemExit(f"{server.name}: a client failed: {failure}")
     [process.join() for process in clients]
     rate = sum(len(times) / wall for times, wall, _ in results)
     return [t for times, _, _ in results for t in times], rate, sum(r[2] for r in results) / (CPUS * seconds)
 
 
+def stop(process):
+    """Asks it to end, insists where it does not; whatever state it is in."""
+    if process is None or process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 class Server:
     def __init__(self, name, command, environment):
-        self.name, self.command, self.environment = name, command, environment
+        self.name, self.command, self.environment, self.process = name, command, environment, None
         self.starts, self.times, self.rates, self.client_shares = [], [], [], []
 
     def start(self, message):
@@ -82,7 +117,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         port = str(self.port)
-        environment = {**os.environ, "RUST_LOG": "warn", "HOST": "127.0.0.1", "PORT": port, **self.environment}
+        environment = {**os.environ, **THRESHOLDS, "RUST_LOG": "warn", "HOST": "127.0.0.1", "PORT": port, **self.environment}
         command = [part.replace("{port}", port) for part in self.command]
         begin = time.perf_counter()
         self.process = subprocess.Popen(command, env=environment, cwd=HERE)
@@ -97,11 +132,10 @@ class Server:
         raise SystemExit(f"{self.name} did not start")
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+        stop(self.process)
 
     def answers(self, bodies):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_SECONDS)
         for body in bodies:
             connection.request("POST", "/classify", body, {"Content-Type": "image/jpeg"})
             yield json.loads(connection.getresponse().read())
@@ -137,12 +171,13 @@ class Bare:
         for process in self.processes:
             print(count, file=process.stdin, flush=True)
         times = [[float(t) for t in process.stdout.readline().split()] for process in self.processes]
+        if not all(times):
+            raise SystemExit("bench-peers ended; it says why above")
         self.rates.append(sum(len(t) / sum(t) * 1e3 for t in times))
 
     def stop(self):
         for process in self.processes:
-            process.stdin.close()
-            process.wait()
+            stop(process)
 
 
 def check_answers(servers, bodies):
@@ -174,31 +209,41 @@ def main():
         gunicorn += ["--worker-class", "gthread", "--workers", workers, "--threads", threads]
         environment = {"MODEL": str(Path(arguments.model).resolve()), "THREADS_PER_INFERENCE": "1"}
         servers.append(Server(name, [*gunicorn, "flask_server:app"], environment))
-    for number in range(arguments.starts):
-        for server in servers:
-            server.start(messages[0])
-            if number < arguments.starts - 1:
-                server.stop()
-    check_answers(servers, bodies)
-    bare = Bare(arguments.bench_peers, arguments.model) if arguments.bench_peers else None
+    # Terminated, it ends by an exception, too. Servers left behind would keep the load on the CPUs and the terminal's pipe
+    # open, for which whoever reads it waits.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    bare = None
+    try:
+        for number in range(arguments.starts):
+            for server in servers:
+                server.start(messages[0])
+                if number < arguments.starts - 1:
+                    server.stop()
+        check_answers(servers, bodies)
+        bare = Bare(arguments.bench_peers, arguments.model) if arguments.bench_peers else None
+        measure(servers, bare, messages, arguments)
+        report(servers, bare, bodies)
+    finally:
+        for running in [*servers, *([bare] if bare else [])]:
+            running.stop()
+
+
+def measure(servers, bare, messages, arguments):
     for server in servers:
-        load(server.port, messages, 1)  # warm-up
+        load(server, messages, 1)  # warm-up
     for number in range(arguments.rounds):
         if bare:
             bare.run(5)
             bare.rates.pop()
             bare.run(int(arguments.seconds * 100))
         for server in servers[number % len(servers) :] + servers[: number % len(servers)]:
-            times, rate, share = load(server.port, messages, arguments.seconds)
+            times, rate, share = load(server, messages, arguments.seconds)
             server.times += times
             server.rates.append(rate)
             server.client_shares.append(share)
-    report(servers, bare)
-    for stopped in [*servers, *([bare] if bare else [])]:
-        stopped.stop()
 
 
-def report(servers, bare):
+def report(servers, bare, bodies):
     print(f"{CPUS} clients on {CPUS} CPUs, keep-alive; medians of rounds\n")
     print("| server | answers a second and CPU | p50 ms | p99 ms | start to first answer ms | memory MB | clients' CPU |")
     print("| --- |" + " ---: |" * 6)
@@ -213,7 +258,7 @@ def report(servers, bare):
     if bare:
         most, got = statistics.median(bare.rates) / CPUS, statistics.median(servers[0].rates) / CPUS
         print(f"Bare inference: {most:.1f} a second and CPU; over HTTP {100 * got / most:.0f} % of that")
-    timing = list(servers[0].answers([path.read_bytes() for path in sorted(Path(sys.argv[3]).glob("*.jpg"))]))
+    timing = list(servers[0].answers(bodies))
     stages = {stage: statistics.mean(a["timing_ms"][stage] for a in timing) for stage in timing[0]["timing_ms"]}
     print("A request's milliseconds by stage, one at a time: " + ", ".join(f"{k} {v:.2f}" for k, v in stages.items()))
 
