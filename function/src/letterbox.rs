@@ -3,14 +3,16 @@
 //! The scaling is OpenCV's `INTER_LINEAR` for 8-bit images, to the bit (fixed point, `resize.cpp`), because
 //! the model was trained on and is compared with what OpenCV gives.
 
+use model_runtime::kernels::Isa;
+use model_runtime::kernels::resize::{self, Columns};
+
 use crate::decode::{Frame, Pixels};
 
 /// Gray that fills what the image does not (`color=(114, 114, 114)`).
 const PADDING: u8 = 114;
 
-/// Fraction bits of OpenCV's interpolation weights (`INTER_RESIZE_COEF_BITS`).
-const WEIGHT_BITS: u32 = 11;
-const WEIGHT_ONE: f32 = (1 << WEIGHT_BITS) as f32;
+/// The weights of two neighbours add up to this.
+const WEIGHT_ONE: i16 = 1 << resize::WEIGHT_BITS;
 
 /// An image as the model wants it, and the way back.
 #[derive(Clone, Debug)]
@@ -69,120 +71,132 @@ pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
         Pixels::Gray(pixels) => (pixels, 1),
         Pixels::Rgb(pixels) => (pixels, 3),
     };
-    let source_size = (frame.width as usize, frame.height as usize);
-    let resized = resize_linear(source, channels, source_size, (fit_width, fit_height));
-
-    // u8 → f32 / 255, as `im /= 255` does.
-    let unit: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
-    let mut samples = vec![unit[usize::from(PADDING)]; channels * width * height];
+    let image = (frame.width as usize, frame.height as usize);
+    let mut samples = vec![unit(PADDING.into()); channels * width * height];
     for (channel, plane) in samples.chunks_exact_mut(width * height).enumerate() {
-        for y in 0..fit_height {
-            let from = &resized[y * fit_width * channels..][..fit_width * channels];
-            let to = &mut plane[(top + y) * width + left..][..fit_width];
-            for (sample, pixel) in to.iter_mut().zip(from.chunks_exact(channels)) {
-                *sample = unit[usize::from(pixel[channel])];
-            }
-        }
+        let rows = plane[top * width..].chunks_exact_mut(width).take(fit_height);
+        let fitted = rows.map(|row| &mut row[left..][..fit_width]);
+        Plane { source, channel, channels, image }.fit((fit_width, fit_height), fitted);
     }
     Letterboxed { samples, channels, transform }
 }
 
-/// OpenCV's `cv::resize(…, INTER_LINEAR)` for interleaved 8-bit samples.
-fn resize_linear(source: &[u8], channels: usize, from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
-    if from == to {
-        return source.to_vec();
-    }
-    // OpenCV takes the mean of 2 × 2 when it halves exactly (linear and area are the same then).
-    if from.0 == 2 * to.0 && from.1 == 2 * to.1 {
-        return halve(source, channels, from.0, to);
-    }
-    let columns = taps(from.0, to.0, EdgeWeights::Reset);
-    let rows = taps(from.1, to.1, EdgeWeights::Kept);
-    let row_length = to.0 * channels;
-    // Two horizontally interpolated source rows, kept while consecutive output rows share them.
-    let mut lines = [(usize::MAX, vec![0i32; row_length]), (usize::MAX, vec![0i32; row_length])];
-    let mut output = vec![0u8; row_length * to.1];
-    for (row, tap) in output.chunks_exact_mut(row_length).zip(&rows) {
-        if lines[1].0 == tap.first {
-            lines.swap(0, 1);
-        }
-        for (line, wanted) in lines.iter_mut().zip([tap.first, tap.second]) {
-            if line.0 != wanted {
-                let source_row = &source[wanted * from.0 * channels..][..from.0 * channels];
-                interpolate_row(source_row, channels, &columns, &mut line.1);
-                line.0 = wanted;
-            }
-        }
-        let [weight_a, weight_b] = tap.weights;
-        for ((pixel, a), b) in row.iter_mut().zip(&lines[0].1).zip(&lines[1].1) {
-            // VResizeLinear<uchar, int, short>: rounds in two steps, to stay within 32 bits.
-            let sum = ((weight_a * (a >> 4)) >> 16) + ((weight_b * (b >> 4)) >> 16);
-            *pixel = ((sum + 2) >> 2) as u8;
-        }
-    }
-    output
+/// u8 → f32 / 255, as `im /= 255` does.
+fn unit(level: u16) -> f32 {
+    f32::from(level) / 255.0
 }
 
-fn interpolate_row(source: &[u8], channels: usize, columns: &[Tap], line: &mut [i32]) {
-    for (samples, tap) in line.chunks_exact_mut(channels).zip(columns) {
-        for (channel, sample) in samples.iter_mut().enumerate() {
-            let a = i32::from(source[tap.first * channels + channel]);
-            let b = i32::from(source[tap.second * channels + channel]);
-            *sample = a * tap.weights[0] + b * tap.weights[1];
-        }
-    }
+/// One channel of an image whose channels are interleaved.
+struct Plane<'a> {
+    source: &'a [u8],
+    channel: usize,
+    channels: usize,
+    /// Width and height.
+    image: (usize, usize),
 }
 
-fn halve(source: &[u8], channels: usize, source_width: usize, to: (usize, usize)) -> Vec<u8> {
-    let stride = source_width * channels;
-    let mut output = Vec::with_capacity(to.0 * to.1 * channels);
-    for y in 0..to.1 {
-        let (upper, lower) = (&source[2 * y * stride..], &source[(2 * y + 1) * stride..]);
-        for x in 0..to.0 {
-            for channel in 0..channels {
-                let (a, b) = (2 * x * channels + channel, (2 * x + 1) * channels + channel);
-                let sum = [upper[a], upper[b], lower[a], lower[b]].map(u32::from).iter().sum::<u32>();
-                output.push(((sum + 2) >> 2) as u8);
+impl Plane<'_> {
+    /// A row of the channel; of a colour image it is gathered in `scratch`. At least two samples.
+    fn row<'r>(&'r self, y: usize, scratch: &'r mut Vec<u8>) -> &'r [u8] {
+        let length = self.image.0 * self.channels;
+        let row = &self.source[y * length..][..length];
+        if self.channels == 1 && row.len() > 1 {
+            return row;
+        }
+        scratch.clear();
+        match self.channels {
+            3 => scratch.extend(row.as_chunks::<3>().0.iter().map(|pixel| pixel[self.channel])),
+            _ => scratch.extend_from_slice(row),
+        }
+        if let [only] = scratch[..] {
+            scratch.push(only);
+        }
+        scratch
+    }
+
+    /// OpenCV's `cv::resize(…, INTER_LINEAR)` to the size of `to`, whose `rows` take the samples.
+    fn fit<'r>(&self, to: (usize, usize), rows: impl Iterator<Item = &'r mut [f32]>) {
+        let (mut scratch, mut below) = (Vec::new(), Vec::new());
+        if self.image == to {
+            for (y, row) in rows.enumerate() {
+                for (sample, level) in row.iter_mut().zip(self.row(y, &mut scratch)) {
+                    *sample = unit((*level).into());
+                }
             }
+        } else if self.image == (2 * to.0, 2 * to.1) {
+            // OpenCV takes the mean of 2 × 2 when it halves exactly (linear and area are the same then).
+            for (y, row) in rows.enumerate() {
+                let upper = self.row(2 * y, &mut scratch).as_chunks::<2>().0;
+                let lower = self.row(2 * y + 1, &mut below).as_chunks::<2>().0;
+                for ((sample, [a, b]), [c, d]) in row.iter_mut().zip(upper).zip(lower) {
+                    *sample =
+                        unit(([a, b, c, d].map(|level| u16::from(*level)).iter().sum::<u16>() + 2) >> 2);
+                }
+            }
+        } else {
+            self.interpolate(to, rows, &mut scratch);
         }
     }
-    output
+
+    fn interpolate<'r>(
+        &self,
+        to: (usize, usize),
+        rows: impl Iterator<Item = &'r mut [f32]>,
+        scratch: &mut Vec<u8>,
+    ) {
+        let isa = Isa::current();
+        let columns = taps(self.image.0, to.0).map(Tap::inside);
+        let columns = Columns::new(isa, self.image.0.max(2), columns);
+        // Two horizontally interpolated source rows, kept while consecutive output rows share them.
+        let mut lines = [(usize::MAX, vec![0; to.0]), (usize::MAX, vec![0; to.0])];
+        for (row, tap) in rows.zip(taps(self.image.1, to.1)) {
+            if lines[1].0 == tap.first {
+                lines.swap(0, 1);
+            }
+            for (line, wanted) in lines.iter_mut().zip([tap.first, tap.second]) {
+                if line.0 != wanted {
+                    columns.interpolate(self.row(wanted, scratch), &mut line.1);
+                    line.0 = wanted;
+                }
+            }
+            resize::blend(isa, [&lines[0].1, &lines[1].1], tap.weights, row);
+        }
+    }
 }
 
 /// Two source samples and their weights in 1/2048.
 struct Tap {
     first: usize,
     second: usize,
-    weights: [i32; 2],
+    weights: [i16; 2],
 }
 
-/// What becomes of the weights where both samples are the same one at the edge. OpenCV resets them along
-/// rows and keeps them along columns, which differs in the last bit.
-#[derive(Clone, Copy, PartialEq)]
-enum EdgeWeights {
-    Reset,
-    Kept,
+impl Tap {
+    /// The left one of two neighbours, and the weights. At the edges both samples are the same one; along rows OpenCV resets
+    /// the weights there (along columns it keeps them, which differs in the last bit), and so the neighbour inside gets none.
+    fn inside(self) -> (u32, [i16; 2]) {
+        if self.first != self.second {
+            (self.first as u32, self.weights)
+        } else if self.first == 0 {
+            (0, [WEIGHT_ONE, 0])
+        } else {
+            (self.first as u32 - 1, [0, WEIGHT_ONE])
+        }
+    }
 }
 
 /// Where each output sample comes from along one axis.
-fn taps(from: usize, to: usize, edge: EdgeWeights) -> Vec<Tap> {
+fn taps(from: usize, to: usize) -> impl Iterator<Item = Tap> {
     let scale = 1.0 / (to as f64 / from as f64);
     let last = from - 1;
-    (0..to)
-        .map(|index| {
-            let position = ((index as f64 + 0.5) * scale - 0.5) as f32;
-            let floor = position.floor();
-            let at_edge = floor < 0.0 || floor as usize >= last;
-            let fraction = if at_edge && edge == EdgeWeights::Reset { 0.0 } else { position - floor };
-            let sample = |offset: f32| ((floor + offset).max(0.0) as usize).min(last);
-            let weight = |fraction: f32| (fraction * WEIGHT_ONE).round_ties_even() as i32;
-            Tap {
-                first: sample(0.0),
-                second: sample(1.0),
-                weights: [weight(1.0 - fraction), weight(fraction)],
-            }
-        })
-        .collect()
+    (0..to).map(move |index| {
+        let position = ((index as f64 + 0.5) * scale - 0.5) as f32;
+        let floor = position.floor();
+        let fraction = position - floor;
+        let sample = |offset: f32| ((floor + offset).max(0.0) as usize).min(last);
+        let weight = |fraction: f32| (fraction * f32::from(WEIGHT_ONE)).round_ties_even() as i16;
+        Tap { first: sample(0.0), second: sample(1.0), weights: [weight(1.0 - fraction), weight(fraction)] }
+    })
 }
 
 #[cfg(test)]

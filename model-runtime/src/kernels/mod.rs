@@ -1,4 +1,4 @@
-//! Convolution and pooling kernels over plain slices. No burn here.
+//! Convolution, pooling and scaling kernels over plain slices. No burn here.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,6 +13,7 @@ mod isa;
 mod neon;
 pub mod pool;
 mod portable;
+pub mod resize;
 mod silu;
 mod stem;
 mod tile;
