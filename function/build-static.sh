@@ -18,7 +18,7 @@ set -- -- -C target-feature=+crt-static -C strip=symbols
 # rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over half a megabyte less.
 # Elsewhere it takes the system's linker, which knows neither.
 case $target in
-  x86_64-*) set -- "$@" -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 ;;
+  x86_64-*) set -- "$@" -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all ;;
 esac
 if [ "$target" != "$host" ]; then
   gcc=${target%%-*}-linux-gnu-gcc
