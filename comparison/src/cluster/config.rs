@@ -63,18 +63,29 @@ pub struct VariantConfig {
 }
 
 impl VariantConfig {
-    /// Where the API server has the objects that scale it.
-    pub fn scaling_objects(&self) -> Vec<String> {
+    /// Where the API server has what decides how many pods there are, and says whether it can.
+    pub fn scaler(&self) -> String {
         let Self { namespace, name, .. } = self;
         match self.autoscaler {
             AutoscalerKind::Kpa => {
-                vec![format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")]
+                format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")
             }
-            AutoscalerKind::Hpa => vec![
-                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
-                format!("/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"),
-            ],
+            AutoscalerKind::Hpa => {
+                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}")
+            }
         }
+    }
+
+    /// Where the API server has all objects that scale it.
+    pub fn scaling_objects(&self) -> Vec<String> {
+        let Self { namespace, name, .. } = self;
+        let mut paths = vec![self.scaler()];
+        if self.autoscaler == AutoscalerKind::Hpa {
+            paths.push(format!(
+                "/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"
+            ));
+        }
+        paths
     }
 }
 

@@ -105,12 +105,15 @@ async fn others(kube: &Kube, config: &ClusterConfig) -> Result<()> {
     if foreign.is_empty() {
         return Ok(());
     }
-    let (shown, more) = (foreign.len().min(MOST_NAMED), foreign.len().saturating_sub(MOST_NAMED));
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = &foreign[..foreign.len().min(MOST_NAMED)];
+    let more = match foreign.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     bail!(
         "pods of others run here: {}{more}; stop them, or name their namespace under `platform` in cluster.toml if they \
          belong to the platform",
-        foreign[..shown].join(", ")
+        shown.join(", ")
     )
 }
 

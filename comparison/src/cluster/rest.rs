@@ -107,17 +107,11 @@ impl Runner<'_> {
         if (pods, ready) != (rest, rest) {
             return Ok(Some(format!("it has {pods} pods, {ready} of them ready, and {rest} at rest")));
         }
-        let (namespace, name) = (&variant.namespace, &variant.name);
-        let (path, condition) = match variant.autoscaler {
-            AutoscalerKind::Kpa => {
-                (format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}"), "Ready")
-            }
-            AutoscalerKind::Hpa => (
-                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
-                "ScalingActive",
-            ),
+        let condition = match variant.autoscaler {
+            AutoscalerKind::Kpa => "Ready",
+            AutoscalerKind::Hpa => "ScalingActive",
         };
-        let object = self.runtime.block_on(self.kube.get(&path))?;
+        let object = self.runtime.block_on(self.kube.get(&variant.scaler()))?;
         if let Some(reason) = unless(&object, condition) {
             return Ok(Some(format!("it is not {condition}: {reason}")));
         }

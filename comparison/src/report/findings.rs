@@ -27,8 +27,10 @@ pub fn findings(group: &Group<'_>) -> Vec<String> {
     let there = group.row("pods_at_step").and_then(|row| head_start(&row));
     let said = |row: Row| {
         let text = sentence(&row)?;
-        let about = there.as_ref().filter(|_| LAGS.contains(&row.measure.key));
-        Some(about.map_or_else(|| text.clone(), |there| format!("{text} {there}")))
+        Some(match &there {
+            Some(there) if LAGS.contains(&row.measure.key) => format!("{text} {there}"),
+            _ => text,
+        })
     };
     KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
 }

@@ -42,7 +42,8 @@ pub(crate) struct StemTile {
 /// Computes one tile. The caller vouches for every pointer: input for all rows, padding aside, weights, bias and output.
 pub(crate) type StemKernel = unsafe fn(&StemTile);
 
-/// Computes the layer if it is one of these and the instruction set has kernels for it. The caller has run `conv::check`.
+/// Computes the layer if it is one of these and the instruction set has kernels for it. The caller has run
+/// `conv::check`, or for a part of a chain what `Chain::new` runs in its place.
 pub(super) fn run(
     isa: Isa,
     sources: &[Source<'_>],
