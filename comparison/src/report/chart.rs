@@ -9,7 +9,7 @@ use std::fmt::Write;
 pub struct Line {
     /// Which of the two variants (colour and dash), or 2 for what was offered (gray).
     pub style: usize,
-    /// `(second, value)`.
+    /// `(second, value)`; where the value is not a number, there is none, and the line breaks.
     pub points: Vec<(f64, f64)>,
     /// Holds each value until the next point instead of joining them.
     pub stepped: bool,
@@ -104,15 +104,16 @@ fn path(line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64, seconds: f6
         before.into_iter().chain(line.points.iter().copied().filter(|p| (0.0..=seconds).contains(&p.0)));
     let mut last = None;
     for (second, value) in within {
-        let command = match last {
-            None => 'M',
-            Some(before) if line.stepped => {
-                let _ = write!(d, "L{:.1} {:.1}", x(second), y(before));
-                'L'
-            }
-            Some(_) => 'L',
-        };
-        let _ = write!(d, "{command}{:.1} {:.1}", x(second), y(value));
+        if value.is_nan() {
+            last = None;
+            continue;
+        }
+        if let (Some(before), true) = (last, line.stepped) {
+            let _ = write!(d, "L{:.1} {:.1}", x(second), y(before));
+        }
+        // A line of no length under round caps: a value between two breaks is a dot.
+        let (command, dot) = if last.is_none() { ('M', "h0") } else { ('L', "") };
+        let _ = write!(d, "{command}{:.1} {:.1}{dot}", x(second), y(value));
         last = Some(value);
     }
     if let (Some(value), true) = (last, line.stepped) {
@@ -170,6 +171,16 @@ mod tests {
         let left = format!("M{LEFT:.1} ");
         assert!(svg.contains(&left) && svg.contains(&format!("L{:.1} {TOP:.1}\"", WIDTH - RIGHT)), "{svg}");
         assert!(svg.contains("Pods &lt;ready&gt;"));
+    }
+
+    #[test]
+    fn a_line_breaks_where_there_is_no_value_and_a_value_alone_is_a_dot() {
+        let svg =
+            chart(vec![(0.0, 1.0), (10.0, 1.0), (20.0, f64::NAN), (30.0, 1.0), (40.0, f64::NAN)], false)
+                .svg();
+        let path = svg.split("d=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a path");
+        let commands: String = path.chars().filter(char::is_ascii_alphabetic).collect();
+        assert_eq!(commands, "MhLMh", "{path}");
     }
 
     #[test]

@@ -170,9 +170,9 @@ fn good_answers(run: &Run) -> Vec<(f64, f64)> {
 
 fn latency(run: &Run) -> Vec<(f64, f64)> {
     let bins = run.load.seconds.chunks(BIN_S).enumerate();
-    let worst = bins.filter_map(|(i, bin)| {
-        let worst = bin.iter().filter_map(|s| s.p99_ms).reduce(f64::max)?;
-        Some(((i * BIN_S) as f64 + bin.len() as f64 / 2.0, worst))
+    let worst = bins.map(|(i, bin)| {
+        let worst = bin.iter().filter_map(|s| s.p99_ms).fold(f64::NAN, f64::max);
+        ((i * BIN_S) as f64 + bin.len() as f64 / 2.0, worst)
     });
     worst.collect()
 }
@@ -211,8 +211,8 @@ em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-ra
 .charts svg{width:100%;height:auto}
 .t{font-size:12px;font-weight:600;fill:var(--ink)}.n{font-size:10px;fill:var(--soft)}.e{text-anchor:end}.m{text-anchor:middle}
 .g{stroke:var(--rule);stroke-width:.7}.o{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 3}
-.l{fill:none;stroke-width:1.6;stroke-linejoin:round}
-.v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:5 2.5}.v2{stroke:#9aa3ad;stroke-width:1.2}
+.l{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
+.v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:4 4}.v2{stroke:#9aa3ad;stroke-width:1.2}
 .key svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:10px 0;font-variant-numeric:tabular-nums}
