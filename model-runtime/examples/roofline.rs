@@ -10,7 +10,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use model_runtime::kernels::Isa;
-use model_runtime::kernels::conv::{Conv, Source, conv2d, output_size};
+use model_runtime::kernels::conv::{Conv, Source, output_size};
+use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::pack_conv;
 

@@ -2,7 +2,8 @@
 
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::chain::conv2d_chain;
-use model_runtime::kernels::conv::{Conv, Source, conv2d, output_size};
+use model_runtime::kernels::conv::{Conv, Source, output_size};
+use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::{PackedConv, pack_bias, pack_conv};
 

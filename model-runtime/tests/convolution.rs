@@ -1,7 +1,8 @@
 //! Every kernel path this machine has, against the definition of a convolution, over random shapes.
 
 use model_runtime::kernels::Isa;
-use model_runtime::kernels::conv::{Conv, Source, conv2d, output_size};
+use model_runtime::kernels::conv::{Conv, Source, output_size};
+use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::Isa;
-use super::conv::{self, Conv, Source};
+use super::conv::{Conv, MAX_SOURCES, Source, output_size};
+use super::convolve;
 use super::image::{Image, ImageMut};
 use super::winograd;
 use crate::buffers::Scratchpad;
@@ -28,7 +29,7 @@ thread_local! {
 /// If the shapes don't fit each other or a slice is too short: a bug in the caller.
 pub fn conv2d_chain(isa: Isa, sources: &[Source<'_>], convs: &[Conv<'_>], out: &mut ImageMut<'_>) {
     if let [conv] = convs {
-        return conv::conv2d(isa, sources, conv, None, out);
+        return convolve::conv2d(isa, sources, conv, None, out);
     }
     let chain = Chain::new(isa, sources, convs, out);
     let bands = chain.sizes[convs.len() - 1][0].div_ceil(chain.band);
@@ -67,20 +68,20 @@ impl<'a> Chain<'a> {
         let mut before = [first.height, first.width];
         for (i, conv) in convs.iter().enumerate() {
             assert!((0..2).all(|axis| conv.padding[axis] < conv.kernel[axis]), "rows of nothing but padding");
-            sizes[i] = conv::output_size(before, conv.kernel, conv.stride, conv.padding);
+            sizes[i] = output_size(before, conv.kernel, conv.stride, conv.padding);
             if i == 0 {
-                conv::check_shapes(sources, conv, sizes[i]);
+                convolve::check_shapes(sources, conv, sizes[i]);
             } else {
                 let channels = conv.weight_shape[3];
                 assert_eq!(channels.div_ceil(16), convs[i - 1].weight_shape[0], "channels between stages");
                 let image = Image::dense(&[], before[0], before[1], channels);
-                conv::check_shapes(&[Source { image, upsampled: false }], conv, sizes[i]);
+                convolve::check_shapes(&[Source { image, upsampled: false }], conv, sizes[i]);
             }
             before = sizes[i];
         }
         let last = &convs[convs.len() - 1];
         assert_eq!([out.height, out.width], before, "output size");
-        conv::check_memory(sources, last, None, out);
+        convolve::check_memory(sources, last, None, out);
         let mut chain = Self {
             isa,
             sources,
@@ -188,7 +189,7 @@ impl<'a> Chain<'a> {
             let skipped = (above - first_row as isize).max(0) as usize;
             (skipped, image.height - skipped, (first_row as isize - above).max(0) as usize)
         };
-        let mut sources = [const { Source { image: Image::EMPTY, upsampled: false } }; conv::MAX_SOURCES];
+        let mut sources = [const { Source { image: Image::EMPTY, upsampled: false } }; MAX_SOURCES];
         let mut padding = conv.padding;
         let count = if stage == 0 { self.sources.len() } else { 1 };
         if stage == 0 {
@@ -213,6 +214,6 @@ impl<'a> Chain<'a> {
             padding[0] = zeros;
         }
         let conv = Conv { padding, ..*conv };
-        conv::compute(self.isa, &sources[..count], &conv, None, out);
+        convolve::compute(self.isa, &sources[..count], &conv, None, out);
     }
 }

@@ -86,7 +86,7 @@ pub(super) struct Layer<'a> {
 unsafe impl Sync for Layer<'_> {}
 
 impl<'a> Layer<'a> {
-    /// The caller has run `conv::check`.
+    /// The caller has run `convolve::check`.
     pub(super) fn new(
         isa: Isa,
         sources: &'a PlacedList<'a>,
@@ -211,7 +211,7 @@ impl<'a> Layer<'a> {
                 tile.residual = residual.wrapping_add(channel);
             }
             tile.out = out.wrapping_add(channel);
-            // SAFETY: `conv::check` saw that all slices hold what their shapes say, with room for every block of every pixel;
+            // SAFETY: `convolve::check` saw that all slices hold what their shapes say, with room for every block of every pixel;
             // `collect_runs` stays inside the image or the border copy; the instruction set was detected.
             unsafe { kernel(&tile) };
         }

@@ -6,6 +6,7 @@ mod avx2;
 mod avx512;
 pub mod chain;
 pub mod conv;
+pub mod convolve;
 mod direct;
 pub mod image;
 mod isa;

@@ -43,7 +43,7 @@ pub(crate) struct StemTile {
 pub(crate) type StemKernel = unsafe fn(&StemTile);
 
 /// Computes the layer if it is one of these and the instruction set has kernels for it. The caller has run
-/// `conv::check`, or for a part of a chain what `Chain::new` runs in its place.
+/// `convolve::check`, or for a part of a chain what `Chain::new` runs in its place.
 pub(super) fn run(
     isa: Isa,
     sources: &[Source<'_>],
@@ -114,7 +114,7 @@ impl Layer<'_> {
             let pixels = (column + 1) * self.width / tiles - column * self.width / tiles;
             tile.at_left = column == 0;
             tile.at_right = column + 1 == tiles;
-            // SAFETY: `conv::check` saw that input and output hold what their shapes say, and that there are weights and a bias
+            // SAFETY: `convolve::check` saw that input and output hold what their shapes say, and that there are weights and a bias
             // for 16 channels; an image twice as wide as the output has padding only where the flags say; the instruction set
             // was detected.
             unsafe { self.kernels[pixels - 1](&tile) };

@@ -11,7 +11,8 @@ use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProper
 use super::{Activation, ChainOperands, ConvOperands, ConvOptions, FusedOps, Inputs, Operand, fallback};
 use crate::buffers::Buffer;
 use crate::kernels::chain::{MAX_STAGES, conv2d_chain};
-use crate::kernels::conv::{self, Conv, MAX_RUNS, MAX_SOURCES, Source};
+use crate::kernels::conv::{Conv, MAX_RUNS, MAX_SOURCES, Source, output_size};
+use crate::kernels::convolve::conv2d;
 use crate::kernels::image::{Image, ImageMut};
 use crate::kernels::{Isa, pool};
 
@@ -25,7 +26,7 @@ impl FusedOps for Flex {
         let first = images[0].as_ref().expect("a convolution has an input");
         let (batch, scale) = (first.batch, if upsampled[0] { 2 } else { 1 });
         let size = [first.height * scale, first.width * scale];
-        let [height, width] = conv::output_size(size, options.kernel, options.stride, options.padding);
+        let [height, width] = output_size(size, options.kernel, options.stride, options.padding);
 
         let weight = PackedWeight::new(&weight);
         let conv = weight.conv(&bias, options);
@@ -35,7 +36,7 @@ impl FusedOps for Flex {
         for n in 0..batch {
             let (sources, count) = sources(&images, n, upsampled);
             let residual = residual.as_ref().map(|residual| residual.image(n));
-            conv::conv2d(Isa::current(), &sources[..count], &conv, residual.as_ref(), &mut output.image(n));
+            conv2d(Isa::current(), &sources[..count], &conv, residual.as_ref(), &mut output.image(n));
         }
         output.into_tensor(options.out_channels)
     }
@@ -65,7 +66,7 @@ impl FusedOps for Flex {
         let convs = &convs[..count];
         let first = images[0].as_ref().expect("a convolution has an input");
         let [height, width] = convs.iter().fold([first.height, first.width], |size, conv| {
-            conv::output_size(size, conv.kernel, conv.stride, conv.padding)
+            output_size(size, conv.kernel, conv.stride, conv.padding)
         });
         let mut output = Output::new(first.batch, height, width, convs[count - 1].weight_shape[0] * 16);
         for n in 0..first.batch {
