@@ -9,7 +9,7 @@ use burn_import::{LoadStrategy, ModelGen};
 use onnx_ir::{Message, ModelProto};
 use tracing_core::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{ImportError, Imported, operators};
+use crate::{ImportError, Imported, fuse, operators};
 
 /// The generated file: `Model` and `METADATA`.
 pub const GENERATED_FILE: &str = "eye_state_model.rs";
@@ -22,20 +22,22 @@ impl Imported {
     /// returns the former's path.
     pub fn generate(&self, folder: &Path) -> Result<PathBuf, ImportError> {
         let plain = network(&self.plain, folder, "eye_state_plain_network")?;
-        write(&folder.join(PLAIN_FILE), self.source(&plain).as_bytes())?;
+        write(&folder.join(PLAIN_FILE), self.source(&plain, false).as_bytes())?;
         let path = folder.join(GENERATED_FILE);
         let source = match &self.fused {
-            Some(fused) => self.source(&network(fused, folder, "eye_state_network")?),
-            None => self.source(&plain),
+            Some(fused) => {
+                self.source(&network(fused, folder, "eye_state_network")?, fuse::takes_gray(fused))
+            }
+            None => self.source(&plain, false),
         };
         write(&path, source.as_bytes())?;
         Ok(path)
     }
 
-    fn source(&self, network: &str) -> String {
+    fn source(&self, network: &str, takes_gray: bool) -> String {
         let description = &self.description;
-        // The fused stem has weights for one channel, too; burn's own convolution must see three.
-        let images = if network.contains("stem_conv2d") {
+        // burn's own convolution must see three channels.
+        let images = if takes_gray {
             "images".into()
         } else {
             format!("images.expand([1, 3, {}, {}])", description.input_height, description.input_width)

@@ -52,6 +52,8 @@ fn all_of_the_built_in_model_is_fused() {
     let (fused, plain) = generate(&path, &Options::default());
     // The first three convolutions, from the image to the first C3; and the last of that C3 with the next step down.
     assert_eq!(count(&fused, "ops::stem_weight("), 1);
+    // Gray pictures are not made three channels first.
+    assert_eq!((count(&fused, "images.expand("), count(&plain, "images.expand(")), (0, 1));
     assert_eq!(count(&fused, "ops::conv2d_chain("), 2);
     assert_eq!(count(&fused, "ops::ChainStage"), 3 + 2);
     assert_eq!(count(&fused, "ops::conv2d("), 60 - 8 - 3 - 2);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
 
-use super::{CHAIN, CONV, Conv, DOMAIN, Fusion, SPLIT, STEM};
+use super::{CHAIN, CONV, Conv, DOMAIN, Fusion, GRAY_WEIGHT, SPLIT, STEM};
 use crate::onnx::float_tensor;
 
 impl Fusion {
@@ -91,7 +91,7 @@ impl Fusion {
         if stem {
             let gray = fold_gray(&conv.weight.data, out, per_input, kernel);
             let packed = pack_conv(&gray, out, 1, kernel, conv.stride, [height, width]);
-            constant("gray_weight", float_tensor(packed.shape.to_vec(), &packed.values));
+            constant(GRAY_WEIGHT, float_tensor(packed.shape.to_vec(), &packed.values));
         }
         let bias = pack_bias(&conv.bias);
         constant("bias", float_tensor(vec![bias.len()], &bias));

@@ -28,6 +28,8 @@ pub(crate) const SPPF_POOL: &str = "SppfPool";
 /// Channels taken apart without a copy.
 pub(crate) const SPLIT: &str = "SplitChannels";
 
+/// How the names of weights for one channel end.
+const GRAY_WEIGHT: &str = "gray_weight";
 /// As many inputs as the fused convolution takes.
 const MOST_INPUTS: usize = 4;
 /// Siblings are merged where each one's channels fill whole blocks of the packed weights.
@@ -96,6 +98,13 @@ pub(crate) fn fuse(mut model: ModelProto, shapes: &HashMap<String, [usize; 3]>) 
     let opset = model.opset_import.last_mut().expect("just grown");
     (opset.domain, opset.version) = (DOMAIN.to_owned(), 1);
     model
+}
+
+/// Whether whatever reads the image of a fused model has weights for one channel, too: such a network takes gray as it is.
+pub(crate) fn takes_gray(model: &ModelProto) -> bool {
+    let Some(image) = model.graph.input.first().map(|input| &input.name) else { return false };
+    let mut readers = model.graph.node.iter().filter(|node| node.input.contains(image));
+    readers.all(|node| node.input.iter().any(|input| input.ends_with(GRAY_WEIGHT)))
 }
 
 impl Fusion {

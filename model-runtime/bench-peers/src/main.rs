@@ -15,7 +15,8 @@ use tract_onnx::prelude::*;
 /// Like the function's default.
 const CONFIDENCE_THRESHOLD: f32 = 0.25;
 
-/// Includes a generated network and lets it run at sizes other than the one it was exported for: nothing in it depends on that.
+/// Includes a generated network. `forward` is what the function calls; plain burn's makes three channels of the size that it was exported
+/// for, and nothing else in it depends on that size: `any_size` leaves that out.
 macro_rules! network {
     ($name:ident, $file:literal) => {
         #[allow(dead_code, unreachable_pub)]
@@ -23,7 +24,7 @@ macro_rules! network {
             include!(concat!(env!("OUT_DIR"), $file));
 
             impl Model {
-                pub fn run(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {
+                pub fn any_size(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {
                     self.network.forward(images).into()
                 }
             }
@@ -66,12 +67,12 @@ fn build(engine: &str, scale: &str, width: usize, height: usize) -> Result<Engin
         Tensor::<4>::from_data(TensorData::new(values, [1, channels, height, width]), &Device::default())
     };
     macro_rules! native {
-        ($network:ident, $image:expr) => {{
+        ($network:ident, $forward:ident, $image:expr) => {{
             let model = $network::Model::from_embedded(&Device::default());
             let image = $image;
             let mut candidates = Vec::new();
             Box::new(move || {
-                let heads = model.run(image.clone()).map(HeadTensor::new);
+                let heads = model.$forward(image.clone()).map(HeadTensor::new);
                 let maps: [HeadMap<'_>; 3] = std::array::from_fn(|i| heads[i].map());
                 candidates.clear();
                 decode(&maps, &$network::METADATA, CONFIDENCE_THRESHOLD, &mut candidates);
@@ -80,12 +81,12 @@ fn build(engine: &str, scale: &str, width: usize, height: usize) -> Result<Engin
         }};
     }
     Ok(match (engine, scale) {
-        ("kernels", "yolov5n") => native!(nano, tensor(gray, 1)),
-        ("kernels", "yolov5s") => native!(small, tensor(gray, 1)),
-        ("kernels-rgb", "yolov5n") => native!(nano, tensor(colour, 3)),
-        ("kernels-rgb", "yolov5s") => native!(small, tensor(colour, 3)),
-        ("burn", "yolov5n") => native!(nano_plain, tensor(colour, 3)),
-        ("burn", "yolov5s") => native!(small_plain, tensor(colour, 3)),
+        ("kernels", "yolov5n") => native!(nano, forward, tensor(gray, 1)),
+        ("kernels", "yolov5s") => native!(small, forward, tensor(gray, 1)),
+        ("kernels-rgb", "yolov5n") => native!(nano, forward, tensor(colour, 3)),
+        ("kernels-rgb", "yolov5s") => native!(small, forward, tensor(colour, 3)),
+        ("burn", "yolov5n") => native!(nano_plain, any_size, tensor(colour, 3)),
+        ("burn", "yolov5s") => native!(small_plain, any_size, tensor(colour, 3)),
         ("tract", _) => {
             let path = format!("{}/models/{scale}-{width}x{height}.onnx", env!("CARGO_MANIFEST_DIR"));
             let model = tract_onnx::onnx().model_for_path(path)?.into_optimized()?.into_runnable()?;
