@@ -33,12 +33,16 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train sizes evaluate curves calibrate crosscheck test-training need-yolov5
+.PHONY: train widen sizes evaluate curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
 	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
 		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
+
+widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
+	@[ -f "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/widen.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
 
 evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
 	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) $(ARGS)

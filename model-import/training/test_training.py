@@ -1,16 +1,21 @@
 """make test-training: the parts of the pipeline against YOLOv5's own code and against drawn ellipses."""
 
+import pathlib
+import types
 import unittest
 
 import cv2
 import numpy as np
 import torch
+import yolov5
+from yolov5.models.yolo import Model
 from yolov5.utils.augmentations import letterbox as yolov5_letterbox
 from yolov5.utils.general import non_max_suppression, scale_boxes
 
 import detector
 import ellipse
 import metrics
+import widen
 
 
 class Ellipse(unittest.TestCase):
@@ -57,6 +62,26 @@ class AsYolov5(unittest.TestCase):
             _, scale, shift = detector.letterbox(np.zeros((*shape, 3), np.uint8), size)
             ours = detector.to_picture(detector.decode(output, iou, multi_label), scale, shift, shape)
             np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-3)
+
+
+class Widening(unittest.TestCase):
+    def test_yolov5n_widened_is_yolov5s_and_computes_the_same(self):
+        folder = pathlib.Path(yolov5.__file__).parent / "models"
+        narrow, small = (Model(folder / f"yolov5{scale}.yaml", ch=3, nc=2) for scale in "ns")
+        generator = torch.Generator().manual_seed(3)
+        for name, value in narrow.state_dict().items():
+            if "running_var" in name:  # fresh normalizations would forgive a mistake in them
+                value.uniform_(0.5, 2, generator=generator)
+            elif "running_mean" in name:
+                value.normal_(generator=generator)
+        wide = widen.widen(types.SimpleNamespace(Model=Model), narrow)
+        self.assertEqual({k: v.shape for k, v in wide.state_dict().items()}, {k: v.shape for k, v in small.state_dict().items()})
+        image = torch.rand(1, 3, 96, 160, generator=generator)
+        with torch.no_grad():
+            expected, found = (model.eval()(image)[0] for model in (narrow, wide))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        first = wide.model[1].conv.weight
+        self.assertFalse(torch.equal(first[:, 0::2], first[:, 1::2]))
 
 
 class Counting(unittest.TestCase):
