@@ -35,7 +35,7 @@ def widen(yolo, model, seed=1):
     state = {}
     source = model.state_dict()
     for name, expected in wide.state_dict().items():
-        value = source[name].float() if source[name].is_floating_point() else source[name]
+        value = source[name]
         if value.dim() == 4:
             inputs, outputs = expected.shape[1] != value.shape[1], expected.shape[0] != value.shape[0]
             value = widened(value, inputs, outputs, generator)
