@@ -14,7 +14,7 @@ LETTERBOX_GRAY = 114
 # without eyes are few in the data set and are what the first model got wrong.
 SOURCE_WEIGHTS = {
     "cnir": 3.5, "cnirX": 3.0, "mrl": 2.5, "morph": 1.0, "morphX": 2.0, "mix": 1.5, "cewC": 1.3, "cewT": 1.3,
-    "negES": 3.0, "neglow": 2.5, "negocc": 3.0, "negroom": 3.0, "negface": 2.0, "negcoco": 1.5, "negcar": 1.5, "negbg": 1.0,
+    "negES": 4.0, "neglow": 6.0, "negocc": 4.0, "negroom": 4.0, "negface": 4.0, "negcoco": 1.5, "negcar": 1.5, "negbg": 1.0,
     "regC": 0.6, "regT": 0.6, "yaw": 0.8, "nuaa": 1.0, "web": 0.8, "aps": 1.2,
 }  # fmt: skip
 CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are about five)

@@ -33,7 +33,7 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train widen sizes evaluate curves calibrate crosscheck test-training need-yolov5
+.PHONY: train widen average sizes neighbours evaluate curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
@@ -43,6 +43,10 @@ train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=y
 widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
 	@[ -f "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
 	$(TRAINING_PY) $(TRAINING)/widen.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
+
+average: need-yolov5 $(TRAINING_ENV)/.ready ## the mean of checkpoints' weights: WEIGHTS="a.pt b.pt" OUT=average.pt YOLOV5=checkout
+	@[ -n "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give checkpoints and a new file: make average WEIGHTS=\"a.pt b.pt\" OUT=average.pt YOLOV5=path" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/average.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
 
 evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
 	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) $(ARGS)
@@ -57,6 +61,17 @@ sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several s
 	for size in $(SIZES); do cp $(WEIGHTS) $(EVALUATION)/sizes/$$size.pt && \
 	  $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size || exit 1; done
 	$(TRAINING_PY) $(TRAINING)/sizes.py $(DATASET) --model $(SIZES:%=$(EVALUATION)/sizes/%.onnx) --out $(EVALUATION)/sizes $(ARGS)
+
+# 320 is for whoever needs it faster, 512 for smaller faces; the model card has their figures.
+NEIGHBOURS ?= 320 512
+neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
+	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
+	mkdir -p $(EVALUATION)/sizes model-import/weights/neighbours
+	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && cp $(WEIGHTS) $$raw.pt && \
+	  $(TRAINING_PY) model-import/export/export.py $$raw.pt --imgsz $$size && \
+	  $(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $$raw.onnx --out $$raw-calibrated.onnx && \
+	  $(TRAINING_PY) $(TRAINING)/halve.py $$raw-calibrated.onnx --out model-import/weights/neighbours/eye-state-yolov5n-$$size.onnx || exit 1; done
+	cd model-import/weights/neighbours && sha256sum *.onnx > SHA256SUMS
 
 calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx
 	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) --out $(OUT)

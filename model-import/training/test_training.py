@@ -1,19 +1,23 @@
 """make test-training: the parts of the pipeline against YOLOv5's own code and against drawn ellipses."""
 
 import pathlib
+import tempfile
 import types
 import unittest
 
 import cv2
 import numpy as np
+import onnx
 import torch
 import yolov5
 from yolov5.models.yolo import Model
 from yolov5.utils.augmentations import letterbox as yolov5_letterbox
 from yolov5.utils.general import non_max_suppression, scale_boxes
 
+import average
 import detector
 import ellipse
+import halve
 import metrics
 import widen
 
@@ -82,6 +86,35 @@ class Widening(unittest.TestCase):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         first = wide.model[1].conv.weight
         self.assertFalse(torch.equal(first[:, 0::2], first[:, 1::2]))
+
+
+class Averaging(unittest.TestCase):
+    def test_every_number_is_the_mean_and_other_networks_are_refused(self):
+        folder = pathlib.Path(yolov5.__file__).parent / "models"
+        first, second, third = (Model(folder / "yolov5n.yaml", ch=3, nc=2) for _ in range(3))
+        weights = [model.model[0].conv.weight.clone() for model in (first, second, third)]
+        mean = average.average([first, second, third])
+        torch.testing.assert_close(mean.model[0].conv.weight, sum(weights) / 3)
+        with self.assertRaises(SystemExit):
+            average.average([first, Model(folder / "yolov5n.yaml", ch=3, nc=3)])
+
+
+class Halving(unittest.TestCase):
+    def test_half_precision_on_disk_finds_the_same_eyes(self):
+        root = pathlib.Path(__file__).parents[2]
+        (built_in,) = (root / "model-import" / "weights").glob("*.onnx")
+        model = onnx.load(built_in)
+        halve.halve(model)
+        onnx.checker.check_model(model)
+        self.assertLess(len(model.SerializeToString()), 0.55 * built_in.stat().st_size)
+        with tempfile.TemporaryDirectory() as folder:
+            onnx.save(model, f"{folder}/half.onnx")
+            full, half = detector.Onnx(built_in), detector.Onnx(f"{folder}/half.onnx")
+            for name in ("open", "closed"):
+                picture = cv2.imread(str(root / "function" / "samples" / f"{name}.jpg"))
+                (expected, *_), (found, *_) = full.run(picture), half.run(picture)
+                np.testing.assert_allclose(found[..., :4], expected[..., :4], rtol=0.01, atol=0.3)  # px of the input
+                np.testing.assert_allclose(found[..., 4:], expected[..., 4:], atol=0.02)
 
 
 class Counting(unittest.TestCase):
