@@ -62,7 +62,7 @@ sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several s
 	  $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size || exit 1; done
 	$(TRAINING_PY) $(TRAINING)/sizes.py $(DATASET) --model $(SIZES:%=$(EVALUATION)/sizes/%.onnx) --out $(EVALUATION)/sizes $(ARGS)
 
-# 320 is for whoever needs it faster, 512 for smaller faces; the model card has their figures.
+# The sizes on both sides of the built-in one; the model card has their figures.
 NEIGHBOURS ?= 320 512
 neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
 	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
