@@ -54,12 +54,13 @@ evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder
 curves: need-dataset $(TRAINING_ENV)/.ready ## accuracy against rotation, resolution and noise: DATASET=path [MODEL=best.onnx]
 	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
 
+# In a shell loop over sizes: WEIGHTS exported for $$size, to sizes/$$size.onnx.
+EXPORT_SIZE = cp $(WEIGHTS) $(EVALUATION)/sizes/$$size.pt && $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size
 SIZES ?= 320 416 512 640
 sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several sizes, each judged: DATASET=path WEIGHTS=best.pt [SIZES="320 416 512 640"]
 	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make sizes WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes
-	for size in $(SIZES); do cp $(WEIGHTS) $(EVALUATION)/sizes/$$size.pt && \
-	  $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size || exit 1; done
+	for size in $(SIZES); do $(EXPORT_SIZE) || exit 1; done
 	$(TRAINING_PY) $(TRAINING)/sizes.py $(DATASET) --model $(SIZES:%=$(EVALUATION)/sizes/%.onnx) --out $(EVALUATION)/sizes $(ARGS)
 
 # The sizes on both sides of the built-in one; the model card has their figures.
@@ -67,8 +68,7 @@ NEIGHBOURS ?= 320 512
 neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
 	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes model-import/weights/neighbours
-	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && cp $(WEIGHTS) $$raw.pt && \
-	  $(TRAINING_PY) model-import/export/export.py $$raw.pt --imgsz $$size && \
+	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && $(EXPORT_SIZE) && \
 	  $(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $$raw.onnx --out $$raw-calibrated.onnx && \
 	  $(TRAINING_PY) $(TRAINING)/halve.py $$raw-calibrated.onnx --out model-import/weights/neighbours/eye-state-yolov5n-$$size.onnx || exit 1; done
 	cd model-import/weights/neighbours && sha256sum *.onnx > SHA256SUMS
