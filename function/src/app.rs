@@ -25,10 +25,8 @@ pub enum Phase {
     Starting,
     /// Takes requests.
     Ready,
-    /// Asked to stop: still takes requests, but says that it is not ready, so that no more are sent.
+    /// Asked to stop: says that it is not ready, so that no more requests are sent, and answers those that come.
     Draining,
-    /// Takes no more requests; finishes those it has.
-    Closed,
 }
 
 /// Shared by all requests.
@@ -88,8 +86,7 @@ impl App {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
             1 => Phase::Ready,
-            2 => Phase::Draining,
-            _ => Phase::Closed,
+            _ => Phase::Draining,
         }
     }
 

@@ -1,14 +1,14 @@
 //! Serving and stopping: bounded connections, and a shutdown that loses no accepted request.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service;
 use warp::filters::BoxedFilter;
 use warp::http::header::CONNECTION;
@@ -25,6 +25,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
 
 /// Pause after the kernel refused a connection (out of file descriptors), so as not to spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// When nothing has come out of the kernel's backlog for this long, nothing is in it: no new handshake begins
+/// any more, and one that had begun takes a round trip.
+const BACKLOG_SETTLES: Duration = Duration::from_millis(100);
+
+/// How long the stop waits for a request on a connection that has none: it may be under way, or lie unread in the
+/// kernel. As long as a client waits before it sends a lost packet again (RFC 6298, section 2).
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How the stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +63,9 @@ pub async fn run(
 ) -> Drained {
     let server = Server {
         connections: Arc::new(Semaphore::new(policy.max_connections)),
-        graceful: GracefulShutdown::new(),
+        closing: watch::Sender::new(false),
+        // Idle connections alone must not use up the time.
+        linger: LINGER.min(policy.timeout / 2),
         filters: routes(Arc::clone(&app)),
         app: Arc::clone(&app),
     };
@@ -68,12 +78,9 @@ pub async fn run(
         delay_ms = policy.delay.as_millis() as u64,
         "draining: still taking requests, no longer ready"
     );
-    // A zero delay still takes what the kernel has already accepted for us.
-    let _ = tokio::time::timeout(policy.delay.max(ACCEPT_BACKOFF), server.accept_all(&listener)).await;
-    drop(listener);
-    app.set_phase(Phase::Closed);
+    let _ = tokio::time::timeout(policy.delay, server.accept_all(&listener)).await;
 
-    let drained = match tokio::time::timeout(policy.timeout, server.graceful.shutdown()).await {
+    let drained = match tokio::time::timeout(policy.timeout, server.close(listener)).await {
         Ok(()) => Drained::Completely,
         Err(_) => Drained::TimedOut,
     };
@@ -83,7 +90,9 @@ pub async fn run(
 
 struct Server {
     connections: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    /// True once connections are to end; each holds a receiver for as long as it lives.
+    closing: watch::Sender<bool>,
+    linger: Duration,
     filters: BoxedFilter<(Response,)>,
     app: Arc<App>,
 }
@@ -92,19 +101,47 @@ impl Server {
     /// Never ends by itself.
     async fn accept_all(&self, listener: &TcpListener) {
         loop {
-            let permit =
-                Arc::clone(&self.connections).acquire_owned().await.expect("the semaphore is never closed");
-            match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream, permit),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
-                }
+            let permit = self.room().await;
+            self.take(listener.accept().await, permit).await;
+        }
+    }
+
+    /// Ends when every connection has ended, those included that only the kernel had accepted.
+    async fn close(&self, listener: TcpListener) {
+        if let Err(error) = refuse_handshakes(&listener) {
+            tracing::debug!(%error, "connections that begin in this instant may be reset");
+        }
+        self.closing.send_replace(true);
+        loop {
+            let permit = self.room().await;
+            match tokio::time::timeout(BACKLOG_SETTLES, listener.accept()).await {
+                Ok(accepted) => self.take(accepted, permit).await,
+                Err(_) => break,
+            }
+        }
+        drop(listener);
+        self.closing.closed().await;
+    }
+
+    async fn room(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.connections).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    async fn take(
+        &self,
+        accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        match accepted {
+            Ok((stream, _)) => self.serve(stream, permit),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
 
-    fn serve(&self, stream: TcpStream, permit: tokio::sync::OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
         // Answers are small and written at once: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let app = Arc::clone(&self.app);
@@ -116,14 +153,50 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        let watched = self.graceful.watch(connection);
+        let (mut closing, linger) = (self.closing.subscribe(), self.linger);
         tokio::spawn(async move {
-            if let Err(error) = watched.await {
+            let mut connection = pin!(connection);
+            let lingered = async {
+                let _ = closing.wait_for(|closing| *closing).await;
+                tokio::time::sleep(linger).await;
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = lingered => {
+                    // hyper drops a connection here from which it has read nothing: not before it had its time.
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(permit);
+            drop((permit, closing));
         });
     }
+}
+
+/// From here on the kernel ignores who begins to connect, and still finishes the handshakes that it has begun. Closing
+/// a listener resets what it holds, so it must be emptied first, and cannot be while it fills.
+#[cfg(target_os = "linux")]
+fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF, which sees a segment from its TCP header on (linux/filter.h): pass all but SYN without ACK.
+    const FLAGS: u32 = 13; // their place in the header, RFC 9293, section 3.1
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    socket2::SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),     // load that byte
+        SockFilter::new(0x54, 0, 0, SYN | ACK), // keep two of its bits
+        SockFilter::new(0x15, 0, 1, SYN),       // skip one instruction unless only SYN is set
+        SockFilter::new(0x06, 0, 0, 0),         // drop
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass, whole
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_handshakes(_: &TcpListener) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Measures a request from its head to its answer.

@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -77,39 +77,76 @@ fn a_request_that_waited_past_its_deadline_is_not_computed() {
     assert_eq!(server.metric("eye_state_results_total{state=\"open\"}"), served as f64);
 }
 
+fn picture_request(body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: t\r\ncontent-type: image/jpeg\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
 #[test]
 fn stopping_under_load_answers_every_accepted_request() {
     let mut server = TestServer::with(&[("DRAIN_DELAY_MS", "300"), ("QUEUE_CAPACITY", "64")]);
-    let (body, stopped, address) = (sample("open.jpg"), Arc::new(AtomicBool::new(false)), server.address);
+    let (picture, address) = (picture_request(&sample("open.jpg")), server.address);
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (body, stopped) = (body.clone(), Arc::clone(&stopped));
+            let picture = picture.clone();
             std::thread::spawn(move || {
                 let mut served = 0;
                 loop {
                     // Who cannot connect any more has lost nothing: it was never accepted.
-                    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return served };
+                    let Ok(mut stream) = TcpStream::connect(address) else { return served };
                     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-                    let head = format!(
-                        "POST / HTTP/1.1\r\nhost: t\r\ncontent-type: image/jpeg\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                        body.len()
-                    );
-                    stream.write_all(&[head.as_bytes(), &body].concat()).expect("an accepted connection takes it");
+                    stream.write_all(&picture).expect("an accepted connection takes it");
                     let answer = read_answer(stream);
-                    match answer.status {
-                        200 => served += 1,
-                        503 => assert!(stopped.load(Ordering::SeqCst), "refused before the stop"),
-                        status => panic!("{status}: {}", answer.text()),
-                    }
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    served += 1;
                 }
             })
         })
         .collect();
     std::thread::sleep(Duration::from_millis(500));
-    stopped.store(true, Ordering::SeqCst);
     server.begin_stop();
     let served: usize = clients.into_iter().map(|client| client.join().expect("no request is lost")).sum();
     assert!(served > 0);
+    assert_eq!(server.join(), Drained::Completely);
+}
+
+#[test]
+fn a_client_that_connected_before_the_stop_and_asks_after_it_is_answered() {
+    let mut server = TestServer::start();
+    let mut stream = connect(server.address);
+    // The connection is established; that the server has it, too, a later one shows.
+    assert_eq!(server.get("/livez").status, 200);
+    server.begin_stop();
+    while TcpStream::connect_timeout(&server.address, Duration::from_millis(20)).is_ok() {}
+    stream.write_all(&picture_request(&sample("open.jpg"))).expect("still open");
+    let answer = read_answer(stream);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(server.join(), Drained::Completely);
+}
+
+#[test]
+fn connections_that_wait_in_the_kernel_when_the_stop_comes_are_answered() {
+    let mut server = TestServer::with(&[("MAX_CONNECTIONS", "1")]);
+    let picture = picture_request(&sample("closed.jpg"));
+    let mut first = connect(server.address);
+    first.write_all(&picture[..200]).expect("sent");
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = connect(server.address);
+            stream.write_all(&picture).expect("the kernel takes it");
+            stream
+        })
+        .collect();
+    server.begin_stop();
+    std::thread::sleep(Duration::from_millis(300));
+    first.write_all(&picture[200..]).expect("still taken");
+    for stream in std::iter::once(first).chain(waiting) {
+        let answer = read_answer(stream);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
     assert_eq!(server.join(), Drained::Completely);
 }
 

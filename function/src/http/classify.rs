@@ -10,7 +10,7 @@ use warp::reply::Response;
 use super::body::{read_image, read_parts};
 use super::negotiate::{self, Content};
 use super::reply::{self, ClassificationBody};
-use crate::app::{App, Phase};
+use crate::app::App;
 use crate::config::Thresholds;
 use crate::error::RequestError;
 use crate::telemetry::traces;
@@ -55,9 +55,6 @@ async fn respond<B: Buf>(
     query: &str,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Result<Response, Failure> {
-    if app.phase() == Phase::Closed {
-        return Err(RequestError::Draining.into());
-    }
     let thresholds = negotiate::thresholds(query, app.thresholds)?;
     match negotiate::content(headers)? {
         Content::Image => {

@@ -73,7 +73,7 @@ fn readiness(phase: Phase) -> Response {
     match phase {
         Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Phase::Ready => text(StatusCode::OK, "ready\n"),
-        Phase::Draining | Phase::Closed => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 
