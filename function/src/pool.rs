@@ -191,9 +191,16 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
         answered.await.unwrap_or(Err(RequestError::Internal))
     }
 
-    /// Takes no more jobs; what is queued still runs.
+    /// Refuses what is queued and what comes; jobs that run are finished.
     pub fn close(&self) {
-        self.shared.lock().closed = true;
+        let refused = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        };
+        for job in refused {
+            let _ = job.answer.send(Err(RequestError::Draining));
+        }
         self.shared.wake.notify_all();
     }
 }

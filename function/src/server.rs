@@ -34,6 +34,9 @@ const BACKLOG_SETTLES: Duration = Duration::from_millis(100);
 /// kernel. As long as a client waits before it sends a lost packet again (RFC 6298, section 2).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// When the time for draining is over: how long refusals may take to be written.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// How the stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
@@ -85,6 +88,9 @@ pub async fn run(
         Err(_) => Drained::TimedOut,
     };
     app.pool.close();
+    if drained == Drained::TimedOut {
+        let _ = tokio::time::timeout(LAST_ANSWERS, server.closing.closed()).await;
+    }
     drained
 }
 

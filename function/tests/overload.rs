@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use eye_state::server::Drained;
-use support::{Answer, TestServer, connect, read_answer, request, sample};
+use image::{DynamicImage, ImageFormat};
+use support::{Answer, TestServer, connect, encode, read_answer, request, sample};
 
 /// Many clients at once, each asking as soon as it was answered, for this long.
 fn load(server: &TestServer, clients: usize, time: Duration) -> Vec<(Answer, Duration)> {
@@ -148,6 +149,37 @@ fn connections_that_wait_in_the_kernel_when_the_stop_comes_are_answered() {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     assert_eq!(server.join(), Drained::Completely);
+}
+
+#[test]
+fn what_still_waits_when_the_time_for_draining_is_over_is_refused_and_not_dropped() {
+    const CLIENTS: usize = 16;
+    let mut server = TestServer::with(&[("MAX_CONCURRENCY", "1"), ("DRAIN_TIMEOUT_MS", "1")]);
+    // Large, so that the queue outlasts the stop by far.
+    let picture = picture_request(&encode(&DynamicImage::new_luma8(4000, 3000), ImageFormat::Jpeg));
+    let waiting: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = connect(server.address);
+            stream.write_all(&picture).expect("sent");
+            stream
+        })
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.app.pool.queue_depth() < CLIENTS - 4 {
+        assert!(Instant::now() < deadline, "the queue never filled");
+    }
+    server.begin_stop();
+    let mut refused = 0;
+    for stream in waiting {
+        let answer = read_answer(stream);
+        if answer.status != 200 {
+            answer.assert_problem(503, "draining");
+            assert_eq!(answer.headers["retry-after"], "1");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(server.join(), Drained::TimedOut);
 }
 
 #[test]
