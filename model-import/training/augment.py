@@ -162,15 +162,20 @@ def photometric(rng, image, ellipses):
 
 
 def without_eyes(rng, image, ellipses):
-    """The largest part of a face picture above, below or beside its eyes: mouths, nostrils, brows, hair, hands."""
+    """A part of a face picture without its eyes: every second time what lies below them (mouths and nostrils look most
+    like eyes), else above, below or beside, the larger the likelier."""
     h, w = image.shape
     boxes = ellipse.to_boxes(ellipses)
     x1, y1 = boxes[:, :2].min(0) - 0.15 * ellipses[:, 2].max()
     x2, y2 = boxes[:, 2:].max(0) + 0.15 * ellipses[:, 2].max()
     parts = [(0, 0, w, y1), (0, y2, w, h), (0, 0, x1, h), (x2, 0, w, h)]
-    parts = [tuple(int(v) for v in p) for p in parts if p[2] - p[0] > 48 and p[3] - p[1] > 48]
+    below = parts[1]
+    parts = [p for p in parts if p[2] - p[0] > 48 and p[3] - p[1] > 48]
     if not parts:
         return None
+    if below in parts and rng.random() < 0.5:
+        parts = [below]
+    parts = [tuple(int(v) for v in p) for p in parts]
     area = np.array([(p[2] - p[0]) * (p[3] - p[1]) for p in parts], float)
     p = parts[rng.choice(len(parts), p=area / area.sum())]
     return image[p[1] : p[3], p[0] : p[2]]

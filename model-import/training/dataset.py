@@ -19,6 +19,7 @@ SOURCE_WEIGHTS = {
 }  # fmt: skip
 CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are about five)
 GENERATED_WEIGHT = 1.5
+WITHOUT_EYES = 0.12  # share of faces of which only a part without eyes is taken
 
 
 def prefix(stem: str) -> str:
@@ -42,14 +43,19 @@ def folders(root, split):
     return root / "images" / below, root / "labels" / below
 
 
-class Pictures:
-    """Decoded gray pictures with their eyes."""
+def names_in(file):
+    """Picture names, one a line; lines that begin with # say why."""
+    return {line.strip() for line in pathlib.Path(file).read_text().splitlines() if line.strip() and not line.startswith("#")}
 
-    def __init__(self, roots, split):
+
+class Pictures:
+    """Decoded gray pictures with their eyes, but those named in `leave_out`."""
+
+    def __init__(self, roots, split, leave_out=frozenset()):
         self.images, self.eyes, self.classes, self.names = [], [], [], []
         for root in roots:
             files, labelled = folders(root, split)
-            for file in sorted(files.iterdir()):
+            for file in sorted(file for file in files.iterdir() if file.stem not in leave_out):
                 image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
                 labels = read_labels(labelled / f"{file.stem}.txt")
                 h, w = image.shape
@@ -91,7 +97,7 @@ class TrainingSet(torch.utils.data.Dataset):
         """Warps one drawn picture into `rect` of the canvas; returns its eyes there."""
         i = self.draw(rng)
         image, eyes, classes = self.pictures.images[i], self.pictures.eyes[i], self.pictures.classes[i]
-        if len(eyes) and rng.random() < 0.06:
+        if len(eyes) and rng.random() < WITHOUT_EYES:
             part = augment.without_eyes(rng, image, eyes)
             if part is not None:
                 image, eyes, classes = part, eyes[:0], classes[:0]

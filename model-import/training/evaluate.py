@@ -18,17 +18,17 @@ import numpy as np
 import ellipse
 import gallery
 import metrics
-from dataset import folders, prefix, read_labels
+from dataset import folders, names_in, prefix, read_labels
 from detector import Http, Onnx
 
 THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
-def labelled(root, split):
+def labelled(root, split, leave_out=frozenset()):
     """[(file, name, image shape, truth rows (class, x1, y1, x2, y2), ellipses)] of a YOLO folder."""
     images, labels = folders(root, split)
-    files = sorted(f for f in images.glob("*") if f.suffix.lower() in SUFFIXES)
+    files = sorted(f for f in images.glob("*") if f.suffix.lower() in SUFFIXES and f.stem not in leave_out)
     if not files:
         sys.exit(f"{images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     out = []
@@ -127,7 +127,7 @@ def markdown(r):
 
 def main(opt):
     detector = Http(opt.url) if opt.url else Onnx(opt.model)
-    pictures = labelled(opt.dataset, opt.split)
+    pictures = labelled(opt.dataset, opt.split, names_in(opt.leave_out) if opt.leave_out else frozenset())
     result, rows_of, actual, said = score(pictures, detector, opt.threshold)
     out = pathlib.Path(opt.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -145,6 +145,7 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="val")
     parser.add_argument("--model")
     parser.add_argument("--url", help="of the running function; instead of --model")
+    parser.add_argument("--leave-out", help="file with names of pictures that do not count (left-out.txt: wrong labels)")
     parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD, help="the function's default; the tables show others")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()

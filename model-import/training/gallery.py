@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: every wrong verdict with its boxes, and the reliability diagram."""
+"""Pictures with their boxes on a page of their own, and the reliability diagram."""
 
 import base64
 import html
@@ -32,18 +32,25 @@ def drawn(file, shape, truth, rows):
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
-def write(pictures, rows_of, actual, said, threshold, path):
-    """One HTML file with every wrong verdict, worst kind first; returns how many."""
-    wrong = sorted(np.nonzero(actual != said)[0], key=lambda i: (actual[i], said[i]))
-    parts = [f"<!doctype html><meta charset=utf-8><title>Wrong verdicts</title><style>{STYLE}</style>"]
-    parts.append(f"<h1>{len(wrong)} wrong verdicts of {len(pictures)}</h1><p>White: truth. Green: open, red: closed.</p>")
-    for i in wrong:
-        file, name, shape, truth, _ = pictures[i]
-        data = base64.b64encode(drawn(file, shape, truth, rows_of[i][rows_of[i][:, 4] > threshold])).decode()
-        caption = html.escape(f"{name}: {STATES[actual[i]]}, called {STATES[said[i]]}")
+def page(title, note, figures, path):
+    """One HTML file; figures are (file, shape, truth, rows, caption). Returns how many there are."""
+    parts = [f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"]
+    parts.append(f"<h1>{html.escape(title)}</h1><p>{html.escape(note)} White: label. Green: open, red: closed.</p>")
+    for file, shape, truth, rows, caption in figures:
+        data, caption = base64.b64encode(drawn(file, shape, truth, rows)).decode(), html.escape(caption)
         parts.append(f'<figure><img src="data:image/jpeg;base64,{data}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
     path.write_text("\n".join(parts))
-    return len(wrong)
+    return len(figures)
+
+
+def write(pictures, rows_of, actual, said, threshold, path):
+    """Every wrong verdict, worst kind first; returns how many."""
+    figures = []
+    for i in sorted(np.nonzero(actual != said)[0], key=lambda i: (actual[i], said[i])):
+        file, name, shape, truth, _ = pictures[i]
+        caption = f"{name}: {STATES[actual[i]]}, called {STATES[said[i]]}"
+        figures.append((file, shape, truth, rows_of[i][rows_of[i][:, 4] > threshold], caption))
+    return page(f"{len(figures)} wrong verdicts of {len(pictures)}", "", figures, path)
 
 
 def reliability_plot(calibration, path):

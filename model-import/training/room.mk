@@ -33,7 +33,7 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train widen average sizes neighbours evaluate curves calibrate crosscheck test-training need-yolov5
+.PHONY: train widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
@@ -50,6 +50,9 @@ average: need-yolov5 $(TRAINING_ENV)/.ready ## the mean of checkpoints' weights:
 
 evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
 	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) $(ARGS)
+
+audit: need-dataset $(TRAINING_ENV)/.ready ## labels that a model contradicts, to look at: DATASET=path [MODEL=best.onnx ARGS="--split val"]
+	$(TRAINING_PY) $(TRAINING)/audit.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
 
 curves: need-dataset $(TRAINING_ENV)/.ready ## accuracy against rotation, resolution and noise: DATASET=path [MODEL=best.onnx]
 	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)

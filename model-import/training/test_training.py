@@ -14,7 +14,10 @@ from yolov5.models.yolo import Model
 from yolov5.utils.augmentations import letterbox as yolov5_letterbox
 from yolov5.utils.general import non_max_suppression, scale_boxes
 
+import audit
+import augment
 import average
+import dataset
 import detector
 import ellipse
 import halve
@@ -86,6 +89,42 @@ class Widening(unittest.TestCase):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         first = wide.model[1].conv.weight
         self.assertFalse(torch.equal(first[:, 0::2], first[:, 1::2]))
+
+
+class Labels(unittest.TestCase):
+    def test_a_model_contradicts_a_label_that_lies_elsewhere_than_its_box(self):
+        eye, brow, other = ([100, 100, 160, 140], [100, 70, 160, 110], [300, 100, 360, 140])
+        label = lambda *boxes: np.array([[1, *box] for box in boxes], float).reshape(-1, 5)  # noqa: E731
+        found = lambda confidence, *boxes: np.array([[*box, confidence, 1] for box in boxes], float).reshape(-1, 6)  # noqa: E731
+        self.assertTrue(audit.contradicted(label(brow, other), found(0.9, eye, other)))
+        self.assertFalse(audit.contradicted(label(eye, other), found(0.9, eye, other)))
+        self.assertFalse(audit.contradicted(label(eye, other), found(0.9, eye)), "an overlooked eye is no wrong label")
+        self.assertFalse(audit.contradicted(label(eye), found(0.9, eye, other)), "nor is an eye too many")
+        self.assertFalse(audit.contradicted(label(brow), found(0.3, eye)), "nor is what the model is not sure of")
+
+    def test_pictures_that_are_named_are_left_out(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "images").mkdir()
+            for name in ("right", "wrong"):
+                cv2.imwrite(str(root / "images" / f"{name}.png"), np.zeros((8, 8), np.uint8))
+            (root / "names.txt").write_text("# why\nwrong\n\n")
+            self.assertEqual(dataset.Pictures([root], "train", dataset.names_in(root / "names.txt")).names, ["right"])
+
+
+class WithoutEyes(unittest.TestCase):
+    def test_a_part_without_eyes_shows_none_and_is_mostly_what_lies_below_them(self):
+        face = np.zeros((400, 300), np.uint8)
+        face[130:] = 100  # below the eyes
+        eyes = np.array([[90.0, 110.0, 40.0, 0.0], [210.0, 110.0, 40.0, 0.0]])
+        for x1, y1, x2, y2 in ellipse.to_boxes(eyes).astype(int):
+            face[y1:y2, x1:x2] = 255
+        rng = np.random.default_rng(4)
+        parts = [augment.without_eyes(rng, face, eyes) for _ in range(200)]
+        self.assertTrue(all(part.max() < 255 for part in parts))
+        below = sum(part.min() > 0 for part in parts)
+        self.assertGreater(below, 100)
+        self.assertLess(below, 200)
 
 
 class Averaging(unittest.TestCase):

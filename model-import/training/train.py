@@ -18,7 +18,7 @@ import torch
 
 import checkpoint
 import yolov5_code
-from dataset import Pictures, TrainingSet, collate
+from dataset import Pictures, TrainingSet, collate, names_in
 
 MOMENTUM, WEIGHT_DECAY, WARMUP_STEPS, EMA_DECAY = 0.937, 5e-4, 150, 0.999
 # YOLOv5 scales its class gain by classes/80, to 0.0125 here: too little for what this model is for. Box gain up, too.
@@ -77,7 +77,7 @@ def main(opt):
         ema.ema.load_state_dict(resume["ema"].float().state_dict())
         ema.updates, state = resume["updates"], resume["state"]
 
-    training = TrainingSet(Pictures(opt.data, "train"))
+    training = TrainingSet(Pictures(opt.data, "train", names_in(opt.leave_out)))
     validation = Pictures(opt.data[:1], "val")
     print(f"{len(training.pictures)} training pictures, {len(validation)} validation pictures", flush=True)
     cv2.setNumThreads(0)
@@ -135,6 +135,7 @@ def main(opt):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True, help="folders with images/train, labels/train; the first also with val")
+    parser.add_argument("--leave-out", default=pathlib.Path(__file__).with_name("left-out.txt"), help="names of training pictures with wrong labels")
     parser.add_argument("--weights", help="checkpoint to start from (COCO's yolov5n.pt or a former model)")
     parser.add_argument("--out", required=True)
     parser.add_argument("--resume", action="store_true")
