@@ -114,19 +114,28 @@ impl Server {
 
     /// Ends when every connection has ended, those included that only the kernel had accepted.
     async fn close(&self, listener: TcpListener) {
-        if let Err(error) = refuse_handshakes(&listener) {
-            tracing::debug!(%error, "connections that begin in this instant may be reset");
-        }
+        let refused = refuse_handshakes(&listener);
         self.closing.send_replace(true);
-        loop {
-            let permit = self.room().await;
-            match tokio::time::timeout(BACKLOG_SETTLES, listener.accept()).await {
-                Ok(accepted) => self.take(accepted, permit).await,
-                Err(_) => break,
+        match refused {
+            Ok(()) => self.empty_backlog(&listener).await,
+            Err(error) => {
+                // Whoever keeps connecting must not keep the stop from ending.
+                tracing::debug!(%error, "connections that begin in this instant may be reset");
+                let _ = tokio::time::timeout(self.linger, self.empty_backlog(&listener)).await;
             }
         }
         drop(listener);
         self.closing.closed().await;
+    }
+
+    async fn empty_backlog(&self, listener: &TcpListener) {
+        loop {
+            let permit = self.room().await;
+            match tokio::time::timeout(BACKLOG_SETTLES, listener.accept()).await {
+                Ok(accepted) => self.take(accepted, permit).await,
+                Err(_) => return,
+            }
+        }
     }
 
     async fn room(&self) -> OwnedSemaphorePermit {
@@ -202,7 +211,7 @@ fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn refuse_handshakes(_: &TcpListener) -> std::io::Result<()> {
-    Ok(())
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Measures a request from its head to its answer.
