@@ -26,6 +26,7 @@ impl Columns {
     ///
     /// # Panics
     /// If a neighbour lies outside of the row.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one path only"))]
     pub fn new(isa: Isa, width: usize, columns: impl Iterator<Item = (u32, [i16; 2])>) -> Self {
         let (left, weights): (Vec<_>, Vec<_>) = columns.unzip();
         assert!(left.iter().all(|left| (*left as usize) + 1 < width), "both neighbours are in the row");
@@ -58,6 +59,7 @@ impl Columns {
 ///
 /// # Panics
 /// If the lengths differ.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one path only"))]
 pub fn blend(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], samples: &mut [f32]) {
     assert!(upper.len() == samples.len() && lower.len() == samples.len(), "lines as long as the samples");
     #[cfg(target_arch = "x86_64")]
