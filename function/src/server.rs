@@ -34,8 +34,9 @@ const BACKLOG_SETTLES: Duration = Duration::from_millis(100);
 /// kernel. As long as a client waits before it sends a lost packet again (RFC 6298, section 2).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// When the time for draining is over: how long refusals may take to be written.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// When the time for draining is over: how long refusals may take to be written, and what is being computed to end. A large
+/// picture takes a tenth of a second of CPU time, of which a small pod has a tenth a second.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How the stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

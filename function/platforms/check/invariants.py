@@ -13,6 +13,8 @@ KPA = "autoscaling.knative.dev/"
 # queue-proxy goes on serving this long after SIGTERM, and holds back the function's own (Knative's
 # drainSleepDuration), all within the pod's grace period.
 QUEUE_PROXY_DRAIN_SECONDS = 30
+# What the function takes to write its last answers when draining's time is over (LAST_ANSWERS in server.rs).
+LAST_ANSWERS_SECONDS = 2
 
 
 def _only(documents: Documents, kind: str, group: str = "") -> dict:
@@ -168,7 +170,8 @@ def config_map_keys_exist(documents: Documents) -> list[str]:
 
 def grace_fits_the_drain(documents: Documents) -> list[str]:
     settings = next(d["data"] for d in documents if d["kind"] == "ConfigMap")
-    drain = (int(settings["DRAIN_DELAY_MS"]) + int(settings["DRAIN_TIMEOUT_MS"])) / 1000 + QUEUE_PROXY_DRAIN_SECONDS
+    drain = (int(settings["DRAIN_DELAY_MS"]) + int(settings["DRAIN_TIMEOUT_MS"])) / 1000
+    drain += QUEUE_PROXY_DRAIN_SECONDS + LAST_ANSWERS_SECONDS
     plain = _deployment(documents)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     knative = _knative(documents)["spec"]["template"]["spec"]["timeoutSeconds"]
     found = [] if plain == knative else [f"the Deployment has {plain} s of grace, the Knative Service {knative} s"]
