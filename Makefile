@@ -7,6 +7,12 @@ SHELL := bash
 CARGO ?= cargo
 VENV  ?= .venv
 
+# Tools that several rooms use. They are set here because make expands the prerequisites of a rule when
+# it reads the rule: no room may depend on the order in which the rooms are read.
+TOOLS     := $(CURDIR)/.tools
+KUSTOMIZE ?= $(TOOLS)/bin/kustomize
+KUBECTL   ?= kubectl
+
 ##@ Everyday
 
 .PHONY: help

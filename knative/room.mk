@@ -1,5 +1,3 @@
-include function/platforms/platforms.mk
-
 ##@ knative: the Knative variant
 
 .PHONY: deploy-knative

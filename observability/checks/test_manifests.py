@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOM = Path(__file__).parents[1]
-VERSIONS = dict(line.split("=", 1) for line in (ROOM.parent / "function" / "platforms" / "versions.env").read_text().splitlines() if re.match(r"\w+=", line))
+VERSIONS = dict(line.split("=", 1) for line in (ROOM.parent / "platforms" / "versions.env").read_text().splitlines() if re.match(r"\w+=", line))
 
 
 @cache

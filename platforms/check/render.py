@@ -1,0 +1,46 @@
+"""Renders kustomizations and reads the pinned versions. Knows nothing of what is in them."""
+
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLATFORMS = ROOT / "platforms"
+KUSTOMIZE = os.environ.get("KUSTOMIZE", str(ROOT / ".tools" / "bin" / "kustomize"))
+
+
+def overlays() -> list[Path]:
+    """Every platform with every settings, as directories relative to the repository."""
+    return sorted(
+        path.parent.relative_to(ROOT)
+        for path in PLATFORMS.glob("*/*/kustomization.yaml")
+        if path.parent.name in ("defaults", "tuned")
+    )
+
+
+def add_ons() -> list[Path]:
+    """What stands beside the function: the metrics adapter."""
+    return [Path("k8s-autoscalers/metrics")]
+
+
+@cache
+def render_text(directory: Path) -> str:
+    """The manifests of one kustomization, as kustomize prints them."""
+    done = subprocess.run([KUSTOMIZE, "build", str(ROOT / directory)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{directory} does not render: {done.stderr.strip()}")
+    return done.stdout
+
+
+def render(directory: Path) -> list[dict]:
+    """The manifests of one kustomization; a fresh copy each time, so that a test may change it."""
+    return [document for document in yaml.safe_load_all(render_text(directory)) if document]
+
+
+def versions() -> dict[str, str]:
+    """versions.env as a dictionary."""
+    lines = (PLATFORMS / "versions.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

@@ -1,0 +1,214 @@
+"""Every rendering is valid and keeps every invariant, and each check fails on what it is for."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import invariants
+import render
+import schemas
+
+RENDERINGS = [*render.overlays(), *render.add_ons()]
+SAMPLE = Path("platforms/kind/tuned")
+
+
+def find(documents: list[dict], kind: str, name: str | None = None) -> dict:
+    """The one manifest of a kind, or of a kind and an apiVersion's group."""
+    return next(d for d in documents if d["kind"] == kind and name in (None, d["apiVersion"].rpartition("/")[0]))
+
+
+def pod_of(documents: list[dict], kind: str, group: str) -> dict:
+    return find(documents, kind, group)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("directory", RENDERINGS, ids=str)
+def test_every_manifest_meets_its_strict_schema(directory: Path) -> None:
+    documents = render.render(directory)
+    assert documents
+    assert [v for document in documents for v in schemas.violations(document)] == []
+
+
+@pytest.mark.parametrize("invariant", invariants.ALL, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("directory", render.overlays(), ids=str)
+def test_every_overlay_keeps_every_invariant(directory: Path, invariant: Callable) -> None:
+    assert invariant(render.render(directory)) == []
+
+
+def test_every_platform_comes_with_both_settings() -> None:
+    assert [str(p.relative_to("platforms")) for p in render.overlays()] == [
+        f"{platform}/{settings}" for platform in ("cluster", "gke", "kind", "two-cores") for settings in ("defaults", "tuned")
+    ]
+
+
+def test_the_hpa_asks_for_the_metric_that_the_adapter_serves() -> None:
+    rules = yaml.safe_load((render.ROOT / "k8s-autoscalers/metrics/rules.yaml").read_text())["rules"]
+    hpa = find(render.render(SAMPLE), "HorizontalPodAutoscaler")
+    assert hpa["spec"]["metrics"][0]["pods"]["metric"]["name"] in [rule["name"]["as"] for rule in rules]
+
+
+def test_a_changed_target_reaches_both_autoscalers() -> None:
+    documents = render.render(SAMPLE)
+    target = yaml.safe_load((render.ROOT / "function/manifests/scaling.yaml").read_text())["data"]["target"]
+    assert find(documents, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["target"]["averageValue"] == target
+    knative = find(documents, "Service", "serving.knative.dev")
+    assert knative["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/target"] == target
+
+
+# Each entry breaks one thing, and names the invariant that must notice.
+def _cpu(d: list[dict]) -> None:
+    pod_of(d, "Deployment", "apps")["containers"][0]["resources"]["limits"]["cpu"] = "3"
+
+
+def _service_links(d: list[dict]) -> None:
+    pod_of(d, "Deployment", "apps")["enableServiceLinks"] = True
+
+
+def _annotate(name: str, value: str) -> Callable[[list[dict]], None]:
+    def change(d: list[dict]) -> None:
+        metadata = find(d, "Service", "serving.knative.dev")["spec"]["template"]["metadata"]
+        metadata["annotations"][invariants.KPA + name] = value
+
+    return change
+
+
+def _hpa_on_cpu(d: list[dict]) -> None:
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+    find(d, "HorizontalPodAutoscaler")["spec"]["metrics"].append(metric)
+
+
+def _hpa_target(d: list[dict]) -> None:
+    find(d, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["target"]["averageValue"] = "1500m"
+
+
+def _hpa_max(d: list[dict]) -> None:
+    find(d, "HorizontalPodAutoscaler")["spec"]["maxReplicas"] += 1
+
+
+def _hpa_reference(d: list[dict]) -> None:
+    find(d, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] = "another"
+
+
+def _vpa_container(d: list[dict]) -> None:
+    find(d, "VerticalPodAutoscaler")["spec"]["resourcePolicy"]["containerPolicies"][0]["containerName"] = "another"
+
+
+def _route_reference(d: list[dict]) -> None:
+    find(d, "DomainMapping")["spec"]["ref"]["name"] = "another"
+
+
+def _port(d: list[dict]) -> None:
+    pod_of(d, "Service", "serving.knative.dev")["containers"][0]["env"].append({"name": "PORT", "value": "8080"})
+
+
+def _replicas(d: list[dict]) -> None:
+    find(d, "Deployment")["spec"]["replicas"] = 2
+
+
+def _startup_probe(d: list[dict]) -> None:
+    container = pod_of(d, "Deployment", "apps")["containers"][0]
+    container["startupProbe"] = copy.deepcopy(container["readinessProbe"])
+
+
+def _service_selector(d: list[dict]) -> None:
+    find(d, "Service", "")["spec"]["selector"]["app.kubernetes.io/component"] = "another"
+
+
+def _budget_selector(d: list[dict]) -> None:
+    del find(d, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+
+
+def _network_selector(d: list[dict]) -> None:
+    find(d, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] = "another"
+
+
+def _image(tag: str) -> Callable[[list[dict]], None]:
+    def change(d: list[dict]) -> None:
+        pod_of(d, "Deployment", "apps")["containers"][0]["image"] = f"dev.local/eye-state{tag}"
+
+    return change
+
+
+def _config_map_key(d: list[dict]) -> None:
+    del find(d, "ConfigMap")["data"]["DRAIN_DELAY_MS"]
+
+
+def _drain(d: list[dict]) -> None:
+    find(d, "ConfigMap")["data"]["DRAIN_TIMEOUT_MS"] = "60000"
+
+
+def _grace(d: list[dict]) -> None:
+    pod_of(d, "Deployment", "apps")["terminationGracePeriodSeconds"] = 61
+
+
+def _root(d: list[dict]) -> None:
+    pod_of(d, "Deployment", "apps")["containers"][0]["securityContext"]["runAsNonRoot"] = False
+
+
+MUTATIONS = [
+    (_cpu, invariants.containers_are_identical),
+    (_service_links, invariants.pods_are_alike),
+    (_annotate("target", "3"), invariants.targets_are_equal),
+    (_annotate("target-utilization-percentage", "70"), invariants.targets_are_equal),
+    (_annotate("metric", "rps"), invariants.targets_are_equal),
+    (_hpa_target, invariants.targets_are_equal),
+    (_annotate("max-scale", "5"), invariants.upper_bounds_are_equal),
+    (_hpa_max, invariants.upper_bounds_are_equal),
+    (_hpa_on_cpu, invariants.hpa_and_vpa_share_no_metric),
+    (_port, invariants.nothing_sets_port),
+    (_replicas, invariants.nothing_fixes_replicas),
+    (_startup_probe, invariants.no_startup_probe),
+    (_service_selector, invariants.selectors_match),
+    (_budget_selector, invariants.selectors_match),
+    (_network_selector, invariants.selectors_match),
+    (_hpa_reference, invariants.references_resolve),
+    (_vpa_container, invariants.references_resolve),
+    (_route_reference, invariants.references_resolve),
+    (_image(""), invariants.images_are_pinned),
+    (_image(":latest"), invariants.images_are_pinned),
+    (_config_map_key, invariants.config_map_keys_exist),
+    (_drain, invariants.grace_fits_the_drain),
+    (_grace, invariants.grace_fits_the_drain),
+    (_root, invariants.the_container_is_locked_down),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "invariant"), MUTATIONS, ids=[f"{i.__name__}-{n}" for n, (_, i) in enumerate(MUTATIONS)]
+)
+def test_a_broken_manifest_is_noticed(change: Callable, invariant: Callable) -> None:
+    documents = render.render(SAMPLE)
+    assert invariant(documents) == []
+    change(documents)
+    assert invariant(documents) != []
+
+
+def test_every_invariant_is_shown_to_fail() -> None:
+    assert {i for _, i in MUTATIONS} == set(invariants.ALL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "path", "value"),
+    [
+        ("Deployment", "apps", ["spec", "replica"], 3),
+        ("Deployment", "apps", ["spec", "progressDeadlineSeconds"], "soon"),
+        ("HorizontalPodAutoscaler", "autoscaling", ["spec", "maxReplicas"], "10"),
+        ("Service", "serving.knative.dev", ["spec", "template", "spec", "timeoutSecond"], 60),
+        ("Service", "serving.knative.dev", ["spec", "template", "spec", "timeoutSeconds"], "60"),
+        ("VerticalPodAutoscaler", "autoscaling.k8s.io", ["spec", "updatePolicy", "updateMode"], "InPlace or so"),
+        ("DomainMapping", "serving.knative.dev", ["spec", "reference"], {}),
+        ("ClusterDomainClaim", "networking.internal.knative.dev", ["spec", "namespaces"], []),
+    ],
+)
+def test_a_field_that_no_schema_knows_or_of_the_wrong_type_is_refused(
+    kind: str, group: str, path: list[str], value: object
+) -> None:
+    document = find(render.render(SAMPLE), kind, group)
+    assert schemas.violations(document) == []
+    at = document
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    assert schemas.violations(document) != []

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds the function as one static binary, with its list of parts: build-static.sh ARCH OUT
+# Run by the Containerfile and by `make static`; ARCH is amd64 or arm64, as container tools spell it.
+# Static against glibc, not musl: the same allocator and string functions as everything measured in this repository.
+set -eu
+
+arch=$1 out=$2
+host=$(rustc -vV | sed -n 's/^host: //p')
+case $arch in
+  amd64) target=x86_64-unknown-linux-gnu ;;
+  arm64) target=aarch64-unknown-linux-gnu ;;
+  *) echo "build-static.sh: unknown architecture '$arch': use amd64 or arm64" >&2; exit 64 ;;
+esac
+built=${CARGO_TARGET_DIR:-target}/release
+
+# `cargo rustc` hands these to the last step only: everything else is shared with the everyday build.
+set -- -- -C target-feature=+crt-static -C strip=symbols
+# rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over half a megabyte less.
+# Elsewhere it takes the system's linker, which knows neither.
+case $target in
+  x86_64-*) set -- "$@" -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all ;;
+esac
+if [ "$target" != "$host" ]; then
+  gcc=${target%%-*}-linux-gnu-gcc
+  # Only in a throw-away build container: fetch what crossing to another architecture takes.
+  if [ "${CROSS:-}" = install ]; then
+    apt-get update -qq && apt-get install -qq --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    rustup target add "$target"
+  fi
+  command -v "$gcc" >/dev/null || { echo "build-static.sh: $gcc is missing: apt-get install gcc-aarch64-linux-gnu" >&2; exit 69; }
+  export "CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER=$gcc"
+  set -- --target "$target" "$@"
+  built=${CARGO_TARGET_DIR:-target}/$target/release
+fi
+cargo rustc --release --locked --package eye-state --bin eye-state "$@"
+
+mkdir -p "$out"
+cp "$built/eye-state" "$out/eye-state"
+platforms/image/sbom.sh "$target" >"$out/eye-state.cdx.json"

@@ -1,0 +1,108 @@
+# Image, clusters and deployment. The two variants' own targets are in knative/room.mk and
+# k8s-autoscalers/room.mk.
+include platforms/versions.env
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+# What to deploy and where: make deploy PLATFORM=gke SETTINGS=defaults IMAGE=registry/eye-state:tag
+IMAGE    ?= dev.local/eye-state:$(VERSION)
+SETTINGS ?= tuned
+PLATFORM ?= $(if $(filter kind-%,$(shell $(KUBECTL) config current-context 2>/dev/null)),kind,cluster)
+OVERLAY   = platforms/$(PLATFORM)/$(SETTINGS)
+DEFAULT_IMAGE := dev.local/eye-state:0.1.0
+
+##@ Image
+
+# Where the binary comes from: `build` compiles inside the build, `prebuilt` takes `make static`'s.
+BINARY ?= build
+ARCH   ?= $(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
+CONTAINER_TOOL ?= $(shell platforms/image/tool.sh)
+
+.PHONY: static image image-test
+static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
+	platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
+
+image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker, podman or buildah (BINARY=prebuilt needs no registry)
+	@[ -n "$(CONTAINER_TOOL)" ] || { echo "no container tool: install podman, buildah or docker and run this again" >&2; exit 1; }
+	$(CONTAINER_TOOL) build --file function/Containerfile --platform linux/$(ARCH) --tag $(IMAGE) \
+	  $(if $(filter docker,$(CONTAINER_TOOL)),,--ignorefile function/Containerfile.dockerignore --format docker) \
+	  --build-arg BINARY=$(BINARY) --build-arg TARGETARCH=$(ARCH) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) .
+
+image-test: ## run the image as the cluster would, and have it classify an image
+	CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/test.sh $(IMAGE)
+
+##@ Manifests
+
+verify: manifests
+
+.PHONY: manifests render
+manifests: $(KUSTOMIZE) $(VENV)/manifests.stamp ## render and check every variant and overlay: schemas and invariants
+	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q platforms/check
+
+render: $(KUSTOMIZE) ## print what deploy would apply
+	@$(KUSTOMIZE) build $(OVERLAY) | sed 's#image: $(DEFAULT_IMAGE)#image: $(IMAGE)#'
+
+$(TOOLS)/bin/kustomize:
+	@command -v go >/dev/null || { echo "go is missing: kustomize is built with it; install Go, or set KUSTOMIZE to one that you have" >&2; exit 1; }
+	GOBIN=$(TOOLS)/bin go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
+
+$(VENV)/manifests.stamp: platforms/check/requirements.txt
+	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+##@ Clusters
+
+.PHONY: doctor cluster cluster-down deploy undeploy status logs metrics-adapter
+doctor: ## say what is missing on this machine and in the current cluster, and how to get it
+	@platforms/doctor.sh
+
+cluster: $(KUSTOMIZE) ## a kind cluster with Knative, Kourier, metrics-server, VPA and prometheus-adapter
+	@KUSTOMIZE=$(KUSTOMIZE) platforms/kind/cluster.sh up
+
+cluster-down: ## remove the kind cluster
+	@platforms/kind/cluster.sh down
+
+deploy: deploy-shared ## both variants into the current context (PLATFORM=cluster|kind|gke SETTINGS=tuned|defaults IMAGE=…)
+	@$(KUBECTL) get crd services.serving.knative.dev >/dev/null 2>&1 || { echo "no Knative Serving here: see make doctor, or make deploy-k8s-autoscalers" >&2; exit 1; }
+	@$(call apply,both variants,)
+
+undeploy: $(KUSTOMIZE) need-cluster ## remove both variants and their namespace
+	@echo "removing both variants from $$($(KUBECTL) config current-context)"
+	@$(MAKE) --no-print-directory render | awk -v components='$(HERE)' -f platforms/select.awk \
+	  | $(KUBECTL) delete --ignore-not-found --wait -f -
+
+metrics-adapter: $(KUSTOMIZE) need-cluster ## install prometheus-adapter with the function's rule (namespace monitoring)
+	@$(KUSTOMIZE) build k8s-autoscalers/metrics | $(KUBECTL) apply --server-side -f -
+
+status: need-cluster ## what both variants and their autoscalers are doing
+	@platforms/status.sh
+
+logs: need-cluster ## follow the function's log lines of both variants
+	$(KUBECTL) logs --namespace eye-state --selector app.kubernetes.io/name=eye-state --container eye-state \
+	  --prefix --tail 20 --max-log-requests 40 --follow
+
+.PHONY: cluster-test
+cluster-test: need-cluster $(VENV)/manifests.stamp ## on a real cluster: deploy twice, scale, resize, update, evict, with GATEWAY=http://…
+	$(MAKE) --no-print-directory deploy
+	$(MAKE) --no-print-directory deploy
+	KUBECTL='$(KUBECTL)' $(VENV)/bin/python -m pytest -v --capture=no platforms/live
+
+# Namespace first and on its own, so that the first apply into a fresh cluster succeeds as well.
+.PHONY: deploy-shared need-cluster
+deploy-shared: $(KUSTOMIZE) need-cluster
+	@[ -d $(OVERLAY) ] || { echo "no overlay $(OVERLAY): PLATFORM is cluster, kind or gke; SETTINGS is defaults or tuned" >&2; exit 1; }
+	@$(call apply,what both variants share,shared)
+
+need-cluster:
+	@command -v $(KUBECTL) >/dev/null || { echo "kubectl is missing: see make doctor" >&2; exit 1; }
+	@$(KUBECTL) version >/dev/null 2>&1 || { echo "no cluster answers at context '$$($(KUBECTL) config current-context 2>/dev/null)': make cluster starts one, kubectl config use-context picks another" >&2; exit 1; }
+
+# What of it this cluster knows the kinds of.
+HERE = shared|k8s-autoscalers$(if $(shell $(KUBECTL) get crd services.serving.knative.dev --output name 2>/dev/null),|knative|kourier-route)
+
+# apply WHAT COMPONENTS: server-side, so that fields the autoscalers own stay theirs.
+apply = echo "applying $(1) ($(PLATFORM), $(SETTINGS), $(IMAGE)) to $$($(KUBECTL) config current-context)"; \
+	$(MAKE) --no-print-directory render $(if $(2),| awk -v components='$(2)' -f platforms/select.awk) \
+	  | $(KUBECTL) apply --server-side --field-manager nv-micro -f -
