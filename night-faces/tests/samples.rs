@@ -7,7 +7,7 @@ use night_faces::samples::{self, Entry, LIST_FILE};
 use night_faces::{BoundingBox, Kind, Recipe, State};
 
 fn committed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../function/samples")
 }
 
 fn committed_list() -> Vec<Entry> {
