@@ -1,8 +1,7 @@
-##@ model-runtime: kernels
+##@ bench: peers of the kernels and of the server
 
-BENCH_PEERS = model-runtime/bench-peers
-BENCH_PYTHON = $(BENCH_PEERS)/.venv/bin/python
-BENCH_BINARY = $(or $(CARGO_TARGET_DIR),$(BENCH_PEERS)/target)/release/bench-peers
+BENCH_PYTHON = bench/.venv/bin/python
+BENCH_BINARY = $(or $(CARGO_TARGET_DIR),bench/target)/release/bench-peers
 BENCH_MODEL = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
 BENCH_FLAGS ?=
 BENCH_HTTP_FLAGS ?=
@@ -11,17 +10,17 @@ bench: bench-inference bench-http
 
 .PHONY: bench-inference bench-http bench-build
 bench-inference: bench-build ## one inference on every engine: ONNX Runtime, OpenVINO, tract, plain burn
-	$(BENCH_PYTHON) $(BENCH_PEERS)/bench.py $(BENCH_BINARY) $(BENCH_FLAGS)
+	$(BENCH_PYTHON) bench/bench.py $(BENCH_BINARY) $(BENCH_FLAGS)
 
 bench-http: bench-build build-function ## the function over HTTP against Flask with ONNX Runtime and OpenCV
-	$(BENCH_PYTHON) $(BENCH_PEERS)/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(BENCH_MODEL) function/samples \
+	$(BENCH_PYTHON) bench/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(BENCH_MODEL) function/samples \
 		--bench-peers $(BENCH_BINARY) $(BENCH_HTTP_FLAGS)
 
-bench-build: need-cargo $(BENCH_PEERS)/.venv/.ready
-	$(BENCH_PYTHON) $(BENCH_PEERS)/models.py $(BENCH_MODEL) $(BENCH_PEERS)/models
-	cd $(BENCH_PEERS) && $(CARGO) build --release
+bench-build: need-cargo bench/.venv/.ready
+	$(BENCH_PYTHON) bench/models.py $(BENCH_MODEL) bench/models
+	cd bench && $(CARGO) build --release
 
-$(BENCH_PEERS)/.venv/.ready: $(BENCH_PEERS)/requirements.txt
+bench/.venv/.ready: bench/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
@@ -32,5 +31,5 @@ verify: verify-bench
 # the one that the function compiles against.
 .PHONY: verify-bench
 verify-bench: need-cargo
-	cd $(BENCH_PEERS) && $(CARGO) update --quiet --workspace --locked
-	python3 -m py_compile $(BENCH_PEERS)/*.py
+	cd bench && $(CARGO) update --quiet --workspace --locked
+	python3 -m py_compile bench/*.py
