@@ -7,7 +7,7 @@ build-function: need-cargo
 	$(CARGO) build --release --workspace --bin eye-state
 
 run: build-function ## build and serve with the built-in model on PORT (8080)
-	@exec $(or $(CARGO_TARGET_DIR),target)/release/eye-state
+	@SOURCE_URL='$(SOURCE_URL)' exec $(or $(CARGO_TARGET_DIR),target)/release/eye-state
 
 test: test-rust
 

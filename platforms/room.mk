@@ -2,6 +2,7 @@
 # k8s-autoscalers/room.mk.
 include platforms/versions.env
 
+# The one place for the version is the workspace; platforms/check/test_version.py holds the manifests to it.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 # What to deploy and where: make deploy PLATFORM=gke SETTINGS=defaults IMAGE=registry/eye-state:tag
@@ -9,7 +10,9 @@ IMAGE    ?= dev.local/eye-state:$(VERSION)
 SETTINGS ?= tuned
 PLATFORM ?= $(if $(filter kind-%,$(shell $(KUBECTL) config current-context 2>/dev/null)),kind,cluster)
 OVERLAY   = platforms/$(PLATFORM)/$(SETTINGS)
-DEFAULT_IMAGE := dev.local/eye-state:0.1.0
+DEFAULT_IMAGE := dev.local/eye-state:$(VERSION)
+# Where the source of what runs is: the page links to it. The address of this clone unless given.
+SOURCE_URL ?= $(shell platforms/image/source-url.sh)
 
 ##@ Image
 
@@ -18,16 +21,32 @@ BINARY ?= build
 ARCH   ?= $(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
 CONTAINER_TOOL ?= $(shell platforms/image/tool.sh)
 
-.PHONY: static image image-test
+.PHONY: version static image image-test image-load
+version: ## print the version, which stands in Cargo.toml
+	@echo $(VERSION)
+
 static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
 	platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
 
-image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker, podman or buildah (BINARY=prebuilt needs no registry)
+# What the image says of the model that is in it. Another model travels into the build in target/image/model.
+IMAGE_MODEL = $(if $(MODEL),target/image/model/$(notdir $(MODEL)))
+metadata = $(shell MODEL='$(MODEL)' MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh 2>/dev/null | sed -n 's/^$(1)=//p')
+
+image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker, podman or buildah (BINARY=prebuilt needs no registry; MODEL= MODEL_LICENSE=)
 	@[ -n "$(CONTAINER_TOOL)" ] || { echo "no container tool: install podman, buildah or docker and run this again" >&2; exit 1; }
+	@MODEL='$(MODEL)' MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh >/dev/null
+	@rm -rf target/image/model
+	@$(if $(MODEL),mkdir -p target/image/model && cp $(MODEL) $(wildcard $(MODEL).license) target/image/model/)
 	$(CONTAINER_TOOL) build --file function/Containerfile --platform linux/$(ARCH) --tag $(IMAGE) \
 	  $(if $(filter docker,$(CONTAINER_TOOL)),,--ignorefile function/Containerfile.dockerignore --format docker) \
 	  --build-arg BINARY=$(BINARY) --build-arg TARGETARCH=$(ARCH) --build-arg VERSION=$(VERSION) \
+	  --build-arg MODEL='$(IMAGE_MODEL)' --build-arg MODEL_LICENSE='$(MODEL_LICENSE)' \
+	  --build-arg MODEL_NAME='$(call metadata,MODEL_NAME)' --build-arg MODEL_VERSION='$(call metadata,MODEL_VERSION)' \
+	  --build-arg LICENSES='$(call metadata,LICENSES)' --build-arg SOURCE_URL='$(SOURCE_URL)' \
 	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) .
+
+image-load: ## bring the image onto the nodes of kind, k3d or minikube without a registry; says how elsewhere
+	@KUBECTL='$(KUBECTL)' CONTAINER_TOOL='$(CONTAINER_TOOL)' platforms/image/load.sh $(IMAGE)
 
 image-test: ## run the image as the cluster would, and have it classify an image
 	CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/test.sh $(IMAGE)

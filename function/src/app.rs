@@ -41,6 +41,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What all bodies together may take.
     pub body_memory: BodyMemory,
+    /// Where the source of what runs here is, where that is known.
+    pub source_url: Option<String>,
     phase: AtomicU8,
     cpus: Arc<AtomicUsize>,
     concurrency: Option<NonZeroUsize>,
@@ -75,6 +77,7 @@ impl App {
             thresholds: config.thresholds,
             metrics,
             body_memory: BodyMemory::new(config.limits.max_body_memory),
+            source_url: config.source_url.clone(),
             phase: AtomicU8::new(Phase::Starting as u8),
             cpus: Arc::new(AtomicUsize::new(cpus.get())),
             concurrency: config.concurrency,

@@ -86,6 +86,12 @@ pub const ENV_MAX_CONNECTIONS: &str = "MAX_CONNECTIONS";
 /// Each costs a few kilobytes; a gateway in front keeps far fewer.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 
+/// Where the source of what runs here is: the page offers it, as the AGPL (section 13) asks of a modified
+/// program that users reach over a network.
+pub const ENV_SOURCE_URL: &str = "SOURCE_URL";
+/// Not known to the program: the image is built with the repository that it was built from.
+pub const DEFAULT_SOURCE_URL: &str = "";
+
 /// Exit code of a bad configuration: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG: u8 = 78;
 
@@ -110,6 +116,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Connections open at once.
     pub max_connections: usize,
+    /// An http or https URL of the source, where one is known.
+    pub source_url: Option<String>,
 }
 
 /// Bounds on what a request may bring.
@@ -184,6 +192,13 @@ impl Config {
             drain_delay: millis(env.count(ENV_DRAIN_DELAY_MS, DEFAULT_DRAIN_DELAY_MS)),
             drain_timeout: millis(env.positive(ENV_DRAIN_TIMEOUT_MS, DEFAULT_DRAIN_TIMEOUT_MS)),
             max_connections: env.positive(ENV_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS),
+            source_url: Some(env.get(
+                ENV_SOURCE_URL,
+                DEFAULT_SOURCE_URL.to_owned(),
+                "an http or https URL",
+                |url| is_web_address(url),
+            ))
+            .filter(|url| !url.is_empty()),
         };
         if config.limits.max_body_memory < config.limits.max_image_bytes {
             env.errors.push(format!(
@@ -193,6 +208,15 @@ impl Config {
         }
         if env.errors.is_empty() { Ok(config) } else { Err(ConfigError(env.errors)) }
     }
+}
+
+/// An http or https URL made of the characters that RFC 3986 allows, so that it can stand in a link as it is.
+fn is_web_address(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&()*+,;=%".contains(c))
+    })
 }
 
 struct Reader {
@@ -251,12 +275,18 @@ mod tests {
             (ENV_IOU_THRESHOLD, "NaN"),
             (ENV_MAX_IMAGE_BYTES, "0"),
             (ENV_QUEUE_CAPACITY, "-1"),
+            (ENV_SOURCE_URL, "javascript:alert(1)"),
         ])
-        .expect_err("five bad values")
+        .expect_err("six bad values")
         .to_string();
-        for name in
-            [ENV_PORT, ENV_CONFIDENCE_THRESHOLD, ENV_IOU_THRESHOLD, ENV_MAX_IMAGE_BYTES, ENV_QUEUE_CAPACITY]
-        {
+        for name in [
+            ENV_PORT,
+            ENV_CONFIDENCE_THRESHOLD,
+            ENV_IOU_THRESHOLD,
+            ENV_MAX_IMAGE_BYTES,
+            ENV_QUEUE_CAPACITY,
+            ENV_SOURCE_URL,
+        ] {
             assert!(error.contains(name), "{name} is missing from: {error}");
         }
     }

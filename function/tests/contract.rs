@@ -162,6 +162,17 @@ fn the_page_and_the_samples_come_from_the_binary() {
 }
 
 #[test]
+fn the_page_states_the_licences_and_offers_the_source() {
+    let server = TestServer::with(&[("SOURCE_URL", "https://example.org/nv?a=1&b=2")]);
+    let page = server.get("/").text();
+    let license = eye_state::classifier::Classifier::metadata().license;
+    assert!(page.contains(&format!("Code: Apache-2.0. Model: {license}.")), "{page}");
+    assert!(page.contains(r#"href="https://example.org/nv?a=1&amp;b=2""#), "{page}");
+    let page = TestServer::start().get("/").text();
+    assert!(page.contains("ask whoever runs this function") && !page.contains("{{"), "{page}");
+}
+
+#[test]
 fn every_sample_gets_its_right_verdict() {
     let server = TestServer::start();
     for sample_entry in server.get("/samples").json().as_array().expect("a list") {

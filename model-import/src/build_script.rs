@@ -15,16 +15,20 @@ const ENV_NAMES: &str = "MODEL_NAMES";
 const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
 /// Names of the classes that mean a closed eye, comma-separated; default: `eye_closed` and its synonyms.
 const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
+/// The licence of the weights, an SPDX expression; default: what `MODEL.onnx.license` says.
+const ENV_LICENSE: &str = "MODEL_LICENSE";
 /// Set to anything, the network is left to burn's own operators: slow, to compare with; default: not set.
 const ENV_PLAIN: &str = "PLAIN_BURN";
 
 impl Options {
-    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES` and `PLAIN_BURN`; empty is the same as not set.
+    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES`, `MODEL_LICENSE` and `PLAIN_BURN`; empty is the same
+    /// as not set.
     pub fn from_env() -> Self {
         Self {
             names: list(ENV_NAMES),
             open_classes: list(ENV_OPEN_CLASSES),
             closed_classes: list(ENV_CLOSED_CLASSES),
+            license: env::var(ENV_LICENSE).ok().filter(|license| !license.trim().is_empty()),
             plain: env::var_os(ENV_PLAIN).is_some_and(|value| !value.is_empty()),
         }
     }
@@ -41,7 +45,7 @@ fn list(variable: &str) -> Option<Vec<String>> {
 /// Generates the function's model into `OUT_DIR`, or fails the build with one message.
 pub fn build_script() {
     println!("cargo::rerun-if-changed=build.rs");
-    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES, ENV_PLAIN] {
+    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES, ENV_LICENSE, ENV_PLAIN] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     if let Err(error) = run() {
@@ -53,6 +57,11 @@ pub fn build_script() {
 fn run() -> Result<(), ImportError> {
     let model = chosen_model()?;
     println!("cargo::rerun-if-changed={}", model.display());
+    // Cargo takes a file that is not there for a changed one and would build again each time.
+    let license = PathBuf::from(format!("{}.license", model.display()));
+    if license.exists() {
+        println!("cargo::rerun-if-changed={}", license.display());
+    }
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     crate::import(&model, &Options::from_env())?.generate(&folder)?;
     Ok(())

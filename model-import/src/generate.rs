@@ -83,6 +83,7 @@ impl Model {{
 pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata {{
     name: {name:?},
     version: {version:?},
+    license: {license:?},
     input_width: {width},
     input_height: {height},
     class_names: &{classes:?},
@@ -96,6 +97,7 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
 "#,
             name = description.name,
             version = description.version,
+            license = description.license,
             scale = description.scale,
             width = description.input_width,
             height = description.input_height,

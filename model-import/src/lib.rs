@@ -17,6 +17,7 @@ mod evaluate;
 mod fuse;
 mod generate;
 mod layers;
+mod license;
 mod onnx;
 mod operators;
 mod rewrite;
@@ -30,6 +31,7 @@ pub use detect::Head;
 pub use error::ImportError;
 pub use generate::{GENERATED_FILE, PLAIN_FILE};
 pub use layers::Layer;
+pub use license::LICENSE_NOT_STATED;
 
 use detect::Detector;
 use onnx::{Graph, Onnx};
@@ -43,6 +45,8 @@ pub struct Options {
     pub open_classes: Option<Vec<String>>,
     /// Names of the classes that mean a closed eye.
     pub closed_classes: Option<Vec<String>>,
+    /// The licence of the weights, an SPDX expression, in place of what the file beside the model says.
+    pub license: Option<String>,
     /// Leave the network to burn's own operators.
     pub plain: bool,
 }
@@ -54,6 +58,9 @@ pub struct Description {
     pub name: String,
     /// The first 12 hexadecimal digits of the file's SHA-256.
     pub version: String,
+    /// The licence of the weights, an SPDX expression: from the options, or else from `MODEL.onnx.license`;
+    /// [`LICENSE_NOT_STATED`] where neither says it.
+    pub license: String,
     /// Who wrote the file: producer and its version, and the ONNX operator set.
     pub producer: String,
     /// `YOLOv5n` to `YOLOv5x`, or what is known about another one.
@@ -152,6 +159,7 @@ fn describe(
     Ok(Description {
         name: path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned()),
         version: onnx.version.clone(),
+        license: license::of(path, options)?,
         producer: format!(
             "{} {}, opset {}",
             model.producer_name,

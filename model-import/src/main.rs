@@ -85,6 +85,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 fn print(out: &mut impl Write, model: &Description, options: &Options, layers: bool) -> io::Result<()> {
     writeln!(out, "model                 {} ({})", model.name, model.scale)?;
     writeln!(out, "version               {}", model.version)?;
+    writeln!(out, "licence               {}", model.license)?;
     writeln!(out, "written by            {}", model.producer)?;
     writeln!(
         out,

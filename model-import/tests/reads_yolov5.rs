@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use model_import::{GENERATED_FILE, Options, StateClasses, import, inspect};
+use model_import::{GENERATED_FILE, LICENSE_NOT_STATED, Options, StateClasses, import, inspect};
 use onnx_ir::Message;
 use support::*;
 
@@ -64,7 +64,7 @@ fn names_given_by_hand_replace_the_metadata() {
         names: names(&["shut", "wide"]),
         open_classes: names(&["wide"]),
         closed_classes: names(&["shut"]),
-        plain: false,
+        ..Options::default()
     };
     let imported = import(&save(&model), &options).unwrap();
     assert_eq!(imported.states, StateClasses { open: vec![1], closed: vec![0] });
@@ -101,6 +101,19 @@ fn the_version_is_the_files_sha_256() {
     let file = path.file_name().unwrap().to_str().unwrap();
     let line = sums.lines().find(|line| line.ends_with(file)).expect("the sum of the built-in model");
     assert!(line.starts_with(&model.version), "{line} {}", model.version);
+}
+
+#[test]
+fn the_licence_is_the_users_or_that_of_the_file_beside_the_model_or_not_stated() {
+    let path = save(&tiny_yolov5(Tail::Split));
+    let license = |options: &Options| inspect(&path, options).unwrap().license;
+    assert_eq!(license(&Options::default()), LICENSE_NOT_STATED);
+    let text = "SPDX-FileCopyrightText: nobody\nSPDX-License-Identifier: MIT OR Apache-2.0\n";
+    std::fs::write(path.with_extension("onnx.license"), text).unwrap();
+    assert_eq!(license(&Options::default()), "MIT OR Apache-2.0");
+    let given = Options { license: Some("CC-BY-4.0".into()), ..Options::default() };
+    assert_eq!(license(&given), "CC-BY-4.0");
+    assert_eq!(inspect(&built_in(), &Options::default()).unwrap().license, "AGPL-3.0-only");
 }
 
 #[test]

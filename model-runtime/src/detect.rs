@@ -128,6 +128,7 @@ mod tests {
     const METADATA: ModelMetadata = ModelMetadata {
         name: "test",
         version: "000000000000",
+        license: "CC0-1.0",
         input_width: 32,
         input_height: 16,
         class_names: &["eye_open", "eye_closed"],

@@ -8,6 +8,8 @@ pub struct ModelMetadata {
     pub name: &'static str,
     /// The first 12 hexadecimal digits of the ONNX file's SHA-256.
     pub version: &'static str,
+    /// The licence of the weights as an SPDX expression, or that nobody stated one.
+    pub license: &'static str,
     /// Width of the network's input, in pixels.
     pub input_width: usize,
     /// Height of the network's input, in pixels.

@@ -13,7 +13,9 @@ case $arch in
 esac
 built=${CARGO_TARGET_DIR:-target}/release
 
-# `cargo rustc` hands these to the last step only: everything else is shared with the everyday build.
+# `cargo rustc` hands these to the last step only. The binary is built with the features that it asks for itself: in the
+# everyday build of the whole workspace other rooms ask more of some crates (log, regex, tracing-subscriber), so those and
+# what depends on them are compiled once more, burn among them.
 set -- -- -C target-feature=+crt-static -C strip=symbols
 # rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over half a megabyte less.
 # Elsewhere it takes the system's linker, which knows neither.

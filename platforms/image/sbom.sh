@@ -1,12 +1,17 @@
 #!/bin/sh
 # The list of parts of the function's binary, as CycloneDX 1.5 JSON: sbom.sh TARGET
+# MODEL and MODEL_LICENSE choose the model as they do for the build (metadata.sh).
 #
 # From `cargo tree`, which resolves features as the build does. The generators at hand go by `cargo
 # metadata` instead, and list every optional dependency: CUDA, ROCm and WebGPU for a function that has none of them.
 set -eu
 tree() { cargo tree --locked --package eye-state --target "$1" --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}'; }
 
-tree "$1" | sort -u | awk -F '|' '
+metadata=$(platforms/image/metadata.sh)
+value() { echo "$metadata" | sed -n "s/^$1=//p"; }
+
+tree "$1" | sort -u | awk -F '|' -v licences="$(value LICENSES)" -v model="$(value MODEL_NAME)" \
+  -v model_version="$(value MODEL_VERSION)" -v model_sum="$(value MODEL_SHA256)" -v model_licence="$(value MODEL_LICENSE)" '
   # Checksums of the crates, from the lock file.
   BEGIN {
     while ((getline line < "Cargo.lock") > 0) {
@@ -20,7 +25,7 @@ tree "$1" | sort -u | awk -F '|' '
     split($1, part, " ")
     name = part[1]; version = substr(part[2], 2)
     licence = $2; gsub("/", " OR ", licence)
-    if (name == "eye-state") { own = version; own_licence = licence; next }
+    if (name == "eye-state") { own = version; next }
     id = "pkg:cargo/" name "@" version
     out = out (out ? ",\n" : "") sprintf("    {\"type\": \"library\", \"bom-ref\": \"%s\", \"name\": \"%s\", \"version\": \"%s\", \"purl\": \"%s\"", id, name, version, id)
     if (licence) out = out sprintf(", \"licenses\": [{\"expression\": \"%s\"}]", licence)
@@ -28,7 +33,9 @@ tree "$1" | sort -u | awk -F '|' '
     out = out "}"
   }
   END {
+    # The weights are part of the binary, with a licence of their own.
+    out = out sprintf(",\n    {\"type\": \"machine-learning-model\", \"bom-ref\": \"model\", \"name\": \"%s\", \"version\": \"%s\", \"licenses\": [{\"expression\": \"%s\"}], \"hashes\": [{\"alg\": \"SHA-256\", \"content\": \"%s\"}]}", model, model_version, model_licence, model_sum)
     print "{\n  \"bomFormat\": \"CycloneDX\", \"specVersion\": \"1.5\", \"version\": 1,"
-    printf "  \"metadata\": {\"component\": {\"type\": \"application\", \"bom-ref\": \"eye-state\", \"name\": \"eye-state\", \"version\": \"%s\", \"licenses\": [{\"expression\": \"%s\"}]}},\n", own, own_licence
+    printf "  \"metadata\": {\"component\": {\"type\": \"application\", \"bom-ref\": \"eye-state\", \"name\": \"eye-state\", \"version\": \"%s\", \"licenses\": [{\"expression\": \"%s\"}]}},\n", own, licences
     print "  \"components\": [\n" out "\n  ]\n}"
   }'

@@ -15,10 +15,12 @@ use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
 use crate::app::{App, Phase};
+use crate::classifier::Classifier;
 use crate::error::RequestError;
 
 /// Every route of the function.
 pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
+    let page = page::render(Classifier::metadata().license, app.source_url.as_deref());
     let shared = {
         let app = Arc::clone(&app);
         warp::any().map(move || Arc::clone(&app))
@@ -42,7 +44,7 @@ pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
     let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
-    let page = warp::path::end().and(read()).map(page::page);
+    let page = warp::path::end().and(read()).map(move || page::page(page.clone()));
 
     livez
         .or(readyz)

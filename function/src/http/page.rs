@@ -1,5 +1,6 @@
 //! The page for people and its samples: embedded, from no outside resource.
 
+use bytes::Bytes;
 use warp::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
@@ -7,6 +8,7 @@ use warp::reply::Response;
 use super::reply;
 use crate::error::RequestError;
 
+/// `{{model_license}}` and `{{source}}` stand for what only the running function knows.
 const PAGE: &str = include_str!("../../page/index.html");
 
 /// The page's style and behaviour: name, content type, text. Files of their own, so that the policy can forbid
@@ -49,8 +51,22 @@ const SAMPLES: &[(&str, &[u8])] = samples![
     "open.jpg",
 ];
 
-pub(super) fn page() -> Response {
-    let mut response = reply::bytes(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+/// The page with the model's licence and the offer of the source (AGPL-3.0, section 13) filled in.
+pub(super) fn render(model_license: &str, source_url: Option<&str>) -> Bytes {
+    let source = source_url.map_or_else(
+        || "Source code: ask whoever runs this function.".to_owned(),
+        |url| format!("<a id=\"source\" href=\"{}\">Source code</a>", escape(url)),
+    );
+    PAGE.replace("{{model_license}}", &escape(model_license)).replace("{{source}}", &source).into()
+}
+
+/// Text as HTML, also inside double quotes.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+pub(super) fn page(page: Bytes) -> Response {
+    let mut response = reply::bytes(StatusCode::OK, "text/html; charset=utf-8", page);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }

@@ -1,0 +1,32 @@
+//! Under which licence the weights are: what the user says, or else the file beside the model.
+//!
+//! `platforms/image/metadata.sh` reads the same for the image's label; a test compares the two.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::{ImportError, Options};
+
+/// Stands for a licence that nobody stated: an SPDX name of this project's own.
+pub const LICENSE_NOT_STATED: &str = "LicenseRef-model-licence-not-stated";
+
+/// What begins the licence's line in `MODEL.onnx.license`, as [REUSE](https://reuse.software/spec-3.3/) has it.
+const TAG: &str = "SPDX-License-Identifier:";
+
+/// The licence of the model at `path`, an SPDX expression.
+pub(crate) fn of(path: &Path, options: &Options) -> Result<String, ImportError> {
+    if let Some(license) = &options.license {
+        return Ok(license.clone());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".license");
+    let beside = Path::new(&beside);
+    let text = match fs::read_to_string(beside) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(ImportError::Read { path: beside.to_owned(), source }),
+    };
+    let stated = text.lines().find_map(|line| line.strip_prefix(TAG)).map_or("", str::trim);
+    Ok(if stated.is_empty() { LICENSE_NOT_STATED } else { stated }.to_owned())
+}

@@ -1,0 +1,63 @@
+"""The scripts around the image: where its source is, and how it reaches a node without a registry."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import render
+
+SCRIPTS = render.ROOT / "platforms/image"
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://github.com/somebody/nv-micro.git", "https://github.com/somebody/nv-micro"),
+        ("https://user:secret@git.example/a/b.git", "https://git.example/a/b"),
+        ("git@github.com:somebody/nv-micro.git", "https://github.com/somebody/nv-micro"),
+        ("ssh://git@git.example:2222/a/b", "https://git.example/a/b"),
+        ("/somewhere/on/this/disk", ""),
+    ],
+)
+def test_the_source_is_the_web_address_of_the_clone_without_secrets(tmp_path: Path, remote: str, address: str) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", "-C", tmp_path, "config", "remote.origin.url", remote], check=True)
+    done = subprocess.run([SCRIPTS / "source-url.sh"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == address
+
+
+def load(folder: Path, context: str) -> subprocess.CompletedProcess:
+    """Runs load.sh with tools that only write down how they were called."""
+    for name in ("podman", "kind", "k3d", "minikube"):
+        tool = folder / name
+        tool.write_text(f'#!/bin/sh\necho {name} "$@" >>{folder}/calls\n')
+        tool.chmod(0o755)
+    kubectl = folder / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\ncase $1 in config) echo {context} ;; get) echo 192.0.2.7 ;; esac\n')
+    kubectl.chmod(0o755)
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "KUBECTL": str(kubectl), "CONTAINER_TOOL": "podman"}
+    return subprocess.run([SCRIPTS / "load.sh", "dev.local/eye-state:1"], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("context", "call"),
+    [
+        ("kind-nv-micro", "kind load image-archive --name nv-micro "),
+        ("k3d-mine", "k3d image import --cluster mine "),
+        ("minikube", "minikube image load "),
+    ],
+)
+def test_the_image_is_handed_to_a_cluster_that_has_a_tool_for_it(tmp_path: Path, context: str, call: str) -> None:
+    done = load(tmp_path, context)
+    assert done.returncode == 0, done.stderr
+    saved, handed = (tmp_path / "calls").read_text().splitlines()
+    assert saved.startswith("podman save --output") and saved.endswith("dev.local/eye-state:1")
+    assert handed.startswith(call) and handed.split()[-1] == saved.split()[-2]
+
+
+def test_any_other_cluster_is_answered_with_the_commands_for_its_nodes(tmp_path: Path) -> None:
+    done = load(tmp_path, "prod")
+    assert done.returncode != 0
+    assert "podman save dev.local/eye-state:1 | ssh 192.0.2.7 sudo ctr --namespace k8s.io images import -" in done.stderr

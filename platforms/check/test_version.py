@@ -1,0 +1,46 @@
+"""The version stands in Cargo.toml; whatever repeats it agrees, and nothing else repeats it."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import render
+
+ROOT = render.ROOT
+
+
+def cargo() -> dict:
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())
+
+
+VERSION = cargo()["workspace"]["package"]["version"]
+
+
+def test_the_manifests_name_the_image_of_this_version() -> None:
+    (image,) = yaml.safe_load((ROOT / "function/manifests/kustomization.yaml").read_text())["images"]
+    assert str(image["newTag"]) == VERSION
+
+
+def test_make_takes_the_version_from_cargo() -> None:
+    done = subprocess.run(["make", "--no-print-directory", "version"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == VERSION, done.stderr
+
+
+def test_every_crate_of_the_workspace_takes_the_version_from_it() -> None:
+    crates = [Path(crate) / "Cargo.toml" for crate in cargo()["workspace"]["members"]]
+    stated = {str(crate): tomllib.loads((ROOT / crate).read_text())["package"]["version"] for crate in crates}
+    assert stated == {crate: {"workspace": True} for crate in stated}
+
+
+def test_the_newest_release_in_the_changelog_is_this_version() -> None:
+    released = re.findall(r"^## \[?v?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[:1] in ([], [VERSION])
+
+
+def test_no_document_repeats_the_version() -> None:
+    documents = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tag = re.compile(r"eye-state:\d+\.\d+\.\d+")
+    assert [name for name in documents if name != "CHANGELOG.md" and tag.search((ROOT / name).read_text())] == []
