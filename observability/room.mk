@@ -32,15 +32,11 @@ metrics-table: build-function $(VENV)/observability.stamp ## write docs/metrics.
 observe: build-function $(PROMETHEUS) $(VENV)/observability.stamp ## the function with Prometheus and Grafana on this machine
 	$(VENV)/bin/python observability/checks/observe.py --function $(FUNCTION) --prometheus $(PROMETHEUS)
 
-# Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read the
-# settings when they start.
-observability: $(KUSTOMIZE) need-cluster ## Prometheus, Grafana and traces into the current cluster
-	$(KUSTOMIZE) build observability | $(KUBECTL) apply --server-side --field-manager nv-micro --force-conflicts -f -
-	@if $(KUBECTL) get namespace knative-serving >/dev/null 2>&1; then \
-	  $(KUSTOMIZE) build observability/knative | $(KUBECTL) apply --server-side --field-manager nv-micro --force-conflicts -f - && \
-	  $(KUBECTL) -n knative-serving rollout restart deployment activator autoscaler controller; \
-	else echo "no Knative here: its metrics and traces are left out"; fi
-	@echo "kubectl -n monitoring port-forward service/grafana 3000   then http://localhost:3000"
+# Where Prometheus keeps its samples: `claim` takes a volume of the default StorageClass, `emptydir` the node's disk.
+STORAGE ?= claim
+
+observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)
+	@$(CLUSTER_ENV) STORAGE='$(STORAGE)' observability/deploy.sh
 
 $(TOOLS)/bin/prometheus: $(TOOLS)/bin/promtool
 

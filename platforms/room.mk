@@ -73,9 +73,13 @@ $(VENV)/manifests.stamp: platforms/check/requirements.txt
 
 ##@ Clusters
 
-.PHONY: doctor cluster cluster-down deploy undeploy status logs metrics-adapter
-doctor: ## say what is missing on this machine and in the current cluster, and how to get it
-	@platforms/doctor.sh
+# What the scripts below are told of the choices above.
+export KUBERNETES_PLATFORM = $(PLATFORM)
+CLUSTER_ENV = KUBECTL='$(KUBECTL)' KUSTOMIZE='$(KUSTOMIZE)' SETTINGS='$(SETTINGS)' IMAGE='$(IMAGE)'
+
+.PHONY: doctor cluster cluster-down deploy undeploy status addresses logs metrics-adapter need-cluster
+doctor: ## say what is missing on this machine and in the current cluster, and the command that helps
+	@$(CLUSTER_ENV) platforms/doctor.sh
 
 cluster: $(KUSTOMIZE) ## a kind cluster with Knative, Kourier, metrics-server, VPA and prometheus-adapter
 	@KUSTOMIZE=$(KUSTOMIZE) platforms/kind/cluster.sh up
@@ -83,20 +87,26 @@ cluster: $(KUSTOMIZE) ## a kind cluster with Knative, Kourier, metrics-server, V
 cluster-down: ## remove the kind cluster
 	@platforms/kind/cluster.sh down
 
-deploy: deploy-shared ## both variants into the current context (PLATFORM=cluster|kind|gke SETTINGS=tuned|defaults IMAGE=…)
-	@$(KUBECTL) get crd services.serving.knative.dev >/dev/null 2>&1 || { echo "no Knative Serving here: see make doctor, or make deploy-k8s-autoscalers" >&2; exit 1; }
-	@$(call apply,both variants,)
+deploy: $(KUSTOMIZE) ## both variants into the current context (PLATFORM=cluster|gke|kind|two-cores SETTINGS=tuned|defaults IMAGE=…)
+	@$(CLUSTER_ENV) platforms/deploy.sh knative k8s-autoscalers
 
 undeploy: $(KUSTOMIZE) need-cluster ## remove both variants and their namespace
 	@echo "removing both variants from $$($(KUBECTL) config current-context)"
 	@$(MAKE) --no-print-directory render | awk -v components='$(HERE)' -f platforms/select.awk \
 	  | $(KUBECTL) delete --ignore-not-found --wait -f -
 
-metrics-adapter: $(KUSTOMIZE) need-cluster ## install prometheus-adapter with the function's rule (namespace monitoring)
-	@$(KUSTOMIZE) build k8s-autoscalers/metrics | $(KUBECTL) apply --server-side -f -
+metrics-adapter: $(KUSTOMIZE) ## install prometheus-adapter with the function's rule (after make observability)
+	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus
+	@$(KUSTOMIZE) build k8s-autoscalers/metrics | KUBECTL='$(KUBECTL)' platforms/apply.sh "prometheus-adapter"
+	@$(KUBECTL) rollout status --namespace monitoring --timeout 120s deployment/prometheus-adapter
+	@$(KUBECTL) wait --for condition=Available --timeout 60s apiservice/v1beta2.custom.metrics.k8s.io
+	@echo "the HPA can read the function's concurrency now; next: make deploy"
 
 status: need-cluster ## what both variants and their autoscalers are doing
 	@platforms/status.sh
+
+addresses: need-cluster ## where both variants answer: gateway, Host header, a command to try
+	@$(CLUSTER_ENV) platforms/prerequisites.py addresses
 
 logs: need-cluster ## follow the function's log lines of both variants
 	$(KUBECTL) logs --namespace eye-state --selector app.kubernetes.io/name=eye-state --container eye-state \
@@ -108,20 +118,8 @@ cluster-test: need-cluster $(VENV)/manifests.stamp ## on a real cluster: deploy 
 	$(MAKE) --no-print-directory deploy
 	KUBECTL='$(KUBECTL)' $(VENV)/bin/python -m pytest -v --capture=no platforms/live
 
-# Namespace first and on its own, so that the first apply into a fresh cluster succeeds as well.
-.PHONY: deploy-shared need-cluster
-deploy-shared: $(KUSTOMIZE) need-cluster
-	@[ -d $(OVERLAY) ] || { echo "no overlay $(OVERLAY): PLATFORM is cluster, kind or gke; SETTINGS is defaults or tuned" >&2; exit 1; }
-	@$(call apply,what both variants share,shared)
-
 need-cluster:
-	@command -v $(KUBECTL) >/dev/null || { echo "kubectl is missing: see make doctor" >&2; exit 1; }
-	@$(KUBECTL) version >/dev/null 2>&1 || { echo "no cluster answers at context '$$($(KUBECTL) config current-context 2>/dev/null)': make cluster starts one, kubectl config use-context picks another" >&2; exit 1; }
+	@$(CLUSTER_ENV) platforms/prerequisites.py check cluster
 
 # What of it this cluster knows the kinds of.
 HERE = shared|k8s-autoscalers$(if $(shell $(KUBECTL) get crd services.serving.knative.dev --output name 2>/dev/null),|knative|kourier-route)
-
-# apply WHAT COMPONENTS: server-side, so that fields the autoscalers own stay theirs.
-apply = echo "applying $(1) ($(PLATFORM), $(SETTINGS), $(IMAGE)) to $$($(KUBECTL) config current-context)"; \
-	$(MAKE) --no-print-directory render $(if $(2),| awk -v components='$(2)' -f platforms/select.awk) \
-	  | $(KUBECTL) apply --server-side --field-manager nv-micro -f -

@@ -77,3 +77,4 @@ say "waiting until everything is available"
 available kube-system --all
 available kourier-system --all
 say "ready: kubectl --context kind-$cluster; gateway at http://127.0.0.1:8080 (choose a variant by its Host header)"
+say "next: make image image-load && make observability deploy"

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Prometheus, Grafana and traces into the current cluster; Knative's own metrics and traces switched on where it is there.
+# `make observability` calls it with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM and STORAGE.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kubectl=${KUBECTL:-kubectl}
+# Images of some hundred megabytes have to be fetched, and a volume has to be made.
+patience=300s
+
+components=()
+case $STORAGE in
+  claim) platforms/prerequisites.py check storage ;;
+  emptydir) platforms/prerequisites.py check cluster; components+=(emptydir) ;;
+  *) echo "STORAGE is claim or emptydir, not '$STORAGE'" >&2; exit 1 ;;
+esac
+[ "$KUBERNETES_PLATFORM" != two-cores ] || components+=(small)
+
+# kustomize takes components from a kustomization only, and none that lies inside the one it includes.
+mkdir -p target
+overlay=$(mktemp -d target/observability.XXXXXX)
+trap 'rm -rf "$overlay"' EXIT
+{
+  echo 'apiVersion: kustomize.config.k8s.io/v1beta1'
+  echo 'kind: Kustomization'
+  echo 'resources: [../../observability]'
+  [ ${#components[@]} = 0 ] || { echo 'components:'; printf -- '- ../../observability/components/%s\n' "${components[@]}"; }
+} >"$overlay/kustomization.yaml"
+
+"$KUSTOMIZE" build "$overlay" | platforms/apply.sh "Prometheus, Grafana and traces" --force-conflicts
+if $kubectl get namespace knative-serving >/dev/null 2>&1; then
+  # Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read them when they start.
+  "$KUSTOMIZE" build observability/knative | platforms/apply.sh "Knative's metrics and traces" --force-conflicts
+  $kubectl --namespace knative-serving rollout restart deployment activator autoscaler controller
+else
+  echo "no Knative here: its metrics and traces are left out"
+fi
+for deployment in prometheus grafana; do
+  $kubectl rollout status --namespace monitoring --timeout $patience "deployment/$deployment" || {
+    echo "$deployment was applied and is not ready after $patience:" >&2
+    $kubectl describe pods --namespace monitoring --selector "app.kubernetes.io/name=$deployment" 2>/dev/null | sed -n '/^Events:/,$p' >&2
+    exit 1
+  }
+done
+side_by_side=$(sed -n 's/^  "uid": "\(.*\)",*$/\1/p' observability/grafana/dashboards/side-by-side.json)
+echo
+echo "in another shell: kubectl --namespace monitoring port-forward service/grafana 3000"
+echo "side by side: http://localhost:3000/d/$side_by_side"
+$kubectl get apiservice v1beta2.custom.metrics.k8s.io >/dev/null 2>&1 || echo "next: make metrics-adapter"

@@ -1,0 +1,228 @@
+"""The targets that change a cluster look first, change nothing when something is missing, and say what helps.
+
+Against a stand-in for kubectl (fake_kubectl.py), which knows what a cluster holds and writes down what it is asked.
+docs/deployment.md says what a real API server did.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import render
+
+# Without site packages Python starts in a third of the time, and a target asks a dozen times.
+FAKE = f"{sys.executable} -IS {Path(__file__).with_name('fake_kubectl.py')}"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+def named(kind: str, name: str, namespace: str | None = None, **more: object) -> dict:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"kind": kind, "metadata": metadata, **more}
+
+
+def api(group: str) -> dict:
+    status = {"conditions": [{"type": "Available", "status": "True"}]}
+    return named("APIService", f"v1.{group}", spec={"group": group}, status=status)
+
+
+def complete() -> list[dict]:
+    """A cluster that has everything, the function deployed."""
+    image = f"dev.local/eye-state:{version()}"
+    return [
+        named("CustomResourceDefinition", "services.serving.knative.dev"),
+        named("CustomResourceDefinition", "domainmappings.serving.knative.dev"),
+        named("CustomResourceDefinition", "verticalpodautoscalers.autoscaling.k8s.io", spec="InPlaceOrRecreate"),
+        named("Deployment", "webhook", "knative-serving", status={"availableReplicas": 1}),
+        named("ConfigMap", "config-network", "knative-serving", data={"ingress-class": "kourier.ingress.networking.knative.dev"}),
+        named("ConfigMap", "config-autoscaler", "knative-serving", data={"allow-zero-initial-scale": "true"}),
+        named("ConfigMap", "config-features", "knative-serving", data={"kubernetes.podspec-topologyspreadconstraints": "enabled"}),
+        named("Service", "kourier", "kourier-system", spec={"type": "LoadBalancer", "ports": []}, status={"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}),
+        api("metrics.k8s.io"),
+        api("custom.metrics.k8s.io"),
+        named("Service", "prometheus", "monitoring"),
+        named("StorageClass", "standard", metadata_annotations=None) | {"metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}}},
+        named("Node", "one", status={"allocatable": {"cpu": "2"}, "images": [{"names": [image]}]}),
+        named("Namespace", "eye-state"),
+        named("Service", "eye-state-knative", "eye-state", status={"url": "http://eye-state-knative.eye-state.example.org"}),
+        named("DomainMapping", "eye-state-k8s-autoscalers.eye-state.example.com", "eye-state"),
+    ]
+
+
+def version() -> str:
+    done = subprocess.run(["make", "--no-print-directory", "version"], cwd=render.ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@dataclass
+class Outcome:
+    code: int
+    text: str
+    changes: list[str]
+
+
+@dataclass
+class Cluster:
+    home: Path
+
+    def make(self, *arguments: str, objects: list[dict], **environment: str) -> Outcome:
+        (self.home / "objects.json").write_text(json.dumps(objects))
+        (self.home / "calls").write_text("")
+        inherited = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "IMAGE", "PLATFORM", "SETTINGS")}
+        done = subprocess.run(
+            ["make", "--no-print-directory", f"KUBECTL={FAKE}", f"KUSTOMIZE={render.KUSTOMIZE}", *arguments],
+            cwd=render.ROOT,
+            env=inherited | {"FAKE_CLUSTER": str(self.home)} | environment,
+            capture_output=True,
+            text=True,
+        )
+        calls = (self.home / "calls").read_text().splitlines()
+        reading = ("get ", "config ", "version", "wait ", "rollout status ")
+        changes = [c for c in calls if not c.startswith(reading) and "--dry-run=server" not in c]
+        return Outcome(done.returncode, done.stdout + done.stderr, changes)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def without(*names: str) -> Callable[[list[dict]], list[dict]]:
+    return lambda objects: [o for o in objects if o["metadata"]["name"] not in names]
+
+
+def changed(name: str, **more: object) -> Callable[[list[dict]], list[dict]]:
+    return lambda objects: [o | more if o["metadata"]["name"] == name else o for o in objects]
+
+
+ZERO = "kubectl --namespace knative-serving patch configmap config-autoscaler --type merge --patch '{\"data\": {\"allow-zero-initial-scale\": \"true\"}}'"
+SPREAD = "kubectl --namespace knative-serving patch configmap config-features"
+CLASS = "kubectl patch storageclass standard --patch"
+MISSING = [
+    ("deploy", [], without("services.serving.knative.dev"), "knative.dev/docs/install"),
+    ("deploy-knative", [], without("webhook"), "kubectl --namespace knative-serving get pods"),
+    ("deploy-knative", [], without("kourier"), "kourier.yaml"),
+    ("deploy-knative", [], changed("config-network", data={}), "patch configmap config-network"),
+    ("deploy-knative", ["PLATFORM=two-cores"], changed("config-autoscaler", data={}), ZERO),
+    ("deploy", ["PLATFORM=gke"], changed("config-features", data={}), SPREAD),
+    ("deploy-k8s-autoscalers", [], without("verticalpodautoscalers.autoscaling.k8s.io"), "install the VPA"),
+    ("deploy-k8s-autoscalers", [], changed("verticalpodautoscalers.autoscaling.k8s.io", spec="Auto"), "install the VPA"),
+    ("deploy-k8s-autoscalers", [], without("v1.metrics.k8s.io"), "metrics-server/releases"),
+    ("deploy-k8s-autoscalers", [], without("v1.custom.metrics.k8s.io"), "\n  make metrics-adapter\n"),
+    ("deploy-k8s-autoscalers", [], without("v1.custom.metrics.k8s.io", "prometheus"), "\n  make observability metrics-adapter\n"),
+    ("metrics-adapter", [], without("prometheus"), "\n  make observability\n"),
+    ("observability", [], without("standard"), "\n  make observability STORAGE=emptydir"),
+    ("observability", [], changed("standard", metadata={"name": "standard"}), CLASS),
+]
+
+
+@pytest.mark.parametrize(("target", "arguments", "change", "remedy"), MISSING, ids=[f"{n}-{m[0]}" for n, m in enumerate(MISSING)])
+def test_a_missing_prerequisite_is_named_with_the_command_that_helps_and_nothing_changes(
+    cluster: Cluster, target: str, arguments: list[str], change: Callable, remedy: str
+) -> None:
+    outcome = cluster.make(target, *arguments, objects=change(complete()))
+    assert outcome.code != 0
+    assert remedy in outcome.text
+    assert outcome.changes == []
+
+
+@pytest.mark.parametrize("platform", ["two-cores", "gke"])
+def test_doctor_says_all_of_it_before_it_happens(cluster: Cluster, platform: str) -> None:
+    objects, remedies = complete(), []
+    for _, arguments, change, remedy in MISSING:
+        # What only another platform needs, and what hides behind something else that is missing.
+        if arguments in ([], [f"PLATFORM={platform}"]) and change(complete()) != complete() and "adapter" not in remedy:
+            if not any(word in remedy for word in ("STORAGE", "config-network")):
+                objects = change(objects)
+                remedies.append(remedy)
+    outcome = cluster.make("doctor", f"PLATFORM={platform}", objects=objects)
+    assert outcome.code != 0 and outcome.changes == []
+    assert [remedy for remedy in remedies if remedy.strip() not in outcome.text] == []
+
+
+def test_doctor_finds_nothing_missing_in_a_complete_cluster(cluster: Cluster) -> None:
+    text = cluster.make("doctor", objects=complete()).text
+    assert "missing" not in text.partition("The current cluster")[2].replace("Something is missing", "").replace("Nothing is missing", "")
+    assert "platforms: cluster, gke, kind, two-cores" in text
+
+
+def test_everything_that_is_missing_is_named_at_once(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", objects=without("services.serving.knative.dev", "v1.metrics.k8s.io")(complete()))
+    assert "Knative Serving" in outcome.text and "metrics-server" in outcome.text
+
+
+@pytest.mark.parametrize("platform", sorted({p.parts[1] for p in render.overlays()}))
+def test_a_complete_cluster_is_deployed_to_and_told_where_it_answers(cluster: Cluster, platform: str) -> None:
+    outcome = cluster.make("deploy", f"PLATFORM={platform}", objects=complete())
+    assert outcome.code == 0, outcome.text
+    assert [c for c in outcome.changes if c.startswith("apply ")] == outcome.changes != []
+    gateway = "http://127.0.0.1:8080" if platform == "kind" else "http://192.0.2.7"
+    for host in ("eye-state-knative.eye-state.example.org", "eye-state-k8s-autoscalers.eye-state.example.com"):
+        assert f"curl -H 'Host: {host}' --data-binary @function/samples/open.jpg {gateway}/classify" in outcome.text
+
+
+def test_what_the_cluster_would_refuse_is_not_applied_by_half(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text('admission webhook "validation.webhook.serving.knative.dev" denied the request')
+    for target in ("deploy", "observability", "metrics-adapter"):
+        outcome = cluster.make(target, objects=complete())
+        assert outcome.code != 0
+        assert "denied the request" in outcome.text and "nothing was changed" in outcome.text
+        assert outcome.changes == []
+
+
+def test_an_old_cluster_is_refused(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", objects=complete(), FAKE_MINOR="34")
+    assert outcome.code != 0 and outcome.changes == []
+    assert "1.34" in outcome.text
+
+
+def test_the_user_may_go_on_without(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", "ANYWAY=yes", objects=without("v1.metrics.k8s.io")(complete()))
+    assert outcome.code == 0 and outcome.changes != []
+
+
+def test_without_knative_the_deployment_is_deployed_alone_and_reached_by_forwarding(cluster: Cluster) -> None:
+    plain = without("services.serving.knative.dev", "domainmappings.serving.knative.dev", "eye-state-knative")(complete())
+    plain.append(named("Service", "eye-state-k8s-autoscalers", "eye-state"))
+    outcome = cluster.make("deploy-k8s-autoscalers", objects=plain)
+    assert outcome.code == 0, outcome.text
+    assert "port-forward service/eye-state-k8s-autoscalers" in outcome.text
+
+
+def test_an_image_that_no_registry_serves_and_no_node_holds_is_said(cluster: Cluster) -> None:
+    empty = changed("one", status={"allocatable": {"cpu": "2"}})(complete())
+    assert "make image image-load" in cluster.make("deploy", objects=empty).text
+    assert "make image image-load" not in cluster.make("deploy", "IMAGE=registry.example/eye-state:1", objects=empty).text
+
+
+def test_on_two_cores_the_room_for_ten_pods_is_counted(cluster: Cluster) -> None:
+    crowded = complete()
+    crowded.append(named("Pod", "system", "kube-system", spec={"containers": [{"resources": {"requests": {"cpu": "260m"}}}]}, status={"phase": "Running"}))
+    assert "room for 9 of 10 pods of 175m" in cluster.make("doctor", "PLATFORM=two-cores", objects=crowded).text
+    assert "room for" not in cluster.make("deploy", "PLATFORM=cluster", objects=crowded).text.replace("room for every pod", "")
+
+
+def test_observability_ends_with_what_to_open(cluster: Cluster) -> None:
+    outcome = cluster.make("observability", objects=complete())
+    assert outcome.code == 0, outcome.text
+    assert "http://localhost:3000/d/" in outcome.text
+    outcome = cluster.make("observability", "STORAGE=emptydir", objects=without("standard")(complete()))
+    assert outcome.code == 0, outcome.text
+
+
+def test_an_unknown_platform_is_answered_with_all_that_there_are(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", "PLATFORM=moon", objects=complete())
+    assert outcome.code != 0 and "cluster gke kind two-cores" in outcome.text
+    assert outcome.changes == []
+
+
+def test_without_a_cluster_deploy_fails_and_doctor_only_mentions_it(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", objects=[], FAKE_DEAD="1")
+    assert outcome.code != 0 and "make cluster" in outcome.text and outcome.changes == []
+    part = cluster.make("doctor", objects=[], FAKE_DEAD="1").text.partition("The current cluster")[2]
+    assert "note     a cluster that answers" in part and "make cluster" in part
