@@ -35,6 +35,18 @@ report: build-comparison ## results files to one HTML page and a Markdown table 
 	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(README),--readme $(README)) \
 	  --command "make compare CLUSTER=$(CLUSTER) SCALE=$(SCALE) STRETCH=$(STRETCH) TAIL=$(TAIL) REPEATS=$(REPEATS) && make report"
 
+# The simulator knows no files, no network, no clock and no threads: it must compile where there are none.
+WASM_TARGET := wasm32-unknown-unknown
+SIMULATOR_MAY_USE := scenario simulator
+
+verify: verify-simulator
+
+.PHONY: verify-simulator
+verify-simulator: need-cargo ## the simulator's rules: no other room of this repository, and WebAssembly compiles
+	comparison/simulator/check-rooms.sh $(SIMULATOR_MAY_USE)
+	rustup target add $(WASM_TARGET)
+	$(CARGO) check --release -p simulator --lib --target $(WASM_TARGET)
+
 load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
 	$(CARGO) build --release --workspace --example constant_server
 	comparison/load-check.sh

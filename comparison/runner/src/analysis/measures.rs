@@ -1,0 +1,196 @@
+//! One run's measures. A measure that a run cannot give (no step up, no pod start, no such metric) is absent, never zero.
+
+use std::collections::BTreeMap;
+
+use super::steps;
+use scenario::Outcome;
+use scenario::recording::{Pod, Recording, Run};
+use scenario::summary::LoadSecond;
+
+/// Values by the key of [`super::MEASURES`].
+pub type Values = BTreeMap<&'static str, f64>;
+
+/// How long after a step up a reaction is still taken for one to it, at most (and never beyond the next step).
+const REACTION_S: f64 = 300.0;
+
+/// Seconds without an SLO violation after which a step counts as got over: a lull between two bad seconds is no recovery.
+const RECOVERED_S: usize = 10;
+
+/// Everything that can be said of one run.
+pub fn measure(run: &Run) -> Values {
+    let mut values = Values::new();
+    load(run, &mut values);
+    lag(run, &mut values);
+    pods(&run.recording, &mut values);
+    starts(&run.recording, &mut values);
+    ground(run, &mut values);
+    let good = run.load.within_slo as f64;
+    if let (Some(cores), true) = (values.get("core_seconds_requested"), good > 0.0) {
+        let per_thousand = cores / good * 1000.0;
+        values.insert("cost_per_1000", per_thousand);
+    }
+    values
+}
+
+fn load(run: &Run, values: &mut Values) {
+    let load = &run.load;
+    let refused = load.count(Outcome::Refused) + load.count(Outcome::Unavailable);
+    values.insert("requests", load.planned as f64);
+    values.insert("refused", refused as f64);
+    values.insert("failed", (load.sent - load.count(Outcome::Ok) - refused) as f64);
+    values.insert("slo_violation_s", load.slo_violation_seconds() as f64);
+    if load.planned > 0 {
+        values.insert("good_share", load.within_slo as f64 / load.planned as f64 * 100.0);
+    }
+    for (key, quantile) in
+        [("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)]
+    {
+        if let Some(ms) = load.latency_ms(quantile) {
+            values.insert(key, ms);
+        }
+    }
+    // A first request that failed has no latency that could be compared.
+    let firsts = load.first_after_step.iter();
+    if let Some(worst) = firsts.filter(|f| f.outcome == Outcome::Ok).map(|f| f.latency_us).max() {
+        values.insert("first_answer_ms", worst as f64 / 1000.0);
+    }
+}
+
+/// Ready pods over time.
+pub fn ready_pods(recording: &Recording) -> Vec<(f64, f64)> {
+    let moments = recording.pods.iter().flat_map(|p| p.ready.iter().map(|r| r.0).chain(p.gone_s));
+    let mut moments: Vec<f64> = moments.map(|t| t.max(0.0)).chain(std::iter::once(0.0)).collect();
+    moments.retain(|t| *t <= recording.observed_s);
+    moments.sort_by(f64::total_cmp);
+    moments.dedup();
+    moments.iter().map(|&t| (t, recording.pods.iter().filter(|p| p.ready_at(t)).count() as f64)).collect()
+}
+
+fn lag(run: &Run, values: &mut Values) {
+    let recording = &run.recording;
+    let ready = ready_pods(recording);
+    let ends = run.draw.steps_up.iter().skip(1).copied().chain(std::iter::once(f64::INFINITY));
+    let (mut seen, mut decided, mut became_ready) = (vec![], vec![], vec![]);
+    let (mut recovered, mut there) = (vec![], vec![]);
+    for (&step, end) in run.draw.steps_up.iter().zip(ends) {
+        let until = end.min(step + REACTION_S);
+        recovered.push(recovery(&run.load.seconds, step, end));
+        there.push(steps::at(&ready, step).unwrap_or(0.0));
+        let more_than_before = |series: &[(f64, f64)]| {
+            let before = steps::at(series, step).unwrap_or(0.0);
+            steps::first(series, step, until, |v| v > before).map(|t| t - step)
+        };
+        seen.extend(steps::first(&recording.seen, step, until, |v| v > 1.0).map(|t| t - step));
+        decided.extend(more_than_before(&recording.desired));
+        became_ready.extend(more_than_before(&ready));
+    }
+    if !there.is_empty() {
+        values.insert("pods_at_step", there.iter().sum::<f64>() / there.len() as f64);
+    }
+    let lags = [
+        ("recovery_s", recovered),
+        ("lag_seen_s", seen),
+        ("lag_decided_s", decided),
+        ("lag_ready_s", became_ready),
+    ];
+    for (key, lags) in lags {
+        if let Some(median) = steps::median(lags) {
+            values.insert(key, median);
+        }
+    }
+}
+
+/// Seconds from a step until [`RECOVERED_S`] good ones in a row begin. Seconds without a request are good ones.
+fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
+    let from = (step.floor() as usize).min(seconds.len());
+    let to = (end as usize).clamp(from, seconds.len());
+    let mut since = from;
+    for (second, load) in (from..to).zip(&seconds[from..to]) {
+        if load.violates_slo() {
+            since = second + 1;
+        } else if second + 1 - since == RECOVERED_S {
+            break;
+        }
+    }
+    if to - since >= RECOVERED_S { (since as f64 - step).max(0.0) } else { to as f64 - step }
+}
+
+/// The part of a pod's life that is paid for, within the time observed.
+fn life(pod: &Pod, observed_s: f64) -> (f64, f64) {
+    // A pod that waits for room on a node costs nothing yet.
+    let from = pod.scheduled_s.unwrap_or(f64::INFINITY).max(0.0);
+    let to = pod.gone_s.unwrap_or(observed_s).min(observed_s);
+    (from.min(to), to)
+}
+
+fn pods(recording: &Recording, values: &mut Values) {
+    let observed = recording.observed_s;
+    let (mut pod_seconds, mut moves) = (0.0, 0);
+    let (mut requested, mut used) = ((0.0, 0.0), (0.0, 0.0));
+    for pod in &recording.pods {
+        let (from, to) = life(pod, observed);
+        pod_seconds += to - from;
+        for container in &pod.containers {
+            let cores: Vec<_> = container.requests.iter().map(|r| (r.0, r.1)).collect();
+            let gib: Vec<_> = container.requests.iter().map(|r| (r.0, r.2 / GIB)).collect();
+            requested.0 += steps::integral(&cores, from, to);
+            requested.1 += steps::integral(&gib, from, to);
+            used.0 += container.core_seconds;
+            used.1 += container.gib_seconds;
+            moves += container.requests.iter().skip(1).filter(|r| (0.0..=observed).contains(&r.0)).count();
+        }
+    }
+    values.insert("pods_max", ready_pods(recording).iter().map(|r| r.1).fold(0.0, f64::max));
+    values.insert("pod_seconds", pod_seconds);
+    let still = |p: &&Pod| p.scheduled_s.is_some() && p.gone_s.is_none_or(|gone| gone > observed);
+    values.insert("pods_end", recording.pods.iter().filter(still).count() as f64);
+    values.insert("core_seconds_requested", requested.0);
+    values.insert("gib_seconds_requested", requested.1);
+    values.insert("core_seconds_used", used.0);
+    if used.1 > 0.0 {
+        values.insert("gib_seconds_used", used.1);
+    }
+    if !recording.components.is_empty() {
+        values.insert("components_core_seconds", recording.components.iter().map(|c| c.core_seconds).sum());
+        let cores: f64 = recording.components.iter().map(|c| c.requested_cores).sum();
+        values.insert("components_requested", cores * observed);
+    }
+    values.insert("direction_changes", steps::direction_changes(&recording.desired) as f64);
+    values.insert("vpa_moves", moves as f64);
+}
+
+/// How hard the ground was that this stood on.
+fn ground(run: &Run, values: &mut Values) {
+    if run.load.sent > 0 {
+        values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
+    }
+    let load_s = run.load.seconds.len() as f64;
+    // Each value is about the time since the one before: only what lies wholly within the load counts.
+    let within = |w: &&[(f64, f64)]| w[0].0 >= 0.0 && w[1].0 <= load_s;
+    let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
+    if !busy.is_empty() {
+        values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
+        values.insert("node_busy_max", busy.iter().copied().fold(0.0, f64::max));
+    }
+}
+
+/// Bytes in a GiB.
+pub const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+fn starts(recording: &Recording, values: &mut Values) {
+    let started = || recording.pods.iter().filter(|p| (0.0..=recording.observed_s).contains(&p.created_s));
+    let cold = started().filter(|new| !recording.pods.iter().any(|p| p.ready_at(new.created_s)));
+    values.insert("pod_starts", started().count() as f64);
+    values.insert("cold_starts", cold.count() as f64);
+    let mut median = |key, part: &dyn Fn(&Pod) -> Option<f64>| {
+        if let Some(seconds) = steps::median(started().filter_map(part).collect()) {
+            values.insert(key, seconds);
+        }
+    };
+    median("start_s", &|p| Some(p.first_ready()? - p.created_s));
+    median("start_schedule_s", &|p| Some(p.scheduled_s? - p.created_s));
+    median("start_container_s", &|p| Some(p.started_s? - p.scheduled_s?));
+    median("start_ready_s", &|p| Some(p.first_ready()? - p.started_s?));
+    // The function's phase `ready` is the age of its process when it got ready; the others are parts of it.
+    median("start_function_s", &|p| p.startup.get("ready").copied());
+}

@@ -1,0 +1,231 @@
+//! Watches a variant while a run goes on: its pods, and the decisions of its autoscaler.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::config::{AutoscalerKind, VariantConfig};
+use super::http::encode;
+use super::identity::image_of;
+use super::kube::{Kube, pods_path};
+use super::pods::PodBook;
+use super::{clock, quantity};
+use scenario::recording::Recording;
+
+/// A broken watch is taken up again after this.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What was seen so far; times in seconds since 1970.
+#[derive(Default)]
+struct Seen {
+    pods: PodBook,
+    desired: Vec<(f64, f64)>,
+    metric: Vec<(f64, f64)>,
+    vpa_target_cores: Vec<(f64, f64)>,
+    image: Option<String>,
+}
+
+/// Watches until it is finished or dropped.
+pub struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Lists the pods and starts watching.
+    pub async fn start(kube: &Kube, variant: &VariantConfig) -> Result<Self> {
+        let mut book = PodBook::new(&variant.container);
+        let path = format!("{}?labelSelector={}", pods_path(&variant.namespace), encode(&variant.selector));
+        let list = kube.get(&path).await?;
+        list["items"].as_array().into_iter().flatten().for_each(|pod| book.list(pod));
+        let container = variant.container.clone();
+        let running = list["items"].as_array().into_iter().flatten().find_map(|p| image_of(p, &container));
+        let seen = Arc::new(Mutex::new(Seen { pods: book, image: running, ..Seen::default() }));
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+
+        let mut recorder = Self { seen, tasks: Vec::new() };
+        recorder.watch(kube, kube.url(&path), Some(version), move |seen, now, event, pod| {
+            if seen.image.is_none() {
+                seen.image = image_of(pod, &container);
+            }
+            seen.pods.observe(now, event, pod)
+        });
+        let named = |group: &str, kind: &str| {
+            let (namespace, field) = (&variant.namespace, encode(&format!("metadata.name={}", variant.name)));
+            kube.url(&format!("/apis/{group}/namespaces/{namespace}/{kind}?fieldSelector={field}"))
+        };
+        match variant.autoscaler {
+            AutoscalerKind::Kpa => {
+                let selector = encode(&format!("serving.knative.dev/service={}", variant.name));
+                let group = "autoscaling.internal.knative.dev/v1alpha1";
+                let namespace = &variant.namespace;
+                let url = kube.url(&format!(
+                    "/apis/{group}/namespaces/{namespace}/podautoscalers?labelSelector={selector}"
+                ));
+                recorder.watch(kube, url, None, kpa_event);
+            }
+            AutoscalerKind::Hpa => {
+                recorder.watch(kube, named("autoscaling/v2", "horizontalpodautoscalers"), None, hpa_event);
+                let container = variant.container.clone();
+                let url = named("autoscaling.k8s.io/v1", "verticalpodautoscalers");
+                recorder
+                    .watch(kube, url, None, move |seen, now, _, vpa| vpa_event(seen, now, vpa, &container));
+            }
+        }
+        Ok(recorder)
+    }
+
+    /// Watches one list, from a version or from everything there is, and takes it up again when it breaks.
+    fn watch(
+        &mut self,
+        kube: &Kube,
+        url: String,
+        version: Option<String>,
+        each: impl Fn(&mut Seen, f64, &str, &Value) + Send + Sync + 'static,
+    ) {
+        let (seen, http) = (Arc::clone(&self.seen), kube.http.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let mut version = version;
+            loop {
+                let from = version.as_ref().map(|v| format!("&resourceVersion={v}")).unwrap_or_default();
+                let address = format!("{url}&watch=true{from}");
+                let stream = http.lines(&address, |event| {
+                    let object = &event["object"];
+                    if let Some(newer) = object["metadata"]["resourceVersion"].as_str() {
+                        version = Some(newer.to_owned());
+                    }
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    match event["type"].as_str().unwrap_or_default() {
+                        // Too old a version: from the beginning again.
+                        "ERROR" => version = None,
+                        kind => each(&mut seen, clock::unix(SystemTime::now()), kind, object),
+                    }
+                });
+                let _ = stream.await;
+                tokio::time::sleep(RETRY).await;
+            }
+        }));
+    }
+
+    /// Pods that are there, and how many of them are ready.
+    pub fn counts(&self) -> (usize, usize) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).pods.counts()
+    }
+
+    /// The image that the pods run, once one of them does.
+    pub fn image(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).image.clone()
+    }
+
+    /// Ends watching; times are counted from `start` (seconds since 1970).
+    pub fn finish(self, start: f64, observed_s: f64) -> Recording {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let shift =
+            |series: Vec<(f64, f64)>| -> Vec<_> { series.into_iter().map(|(t, v)| (t - start, v)).collect() };
+        Recording {
+            observed_s,
+            pods: seen.pods.into_pods(start),
+            desired: shift(seen.desired),
+            seen: shift(seen.metric),
+            vpa_target_cores: shift(seen.vpa_target_cores),
+            ..Recording::default()
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn push_change(series: &mut Vec<(f64, f64)>, now: f64, value: f64) {
+    if series.last().is_none_or(|last| last.1 != value) {
+        series.push((now, value));
+    }
+}
+
+fn kpa_event(seen: &mut Seen, now: f64, _: &str, autoscaler: &Value) {
+    // -1: does not know yet. Older revisions stand at zero; only one serves at a time here.
+    let desired = autoscaler["status"]["desiredScale"].as_f64().filter(|d| *d >= 0.0);
+    let serving = autoscaler["spec"]["reachability"] != "Unreachable";
+    if let (Some(desired), true) = (desired, serving) {
+        push_change(&mut seen.desired, now, desired);
+    }
+}
+
+fn hpa_event(seen: &mut Seen, now: f64, _: &str, hpa: &Value) {
+    if let Some(desired) = hpa["status"]["desiredReplicas"].as_f64() {
+        push_change(&mut seen.desired, now, desired);
+    }
+    let target =
+        hpa["spec"]["metrics"][0]["pods"]["target"]["averageValue"].as_str().and_then(quantity::parse);
+    let current = hpa["status"]["currentMetrics"][0]["pods"]["current"]["averageValue"]
+        .as_str()
+        .and_then(quantity::parse);
+    if let (Some(current), Some(target)) = (current, target) {
+        push_change(&mut seen.metric, now, current / target);
+    }
+}
+
+fn vpa_event(seen: &mut Seen, now: f64, vpa: &Value, container: &str) {
+    let recommendations =
+        vpa["status"]["recommendation"]["containerRecommendations"].as_array().into_iter().flatten();
+    let ours = recommendations.into_iter().find(|r| r["containerName"] == container);
+    if let Some(cores) = ours.and_then(|r| r["target"]["cpu"].as_str()).and_then(quantity::parse) {
+        push_change(&mut seen.vpa_target_cores, now, cores);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_kpas_wish_is_kept_when_it_changes_and_when_it_knows_one() {
+        let mut seen = Seen::default();
+        for (now, desired) in [(1.0, -1), (2.0, 1), (3.0, 1), (4.0, 3)] {
+            kpa_event(
+                &mut seen,
+                now,
+                "MODIFIED",
+                &json!({"spec": {"reachability": "Reachable"}, "status": {"desiredScale": desired}}),
+            );
+        }
+        kpa_event(
+            &mut seen,
+            5.0,
+            "MODIFIED",
+            &json!({"spec": {"reachability": "Unreachable"}, "status": {"desiredScale": 0}}),
+        );
+        assert_eq!(seen.desired, [(2.0, 1.0), (4.0, 3.0)]);
+    }
+
+    #[test]
+    fn the_hpas_metric_is_taken_relative_to_its_target() {
+        let mut seen = Seen::default();
+        let hpa = json!({
+            "spec": {"metrics": [{"pods": {"target": {"averageValue": "2"}}}]},
+            "status": {"desiredReplicas": 4, "currentMetrics": [{"pods": {"current": {"averageValue": "3500m"}}}]},
+        });
+        hpa_event(&mut seen, 1.0, "MODIFIED", &hpa);
+        assert_eq!((seen.desired, seen.metric), (vec![(1.0, 4.0)], vec![(1.0, 1.75)]));
+    }
+
+    #[test]
+    fn the_vpas_target_is_that_of_the_functions_container() {
+        let mut seen = Seen::default();
+        let vpa = json!({"status": {"recommendation": {"containerRecommendations": [
+            {"containerName": "sidecar", "target": {"cpu": "9"}},
+            {"containerName": "eye-state", "target": {"cpu": "1200m"}},
+        ]}}});
+        vpa_event(&mut seen, 1.0, &vpa, "eye-state");
+        assert_eq!(seen.vpa_target_cores, [(1.0, 1.2)]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Between runs: what the last one left is taken away, the variant under test is deployed afresh, and it gets to rest.
+//!
+//! Fresh objects remember nothing: no HPA recommendations of the last five minutes, no KPA windows, no pods that still
+//! drain. And only one variant is deployed at a time: on a small node the other one's idle pods would take its room.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rand_pcg::Pcg64;
+use serde_json::Value;
+
+use super::config::{AutoscalerKind, VariantConfig};
+use super::fitness;
+use super::interrupt::pause;
+use super::kube::shell;
+use super::runner::{Job, Runner, say};
+use load::images::Pictures;
+use scenario::Outcome;
+use scenario::rate::uniform;
+
+const POLL: Duration = Duration::from_secs(1);
+
+/// The HPA controller forgets an HPA's past when it finds it gone, which it looks for every 15 s. Created again sooner
+/// under the same name, the new one would inherit the old one's recommendations.
+pub const FORGETS_AFTER_S: u64 = 16;
+
+/// The slowest clock among the autoscalers, the HPA's. A run that always began at the same point of it would always see
+/// the same part of its delay.
+pub const SLOWEST_CLOCK_S: f64 = 15.0;
+/// Stream of the random numbers that draw this; the schedule has its own.
+const PHASE_STREAM: u128 = 77;
+
+impl Runner<'_> {
+    /// Takes away whatever variant may be deployed and waits until no pod is left.
+    pub(super) fn remove_all(&mut self) -> Result<()> {
+        for (name, variant) in &self.config.variants {
+            if !self.removed.contains_key(name) {
+                variant.remove.iter().try_for_each(|command| shell(command))?;
+                self.removed.insert(name.clone(), Instant::now());
+            }
+        }
+        let begun = Instant::now();
+        loop {
+            let mut left = Vec::new();
+            for (name, variant) in &self.config.variants {
+                let (pods, _) = self.runtime.block_on(fitness::pods(&self.kube, variant))?;
+                if pods > 0 {
+                    left.push(format!("{pods} of {name}"));
+                }
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < self.plan.patience,
+                "pods are still there {:.0?} after their removal: {}",
+                begun.elapsed(),
+                left.join(", ")
+            );
+            pause(POLL)?;
+        }
+    }
+
+    /// Deploys a variant in a configuration.
+    pub(super) fn apply(&mut self, job: &Job) -> Result<()> {
+        let variant = self.config.variant(&job.variant)?;
+        if let (AutoscalerKind::Hpa, Some(removed)) = (variant.autoscaler, self.removed.remove(&job.variant))
+        {
+            pause(self.plan.forget.saturating_sub(removed.elapsed()))?;
+        }
+        let commands = variant.apply.get(&job.configuration);
+        let commands = commands
+            .with_context(|| format!("{} has no configuration {:?}", job.variant, job.configuration))?;
+        commands.iter().try_for_each(|command| shell(command))
+    }
+
+    /// Waits until the variant is deployed, has exactly the pods it has at rest, all of them ready, and its autoscaler
+    /// knows its metric; then for a moment of the autoscalers' clocks that the seed draws.
+    pub(super) fn await_rest(&self, job: &Job) -> Result<()> {
+        let variant = self.config.variant(&job.variant)?;
+        let rest = variant.rest_pods.get(&job.configuration).copied().unwrap_or(0);
+        let begun = Instant::now();
+        let (mut calm_since, mut answered) = (None, false);
+        loop {
+            match self.restless(job, variant, rest, &mut answered)? {
+                None if calm_since.get_or_insert_with(Instant::now).elapsed() >= self.plan.calm => break,
+                None => {}
+                Some(reason) if begun.elapsed() > self.plan.patience => {
+                    bail!("{} never got ready: after {:.0?} {reason}", job.variant, begun.elapsed())
+                }
+                Some(_) => calm_since = None,
+            }
+            pause(POLL)?;
+        }
+        pause(Duration::from_secs_f64(phase(self.seed(job)) * self.plan.spread_s))
+    }
+
+    /// Why the variant is not at rest, if so.
+    fn restless(
+        &self,
+        job: &Job,
+        variant: &VariantConfig,
+        rest: usize,
+        answered: &mut bool,
+    ) -> Result<Option<String>> {
+        let (pods, ready) = self.runtime.block_on(fitness::pods(&self.kube, variant))?;
+        if (pods, ready) != (rest, rest) {
+            return Ok(Some(format!("it has {pods} pods, {ready} of them ready, and {rest} at rest")));
+        }
+        let condition = match variant.autoscaler {
+            AutoscalerKind::Kpa => "Ready",
+            AutoscalerKind::Hpa => "ScalingActive",
+        };
+        let object = self.runtime.block_on(self.kube.get(&variant.scaler()))?;
+        if let Some(reason) = unless(&object, condition) {
+            return Ok(Some(format!("it is not {condition}: {reason}")));
+        }
+        // One picture through the gateway, once. At zero pods it would wake one: there its route says that it is ready.
+        if rest > 0 && !*answered {
+            let outcome = self.first_picture(job, variant)?;
+            if outcome != Outcome::Ok {
+                return Ok(Some(format!("it still says {outcome:?} to a picture")));
+            }
+            *answered = true;
+        }
+        Ok(None)
+    }
+
+    fn first_picture(&self, job: &Job, variant: &VariantConfig) -> Result<Outcome> {
+        let schedule = self.schedule(job);
+        let pictures = Pictures::read(&self.plan.images, &schedule)?;
+        let client = self.client(variant, job.scenario.timeout_ms)?;
+        let Some(first) = schedule.arrivals.first() else { bail!("the schedule is empty: raise --scale") };
+        Ok(self.runtime.block_on(client.send(pictures.of(first))))
+    }
+
+    /// Leaves the cluster without variants, and says so if that fails: there may be a better error to report.
+    pub(super) fn tidy(&mut self) {
+        if self.plan.as_is {
+            return;
+        }
+        for command in self.config.variants.values().flat_map(|v| &v.remove) {
+            if let Err(error) = shell(command) {
+                say(&format!("could not clean up: {error:#}"));
+            }
+        }
+    }
+}
+
+/// Where in the autoscalers' clocks the load begins, 0 to 1: the same for both variants of a repeat.
+fn phase(seed: u64) -> f64 {
+    uniform(&mut Pcg64::new(u128::from(seed), PHASE_STREAM))
+}
+
+/// What a condition that is not true says.
+fn unless(object: &Value, condition: &str) -> Option<String> {
+    let found =
+        object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == condition);
+    let Some(found) = found else { return Some("nothing is known of it yet".into()) };
+    (found["status"] != "True").then(|| found["message"].as_str().unwrap_or("no reason given").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn repeats_begin_at_different_points_of_the_autoscalers_clocks() {
+        let phases: Vec<f64> = (1..=3).map(phase).collect();
+        assert!(phases.iter().all(|p| (0.0..1.0).contains(p)));
+        assert!((phases[0] - phases[1]).abs() > 0.05 && (phases[1] - phases[2]).abs() > 0.05, "{phases:?}");
+        assert_eq!(phase(2), phases[1]);
+    }
+
+    #[test]
+    fn a_condition_that_is_not_true_gives_its_reason() {
+        let hpa = json!({"status": {"conditions": [
+            {"type": "AbleToScale", "status": "True"},
+            {"type": "ScalingActive", "status": "False", "message": "unable to get metric"},
+        ]}});
+        assert_eq!(unless(&hpa, "ScalingActive").as_deref(), Some("unable to get metric"));
+        assert_eq!(unless(&hpa, "AbleToScale"), None);
+        assert!(unless(&json!({}), "Ready").is_some());
+    }
+}

@@ -1,0 +1,125 @@
+//! One run: load, tail, and what is read afterwards. While the load lasts nothing is asked of anybody; watches bring what
+//! changes, and Prometheus is read when it is over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::config::{AutoscalerKind, VariantConfig};
+use super::interrupt::pause;
+use super::marker::Marker;
+use super::recorder::Recorder;
+use super::runner::{Job, Runner, say};
+use super::usage::{self, Range};
+use super::{clock, identity};
+use load::images::Pictures;
+use load::pace::send_schedule;
+use scenario::recording::{Draw, Origin, Recording, Run, SCHEMA};
+use scenario::summary::LoadSummary;
+
+const PROGRESS: Duration = Duration::from_secs(10);
+
+impl Runner<'_> {
+    pub(super) fn run(&self, job: &Job) -> Result<Run> {
+        let plan = self.plan;
+        let variant = self.config.variant(&job.variant)?;
+        let schedule = self.schedule(job);
+        let pictures = Arc::new(Pictures::read(&plan.images, &schedule)?);
+        let mut environment = self.runtime.block_on(async {
+            let mut facts = identity::facts(&self.kube, variant, &job.variant, &job.configuration).await?;
+            facts.extend(usage::environment(&self.kube).await?);
+            anyhow::Ok(facts)
+        })?;
+        environment.extend(self.config.environment.clone());
+        environment.insert("Commit".into(), plan.commit.clone());
+
+        let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant))?;
+        let marker = self.mark(job);
+        let client = self.client(variant, job.scenario.timeout_ms)?;
+        let sending = (schedule.clone(), Arc::clone(&pictures), load::threads::runtime(plan.threads)?);
+        let sender = std::thread::spawn(move || {
+            let (schedule, pictures, runtime) = sending;
+            let _inside = runtime.enter();
+            send_schedule(runtime.handle(), &client, &schedule, &pictures)
+        });
+        let observed_s = schedule.duration() + plan.tail_s;
+        self.watch(&recorder, observed_s)?;
+        drop(marker);
+        let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
+        let load = LoadSummary::new(
+            &mut sent.records,
+            sent.unsent,
+            job.scenario.slo_ms,
+            schedule.duration(),
+            &schedule.rate.steps_up(),
+        );
+        if let Some(fault) = load.generator_fault() {
+            bail!("the load generator is too slow here: {fault}");
+        }
+        let start = clock::unix(sent.started);
+        let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
+        environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
+        let mut recording = recorder.finish(start, observed_s);
+        pause(Duration::from_secs_f64(self.config.scrape_s))?;
+        let more = self.runtime.block_on(self.read(variant, &mut recording, range))?;
+        environment.extend(more);
+        Ok(Run {
+            schema: SCHEMA.into(),
+            origin: Origin::Measured,
+            scenario: job.scenario.name.clone(),
+            variant: job.variant.clone(),
+            configuration: job.configuration.clone(),
+            repeat: job.repeat,
+            started: clock::format(sent.started),
+            draw: Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job)),
+            environment,
+            load,
+            recording,
+        })
+    }
+
+    /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a warning, and a result.
+    fn mark(&self, job: &Job) -> Option<Marker> {
+        let labels = [
+            ("run", job.id()),
+            ("scenario", job.scenario.name.clone()),
+            ("variant", job.variant.clone()),
+            ("configuration", job.configuration.clone()),
+        ];
+        let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into()));
+        started.map_err(|error| say(&format!("  {error:#}"))).ok()
+    }
+
+    /// Says how it goes until the end, from what the watches have brought.
+    fn watch(&self, recorder: &Recorder, seconds: f64) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            pause(left.min(PROGRESS))?;
+            let (pods, ready) = recorder.counts();
+            let left = left.saturating_sub(PROGRESS).as_secs_f64();
+            say(&format!("  {left:4.0} s left, {pods} pods, {ready} ready"));
+        }
+        Ok(())
+    }
+
+    /// What Prometheus has of the run; returns what it says of the build.
+    async fn read(
+        &self,
+        variant: &VariantConfig,
+        recording: &mut Recording,
+        range: Range,
+    ) -> Result<BTreeMap<String, String>> {
+        usage::fill(&self.prometheus, &variant.namespace, recording, range).await?;
+        for component in &variant.components {
+            let used = usage::component(&self.kube, &self.prometheus, component, range).await?;
+            recording.components.push(used);
+        }
+        recording.node_busy = usage::node_busy(&self.prometheus, range).await?;
+        if variant.autoscaler == AutoscalerKind::Kpa {
+            recording.seen = usage::kpa_seen(&self.prometheus, &variant.name, recording, range).await?;
+        }
+        usage::build(&self.prometheus, &variant.namespace, recording, range).await
+    }
+}

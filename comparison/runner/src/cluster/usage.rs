@@ -1,0 +1,283 @@
+//! What was used during a run: CPU time and memory of containers from cAdvisor through Prometheus, and what the function
+//! says about its own start.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::config::ComponentConfig;
+use super::kube::{Kube, pods_path};
+use super::prometheus::{Prometheus, Series, area, increase};
+use super::quantity;
+use crate::analysis::measures::GIB;
+use scenario::recording::{Component, Pod, Recording};
+
+const CPU: &str = "container_cpu_usage_seconds_total";
+const MEMORY: &str = "container_memory_working_set_bytes";
+const CADVISOR: &str = "it has to scrape the kubelets' /metrics/cadvisor";
+/// Gauge of the function's start phases.
+const STARTUP: &str = "eye_state_startup_duration_seconds";
+/// Gauge of what the build is.
+const BUILD: &str = "eye_state_build_info";
+/// A memory sample holds for as many scrapes at most: a pod that is gone uses nothing.
+const HOLD_SCRAPES: f64 = 2.0;
+
+/// A range of time and how often it was scraped.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// Seconds since 1970.
+    pub from: f64,
+    /// See `from`.
+    pub to: f64,
+    /// Seconds between scrapes.
+    pub scrape_s: f64,
+}
+
+/// Fills in what the variant's pods used.
+pub async fn fill(
+    prometheus: &Prometheus,
+    namespace: &str,
+    recording: &mut Recording,
+    range: Range,
+) -> Result<()> {
+    let pattern = recording.pods.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("|");
+    if pattern.is_empty() {
+        return Ok(());
+    }
+    // cAdvisor also has a row for the whole pod (no container) and for the sandbox.
+    let selector = |metric: &str| {
+        format!(r#"{metric}{{namespace="{namespace}",pod=~"{pattern}",container!="",container!="POD"}}"#)
+    };
+    let cpu = prometheus.needed(&selector(CPU), range.from - range.scrape_s, range.to, CADVISOR).await?;
+    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let (cpu, memory) = (one_each(cpu), one_each(memory));
+    recording.cores_used = cores(&cpu, range);
+    for series in &cpu {
+        if let Some((born, container)) = find(&mut recording.pods, series) {
+            container.core_seconds += increase(&series.samples, born);
+        }
+    }
+    for series in &memory {
+        if let Some((_, container)) = find(&mut recording.pods, series) {
+            container.gib_seconds += area(&series.samples, range.to, HOLD_SCRAPES * range.scrape_s) / GIB;
+        }
+    }
+    let startup = format!(r#"{STARTUP}{{namespace="{namespace}",pod=~"{pattern}"}}"#);
+    for series in prometheus.samples(&startup, range.from, range.to).await? {
+        let pod = recording.pods.iter_mut().find(|p| p.name == series.label("pod"));
+        if let (Some(pod), Some(last)) = (pod, series.samples.last()) {
+            pod.startup.insert(series.label("phase").to_owned(), last.1);
+        }
+    }
+    Ok(())
+}
+
+/// One series a container: kubelets offer the same counters on two pages (`/metrics/cadvisor`, `/metrics/resource`), and
+/// whoever scrapes both has everything twice.
+fn one_each(series: Vec<Series>) -> Vec<Series> {
+    let mut seen = std::collections::BTreeSet::new();
+    series
+        .into_iter()
+        .filter(|s| seen.insert((s.label("pod").to_owned(), s.label("container").to_owned())))
+        .collect()
+}
+
+/// The container of a series, and whether its pod began within the run.
+fn find<'a>(pods: &'a mut [Pod], series: &Series) -> Option<(bool, &'a mut scenario::recording::Container)> {
+    let pod = pods.iter_mut().find(|p| p.name == series.label("pod"))?;
+    let born = pod.created_s >= 0.0;
+    pod.containers.iter_mut().find(|c| c.name == series.label("container")).map(|c| (born, c))
+}
+
+/// Cores in use by all series together, at the pace of the scrapes.
+fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
+    let points = ((range.to - range.from) / range.scrape_s).floor() as usize;
+    let at = |samples: &[(f64, f64)], t: f64| samples.iter().rev().find(|s| s.0 <= t).map(|s| s.1);
+    (0..points)
+        .map(|i| {
+            let (from, to) = (i as f64 * range.scrape_s, (i + 1) as f64 * range.scrape_s);
+            let grown = cpu.iter().map(|s| {
+                let after = at(&s.samples, range.from + to).unwrap_or(0.0);
+                let before = at(&s.samples, range.from + from).unwrap_or(0.0);
+                (after - before).max(0.0)
+            });
+            (to, grown.sum::<f64>() / range.scrape_s)
+        })
+        .collect()
+}
+
+/// What a part of the platform requested and used.
+pub async fn component(
+    kube: &Kube,
+    prometheus: &Prometheus,
+    config: &ComponentConfig,
+    range: Range,
+) -> Result<Component> {
+    let pods = kube.list(&pods_path(&config.namespace), &config.selector).await?;
+    anyhow::ensure!(
+        !pods.is_empty(),
+        "{}: no pods with {} in namespace {} (see `components` in the cluster file)",
+        config.name,
+        config.selector,
+        config.namespace
+    );
+    let mut component = Component { name: config.name.clone(), ..Component::default() };
+    for request in pods.iter().flat_map(|p| p["spec"]["containers"].as_array().into_iter().flatten()) {
+        let amount =
+            |resource: &str| request["resources"]["requests"][resource].as_str().and_then(quantity::parse);
+        component.requested_cores += amount("cpu").unwrap_or(0.0);
+        component.requested_gib += amount("memory").unwrap_or(0.0) / GIB;
+    }
+    let names = pods.iter().filter_map(|p| p["metadata"]["name"].as_str()).collect::<Vec<_>>().join("|");
+    let namespace = &config.namespace;
+    let selector = |metric: &str| {
+        format!(r#"{metric}{{namespace="{namespace}",pod=~"{names}",container!="",container!="POD"}}"#)
+    };
+    let cpu = prometheus.needed(&selector(CPU), range.from, range.to, CADVISOR).await?;
+    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let (cpu, memory) = (one_each(cpu), one_each(memory));
+    component.core_seconds = cpu.iter().map(|s| increase(&s.samples, false)).sum();
+    let hold = HOLD_SCRAPES * range.scrape_s;
+    component.gib_seconds = memory.iter().map(|s| area(&s.samples, range.to, hold)).sum::<f64>() / GIB;
+    Ok(component)
+}
+
+/// What the KPA saw: the panic window's concurrency a pod over its target, from Knative's own metrics.
+pub async fn kpa_seen(
+    prometheus: &Prometheus,
+    service: &str,
+    recording: &Recording,
+    range: Range,
+) -> Result<Vec<(f64, f64)>> {
+    let why = "switch Knative's metrics on (metrics-protocol: prometheus in config-observability) and scrape the autoscaler";
+    let selector = |metric: &str| format!(r#"{metric}{{kn_service_name="{service}"}}"#);
+    let panic =
+        prometheus.needed(&selector("kn_revision_concurrency_panic"), range.from, range.to, why).await?;
+    let target =
+        prometheus.needed(&selector("kn_revision_concurrency_target"), range.from, range.to, why).await?;
+    // The autoscaler goes on exporting revisions that are gone: the one that pods are of counts, the newest if there are two.
+    let serves = |s: &Series| {
+        let prefix = format!("{}-", s.label("kn_revision_name"));
+        recording.pods.iter().any(|p| p.name.starts_with(&prefix))
+    };
+    let newest = |series: Vec<Series>| {
+        series.into_iter().filter(serves).max_by_key(|s| s.label("kn_revision_name").to_owned())
+    };
+    let (Some(panic), Some(target)) = (newest(panic), newest(target)) else { return Ok(vec![]) };
+    let target = target.samples.last().map_or(1.0, |s| s.1);
+    let ready = crate::analysis::measures::ready_pods(recording);
+    let seen = panic.samples.iter().map(|&(at, concurrency)| {
+        let second = at - range.from;
+        let pods = crate::analysis::steps::at(&ready, second).unwrap_or(0.0).max(1.0);
+        (second, concurrency / pods / target)
+    });
+    Ok(seen.collect())
+}
+
+/// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is scraped.
+pub async fn node_busy(prometheus: &Prometheus, range: Range) -> Result<Vec<(f64, f64)>> {
+    let idle = r#"node_cpu_seconds_total{mode="idle"}"#;
+    let idle = prometheus.samples(idle, range.from - 2.0 * range.scrape_s, range.to).await?;
+    Ok(busy(&idle, range.from))
+}
+
+/// From idle counters, one a CPU, to `(second, share busy since the sample before)`.
+fn busy(idle: &[Series], from: f64) -> Vec<(f64, f64)> {
+    let cpus = idle.len() as f64;
+    let total = |i: usize| idle.iter().map(|s| s.samples.get(i).map(|p| p.1)).sum::<Option<f64>>();
+    let Some(first) = idle.first() else { return vec![] };
+    let pairs = first.samples.windows(2).enumerate();
+    let shares = pairs.filter_map(|(i, pair)| {
+        let share = 1.0 - (total(i + 1)? - total(i)?) / cpus / (pair[1].0 - pair[0].0);
+        Some((pair[1].0 - from, share.clamp(0.0, 1.0)))
+    });
+    shares.collect()
+}
+
+/// What the function says of its build.
+pub async fn build(
+    prometheus: &Prometheus,
+    namespace: &str,
+    recording: &Recording,
+    range: Range,
+) -> Result<BTreeMap<String, String>> {
+    let names = recording.pods.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("|");
+    let selector = format!(r#"{BUILD}{{namespace="{namespace}",pod=~"{names}"}}"#);
+    let series = prometheus.samples(&selector, range.from, range.to).await?;
+    let said = |s: &Series| format!("{} {}", s.label("model_name"), s.label("model_version"));
+    Ok(series.first().map(|s| ("Model".to_owned(), said(s))).into_iter().collect())
+}
+
+/// Versions and hardware, as the API server tells them.
+pub async fn environment(kube: &Kube) -> Result<BTreeMap<String, String>> {
+    let mut facts = BTreeMap::new();
+    let version = kube.get("/version").await?;
+    facts.insert("Kubernetes".into(), version["gitVersion"].as_str().unwrap_or("?").to_owned());
+    let nodes = kube.get("/api/v1/nodes").await?;
+    let nodes: Vec<&Value> = nodes["items"].as_array().into_iter().flatten().collect();
+    facts.insert("Nodes".into(), nodes.len().to_string());
+    if let Some(status) = nodes.first().map(|n| &n["status"]) {
+        let (capacity, info) = (&status["capacity"], &status["nodeInfo"]);
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        facts.insert(
+            "Node".into(),
+            format!("{} CPUs, {} memory", text(&capacity["cpu"]), text(&capacity["memory"])),
+        );
+        facts.insert("Container runtime".into(), text(&info["containerRuntimeVersion"]));
+        facts.insert("Kernel".into(), text(&info["kernelVersion"]));
+    }
+    for (name, namespace, selector) in [
+        ("Knative Serving", "knative-serving", "app=autoscaler"),
+        ("VPA", "kube-system", "app=vpa-recommender"),
+    ] {
+        let pods = kube.list(&pods_path(namespace), selector).await?;
+        let Some(pod) = pods.first() else { continue };
+        let label = pod["metadata"]["labels"]["app.kubernetes.io/version"].as_str();
+        let image = pod["spec"]["containers"][0]["image"].as_str();
+        if let Some(found) = label.or(image) {
+            facts.insert(name.to_owned(), found.to_owned());
+        }
+    }
+    Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_scraped_twice_counts_once() {
+        let series = |job: &str, container: &str| Series {
+            labels: json!({"pod": "a", "container": container, "job": job}),
+            samples: vec![(0.0, 1.0)],
+        };
+        let kept = one_each(vec![series("cadvisor", "x"), series("resource", "x"), series("cadvisor", "y")]);
+        assert_eq!(kept.iter().map(|s| s.label("job")).collect::<Vec<_>>(), ["cadvisor", "cadvisor"]);
+    }
+
+    #[test]
+    fn a_node_is_busy_when_none_of_its_cpus_idles() {
+        let series = |samples: &[(f64, f64)]| Series { labels: json!({}), samples: samples.to_vec() };
+        // Ten seconds of two CPUs: one idles all the time, the other half of it; then neither.
+        let idle = [
+            series(&[(95.0, 50.0), (105.0, 60.0), (115.0, 60.0)]),
+            series(&[(95.0, 7.0), (105.0, 12.0), (115.0, 12.0)]),
+        ];
+        assert_eq!(busy(&idle, 100.0), [(5.0, 0.25), (15.0, 1.0)]);
+        assert!(busy(&[], 100.0).is_empty());
+    }
+
+    #[test]
+    fn cores_in_use_are_summed_over_containers() {
+        let series = |pod: &str, samples: &[(f64, f64)]| Series {
+            labels: json!({"pod": pod}),
+            samples: samples.to_vec(),
+        };
+        let cpu = [series("a", &[(100.0, 5.0), (110.0, 10.0), (120.0, 15.0)]), series("b", &[(120.0, 2.0)])];
+        let used = cores(&cpu, Range { from: 100.0, to: 120.0, scrape_s: 10.0 });
+        assert_eq!(used, [(10.0, 0.5), (20.0, 0.7)]);
+    }
+}

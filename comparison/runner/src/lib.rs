@@ -1,0 +1,14 @@
+//! The comparison: loads both variants with the same schedule, records what happens, analyses it and reports.
+//!
+//! # Layout
+//!
+//! * [`files`]: scenario files and results files on disk.
+//! * [`cluster`]: the runner; everything that talks to Kubernetes and Prometheus.
+//! * [`analysis`]: from results files to measures; [`report`]: from measures to a page.
+//! * [`against`]: the simulator beside recorded runs.
+
+pub mod against;
+pub mod analysis;
+pub mod cluster;
+pub mod files;
+pub mod report;

@@ -1,0 +1,364 @@
+//! The command line: `comparison schedule`, and so on. Each subcommand is a few lines over the library.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use comparison::analysis::repeats::LEAST_REPEATS;
+use comparison::cluster::config::ClusterConfig;
+use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
+use comparison::cluster::runner::{Plan, compare};
+use comparison::report::{html, markdown, table};
+use comparison::{against, files};
+use load::client::{LoadClient, Target};
+use load::images::Pictures;
+use load::pace::send_schedule;
+use scenario::Scenario;
+use scenario::recording::{Origin, joinable};
+use scenario::schedule::Schedule;
+use scenario::summary::LoadSummary;
+use simulator::{PodSize, simulated_run};
+
+#[derive(Parser)]
+#[command(name = "comparison", about = "KPA against HPA + VPA: the same load, both variants, one report")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the arrivals of a scenario as CSV
+    Schedule(ScheduleArgs),
+    /// Send a scenario to any URL and print what came back (no cluster needed)
+    Load(LoadArgs),
+    /// Run scenarios on the current cluster, both variants, and write results files
+    Run(RunArgs),
+    /// Run scenarios through the simulator and write results files labelled simulated
+    Simulate(SimulateArgs),
+    /// Run the simulator on the schedules of recorded runs and print how far its pods are from theirs
+    Against(AgainstArgs),
+    /// Make the HTML page and the Markdown table from results files
+    Report(ReportArgs),
+}
+
+#[derive(Args)]
+struct ScheduleArgs {
+    /// Name of a file in the scenario folder, without .toml
+    #[arg(long)]
+    scenario: String,
+    #[command(flatten)]
+    draw: DrawArgs,
+}
+
+#[derive(Args)]
+struct LoadArgs {
+    /// Where to send: http://ADDRESS:PORT/
+    #[arg(long)]
+    url: String,
+    /// Host header, where a gateway routes by name
+    #[arg(long)]
+    host: Option<String>,
+    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
+    #[arg(long, default_value = "function/samples")]
+    images: PathBuf,
+    /// Threads of the load generator, which do nothing else
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+}
+
+#[derive(Args)]
+struct PlanArgs {
+    /// Scenarios, by name; all when not given
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Variants
+    #[arg(long, value_delimiter = ',', default_value = "knative,k8s-autoscalers")]
+    variants: Vec<String>,
+    /// Configurations: defaults, tuned
+    #[arg(long, value_delimiter = ',', default_value = "defaults,tuned")]
+    configurations: Vec<String>,
+    /// How often everything is repeated; each repeat has a seed of its own
+    #[arg(long, default_value_t = 3)]
+    repeats: u32,
+    /// Seconds watched after the schedule has ended: what is kept running costs too
+    #[arg(long, default_value_t = 120.0)]
+    tail: f64,
+    /// Folder for results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    draw: DrawArgs,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Where things are on the cluster
+    #[arg(long, default_value = "comparison/cluster.toml")]
+    cluster: PathBuf,
+    /// The kubectl to use
+    #[arg(long, default_value = "kubectl")]
+    kubectl: String,
+    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
+    #[arg(long, default_value = "function/samples")]
+    images: PathBuf,
+    /// Threads of the load generator, which do nothing else
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Seconds that a variant may take to answer, and to get to rest
+    #[arg(long, default_value_t = 600)]
+    patience: u64,
+    /// Seconds that the HPA's controller is given to forget an HPA that was removed
+    #[arg(long, default_value_t = FORGETS_AFTER_S)]
+    forget: u64,
+    /// Seconds over which the beginnings of runs are spread, so that they meet the autoscalers' clocks at different points
+    #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
+    spread: f64,
+    /// Take the variants as they are deployed: neither remove nor apply anything
+    #[arg(long)]
+    as_is: bool,
+    /// Commit, for the results files
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Args)]
+struct SimulateArgs {
+    #[command(flatten)]
+    size: SizeArgs,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Args)]
+struct AgainstArgs {
+    /// Folder with recorded results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
+    #[command(flatten)]
+    size: SizeArgs,
+}
+
+#[derive(Args)]
+struct SizeArgs {
+    /// Seconds of a core for one request
+    #[arg(long, default_value_t = 0.1)]
+    service: f64,
+    /// Seconds from decision to ready pod
+    #[arg(long, default_value_t = 3.0)]
+    start: f64,
+    /// Cores a pod has at first
+    #[arg(long, default_value_t = 1.0)]
+    cores: f64,
+    /// Fewest and most cores that the VPA may give a pod
+    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"], default_values_t = [0.5, 2.0])]
+    vpa: Vec<f64>,
+    /// Requests a pod holds besides those it works on: the function's QUEUE_CAPACITY
+    #[arg(long, default_value_t = 16)]
+    queue: usize,
+    /// Concurrency target of both autoscalers: function/manifests/scaling.yaml
+    #[arg(long, default_value_t = 1.0)]
+    target: f64,
+    /// Most pods
+    #[arg(long, default_value_t = 10)]
+    max: u32,
+}
+
+impl SizeArgs {
+    fn size(&self) -> PodSize {
+        PodSize {
+            service_s: self.service,
+            start_s: self.start,
+            cores: self.cores,
+            vpa_cores: (self.vpa[0], self.vpa[1]),
+            queue: self.queue,
+            target: self.target,
+            max: self.max,
+        }
+    }
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// Folder with results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
+    /// Folder for report.html and table.md
+    #[arg(long, default_value = "comparison/results")]
+    out: PathBuf,
+    /// A Markdown file with markers, to be filled with the rows that have at least three runs of both variants
+    #[arg(long)]
+    readme: Option<PathBuf>,
+    /// Printed in the report: how to make the results again
+    #[arg(long, default_value = "make compare report")]
+    command: String,
+}
+
+#[derive(Args)]
+struct DrawArgs {
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
+    /// Requests a second that a rate of 1.0 in a scenario stands for
+    #[arg(long, default_value_t = 5.0)]
+    scale: f64,
+    /// Multiplies the scenario's time (0.5: twice as fast). Autoscalers' own windows do not shrink with it
+    #[arg(long, default_value_t = 1.0)]
+    stretch: f64,
+    /// The same seed gives the same schedule
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Schedule(args) => print_schedule(&args),
+        Command::Load(args) => load(&args),
+        Command::Run(args) => run(&args),
+        Command::Simulate(args) => simulate(&args),
+        Command::Against(args) => against(&args),
+        Command::Report(args) => report(&args),
+    }
+}
+
+impl ScheduleArgs {
+    fn read(&self) -> Result<(Scenario, Schedule)> {
+        let scenario = files::read_scenario(&self.draw.scenarios.join(format!("{}.toml", self.scenario)))?;
+        let schedule = Schedule::draw(&scenario, self.draw.scale, self.draw.stretch, self.draw.seed);
+        Ok((scenario, schedule))
+    }
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    let config = ClusterConfig::read(&args.cluster)?;
+    let plan = Plan {
+        scenarios: files::read_scenarios(&args.plan.draw.scenarios, &args.plan.only)?,
+        variants: args.plan.variants.clone(),
+        configurations: args.plan.configurations.clone(),
+        repeats: args.plan.repeats,
+        scale: args.plan.draw.scale,
+        stretch: args.plan.draw.stretch,
+        seed: args.plan.draw.seed,
+        tail_s: args.plan.tail,
+        patience: Duration::from_secs(args.patience),
+        calm: Duration::from_secs(3),
+        forget: Duration::from_secs(args.forget),
+        spread_s: args.spread,
+        as_is: args.as_is,
+        images: args.images.clone(),
+        results: args.plan.results.clone(),
+        threads: args.threads,
+        commit: args.commit.clone(),
+    };
+    compare(&plan, &config, &args.kubectl)
+}
+
+fn simulate(args: &SimulateArgs) -> Result<()> {
+    let plan = &args.plan;
+    let scenarios = files::read_scenarios(&plan.draw.scenarios, &plan.only)?;
+    let size = args.size.size();
+    for repeat in 1..=plan.repeats {
+        for scenario in &scenarios {
+            for configuration in &plan.configurations {
+                for variant in &plan.variants {
+                    let draw = (plan.draw.scale, plan.draw.stretch, plan.draw.seed + u64::from(repeat) - 1);
+                    let run =
+                        simulated_run(scenario, variant, configuration, repeat, draw, plan.tail, &size)?;
+                    files::write_run(&run, &plan.results)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn against(args: &AgainstArgs) -> Result<()> {
+    let runs = files::read_runs(&args.results)?;
+    let scenarios = files::read_scenarios(&args.scenarios, &[])?;
+    let text = against::table(&against::differences(&runs, &scenarios, &args.size.size())?);
+    write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
+fn report(args: &ReportArgs) -> Result<()> {
+    let runs = files::read_runs(&args.results)?;
+    anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
+    joinable(&runs).context("these results do not belong together")?;
+    let scenarios = files::read_scenarios(&args.scenarios, &[])?;
+    std::fs::create_dir_all(&args.out)?;
+    std::fs::write(args.out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
+    let groups = table::groups(&runs);
+    let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
+    let text: String = origins
+        .iter()
+        .map(|(origin, label)| (label, markdown::table(&groups, *origin, 0)))
+        .filter(|(_, table)| !table.is_empty())
+        .map(|(label, table)| format!("{label}{table}\n"))
+        .collect();
+    std::fs::write(args.out.join("table.md"), &text)?;
+    if let Some(readme) = &args.readme {
+        let document = std::fs::read_to_string(readme).with_context(|| readme.display().to_string())?;
+        let table = markdown::table(&groups, Origin::Measured, LEAST_REPEATS);
+        let filled = markdown::fill(&document, &table).with_context(|| readme.display().to_string())?;
+        std::fs::write(readme, filled)?;
+    }
+    write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
+fn load(args: &LoadArgs) -> Result<()> {
+    let (scenario, schedule) = args.schedule.read()?;
+    let target = Target::new(&args.url, args.host.as_deref())?;
+    let pictures = Arc::new(Pictures::read(&args.images, &schedule)?);
+    let runtime = load::threads::runtime(args.threads)?;
+    let _inside = runtime.enter();
+    let client = LoadClient::new(target, Duration::from_millis(scenario.timeout_ms));
+    let mut sent = send_schedule(runtime.handle(), &client, &schedule, &pictures);
+    let steps = schedule.rate.steps_up();
+    let summary =
+        LoadSummary::new(&mut sent.records, sent.unsent, scenario.slo_ms, schedule.duration(), &steps);
+    if let Some(fault) = summary.generator_fault() {
+        anyhow::bail!("no result: the load generator is too slow here: {fault}");
+    }
+    let ms = |q| summary.latency_ms(q).map_or("-".into(), |ms| format!("{ms:.2}"));
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "sent      {} requests, {:.2}/s (schedule: {:.2}/s)",
+        summary.sent, summary.offered_rate, summary.planned_rate
+    )?;
+    writeln!(
+        out,
+        "late      p50 {} µs, p99 {} µs, max {} µs",
+        summary.lateness_us[0], summary.lateness_us[1], summary.lateness_us[2]
+    )?;
+    writeln!(out, "outcomes  {}", serde_json::to_string(&summary.outcomes)?)?;
+    writeln!(
+        out,
+        "latency   p50 {} ms, p90 {}, p99 {}, p99.9 {}, max {}",
+        ms(0.5),
+        ms(0.9),
+        ms(0.99),
+        ms(0.999),
+        ms(1.0)
+    )?;
+    writeln!(out, "objective {} of {} within {} ms", summary.within_slo, summary.planned, scenario.slo_ms)?;
+    out.flush().context("cannot write")
+}
+
+fn print_schedule(args: &ScheduleArgs) -> Result<()> {
+    let (_, schedule) = args.read()?;
+    std::io::stdout().write_all(schedule.to_csv().as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The page: what was compared, on what, the findings, and for each scenario the charts and the table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::chart::{Chart, Line, escape};
+use super::findings::findings;
+use super::table::{Group, VARIANTS, cell, groups};
+use crate::analysis::MEASURES;
+use crate::analysis::measures::ready_pods;
+use scenario::Scenario;
+use scenario::recording::{Origin, Run};
+
+/// Seconds of load that a point of a rate or latency line stands for.
+const BIN_S: usize = 5;
+
+/// The whole page. `command` is what makes the results again.
+pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
+    let groups = groups(runs);
+    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+    let _ = write!(html, "<title>KPA against HPA + VPA</title><style>{STYLE}</style></head><body><main>");
+    html.push_str("<h1>Knative's KPA against HPA + VPA</h1>");
+    html.push_str("<p>The same image, the same requests at the same moments, two ways of autoscaling. Latency counts from the \
+        moment a request was meant to be sent. Brackets are 95 % bootstrap intervals over repeats; a difference is called \
+        one only when at least three repeats agree on it.</p>");
+    html.push_str(KEY);
+    for origin in [Origin::Measured, Origin::Simulated] {
+        let of_origin: Vec<&Group<'_>> = groups.iter().filter(|g| g.origin == origin).collect();
+        if of_origin.is_empty() {
+            continue;
+        }
+        html.push_str(match origin {
+            Origin::Measured => "<h2 class=\"origin\">Measured on a cluster</h2>",
+            Origin::Simulated => {
+                "<h2 class=\"origin\">Simulated</h2><p class=\"warn\">Nothing in this part ran on a cluster: it is the \
+                 published algorithms over a model of pods.</p>"
+            }
+        });
+        environment(&mut html, runs.iter().filter(|r| r.origin == origin));
+        for group in of_origin {
+            section(&mut html, group, scenarios.iter().find(|s| s.name == group.scenario));
+        }
+    }
+    html.push_str("<h2>What the words mean</h2><dl>");
+    for measure in MEASURES {
+        let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escape(measure.title), escape(measure.definition));
+    }
+    let _ = write!(html, "</dl><h2>Again</h2><pre>{}</pre></main></body></html>", escape(command));
+    html
+}
+
+/// Facts that all runs share, and those that differ.
+fn environment<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
+    let mut facts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut note = |name: &str, value: String| {
+        let values = facts.entry(name.to_owned()).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    };
+    for run in runs {
+        run.environment.iter().for_each(|(name, value)| note(name, value.clone()));
+        note("Requests a second for a rate of 1", format!("{}", run.draw.scale));
+        note("Factor on the scenarios' time", format!("{}", run.draw.stretch));
+        note("Objective", format!("{} ms", run.draw.slo_ms));
+        note("Seeds", format!("{}", run.draw.seed));
+        if !run.started.is_empty() {
+            note("Date", run.started[..10].to_owned());
+        }
+    }
+    html.push_str("<table class=\"env\">");
+    for (name, values) in facts {
+        let _ = write!(html, "<tr><th>{}</th><td>{}</td></tr>", escape(&name), escape(&values.join(", ")));
+    }
+    html.push_str("</table>");
+}
+
+fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
+    let title = scenario.map_or(group.scenario, |s| s.title.as_str());
+    let label = if group.origin == Origin::Simulated { " <em>simulated</em>" } else { "" };
+    let configuration = escape(group.configuration);
+    let _ = write!(html, "<section><h3>{}, {configuration}{label}</h3>", escape(title));
+    if let Some(scenario) = scenario {
+        let _ = write!(html, "<p>{}</p>", escape(&scenario.about));
+    }
+    let [first, second] = group.repeats();
+    let _ =
+        write!(html, "<p class=\"runs\">Runs: {} {first}, {} {second}.</p>", VARIANTS[0].1, VARIANTS[1].1);
+    html.push_str("<div class=\"charts\">");
+    // A simulation has no node: a chart without a point says nothing.
+    charts(group)
+        .iter()
+        .filter(|c| c.lines.iter().any(|l| !l.points.is_empty()))
+        .for_each(|chart| html.push_str(&chart.svg()));
+    html.push_str("</div>");
+    let sentences = findings(group);
+    if !sentences.is_empty() {
+        html.push_str("<ul>");
+        sentences.iter().for_each(|s| {
+            let _ = write!(html, "<li>{}</li>", escape(s));
+        });
+        html.push_str("</ul>");
+    }
+    let _ = write!(
+        html,
+        "<div class=\"wide\"><table><tr><th></th><th>{}</th><th>{}</th></tr>",
+        VARIANTS[0].1, VARIANTS[1].1
+    );
+    for row in group.rows() {
+        let cells = [0, 1].map(|i| cell(row.estimates[i].as_ref(), row.measure.unit));
+        let class = if row.is_clear() { " class=\"clear\"" } else { "" };
+        let _ = write!(
+            html,
+            "<tr{class}><th title=\"{}\">{}</th><td>{}</td><td>{}</td></tr>",
+            escape(row.measure.definition),
+            escape(row.measure.title),
+            cells[0],
+            cells[1]
+        );
+    }
+    html.push_str("</table></div></section>");
+}
+
+/// The small multiples of a group: every repeat a line.
+fn charts(group: &Group<'_>) -> Vec<Chart> {
+    let all = || group.runs.iter().flatten();
+    let seconds = all().map(|r| r.recording.observed_s).fold(0.0, f64::max);
+    let slo = all().map(|r| r.draw.slo_ms as f64).next();
+    let lines = |stepped: bool, of: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Line> {
+        let line = |style: usize, run: &&Run| Line { style, points: of(run), stepped };
+        group
+            .runs
+            .iter()
+            .enumerate()
+            .flat_map(|(style, runs)| runs.iter().map(move |r| line(style, r)))
+            .collect()
+    };
+    let chart = |title: &str, unit: &'static str, lines: Vec<Line>, mark: Option<f64>| Chart {
+        title: title.to_owned(),
+        unit,
+        seconds,
+        lines,
+        mark,
+    };
+    let mut rate = lines(false, &good_answers);
+    // The curve is the same for every run of a group; only the draws from it differ by repeat.
+    if let Some(run) = all().next() {
+        rate.insert(0, Line { style: 2, points: run.draw.rate.clone(), stepped: false });
+    }
+    vec![
+        chart("Good answers, rate offered", "per second", rate, None),
+        chart("Latency, worst second's p99", "ms", lines(false, &latency), slo),
+        chart("Pods ready", "", lines(true, &|r| ready_pods(&r.recording)), None),
+        chart("Pods wanted", "", lines(true, &|r| r.recording.desired.clone()), None),
+        chart("Load seen, over the target", "", lines(true, &|r| r.recording.seen.clone()), Some(1.0)),
+        chart("CPU in use by the pods", "cores", lines(false, &|r| r.recording.cores_used.clone()), None),
+        chart("Node busy with anything", "%", lines(false, &node_busy), None),
+        chart("Objective missed, so far", "seconds", lines(true, &violations), None),
+    ]
+}
+
+fn good_answers(run: &Run) -> Vec<(f64, f64)> {
+    let bins = run.load.seconds.chunks(BIN_S).enumerate();
+    let good =
+        |bin: &[scenario::summary::LoadSecond]| bin.iter().map(|s| s.planned - s.broke_slo).sum::<u64>();
+    bins.map(|(i, bin)| ((i * BIN_S) as f64 + bin.len() as f64 / 2.0, good(bin) as f64 / bin.len() as f64))
+        .collect()
+}
+
+fn latency(run: &Run) -> Vec<(f64, f64)> {
+    let bins = run.load.seconds.chunks(BIN_S).enumerate();
+    let worst = bins.map(|(i, bin)| {
+        let worst = bin.iter().filter_map(|s| s.p99_ms).fold(f64::NAN, f64::max);
+        ((i * BIN_S) as f64 + bin.len() as f64 / 2.0, worst)
+    });
+    worst.collect()
+}
+
+fn node_busy(run: &Run) -> Vec<(f64, f64)> {
+    run.recording.node_busy.iter().map(|b| (b.0, b.1 * 100.0)).collect()
+}
+
+fn violations(run: &Run) -> Vec<(f64, f64)> {
+    let mut sum = 0.0;
+    let mut points = vec![(0.0, 0.0)];
+    for (second, row) in run.load.seconds.iter().enumerate() {
+        if row.violates_slo() {
+            sum += 1.0;
+            points.push((second as f64 + 1.0, sum));
+        }
+    }
+    points
+}
+
+const KEY: &str = "<p class=\"key\"><svg viewBox=\"0 0 30 8\"><path class=\"l v0\" d=\"M0 4L30 4\"/></svg> Knative (KPA) \
+    <svg viewBox=\"0 0 30 8\"><path class=\"l v1\" d=\"M0 4L30 4\"/></svg> HPA + VPA \
+    <svg viewBox=\"0 0 30 8\"><path class=\"l v2\" d=\"M0 4L30 4\"/></svg> rate offered \
+    <svg viewBox=\"0 0 30 8\"><line class=\"o\" x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\"/></svg> objective or target. \
+    Every repeat is a line of its own.</p>";
+
+const STYLE: &str = "
+:root{--ink:#1b1f24;--soft:#59636e;--rule:#d7dce1;--a:#0072b2;--b:#d55e00}
+body{margin:0;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:#fff}
+main{max-width:1160px;margin:0 auto;padding:24px}
+h1{font-size:28px;margin:0 0 8px}h2{font-size:22px;margin:36px 0 8px}h3{font-size:18px;margin:28px 0 4px}
+h2.origin{border-bottom:3px solid var(--ink);padding-bottom:4px}
+em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-radius:3px}
+.warn{background:#fff6d6;border-left:4px solid #c9a200;padding:8px 12px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));gap:8px 18px}
+.charts svg{width:100%;height:auto}
+.t{font-size:12px;font-weight:600;fill:var(--ink)}.n{font-size:10px;fill:var(--soft)}.e{text-anchor:end}.m{text-anchor:middle}
+.g{stroke:var(--rule);stroke-width:.7}.o{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 3}
+.l{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
+.v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:4 4}.v2{stroke:#9aa3ad;stroke-width:1.2}
+.key svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:13px;margin:10px 0;font-variant-numeric:tabular-nums}
+th,td{padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top}
+th:first-child,.env td{text-align:left}.env td{overflow-wrap:anywhere}th{font-weight:500}tr.clear td{font-weight:650}
+dt{font-weight:600;font-size:13px}dd{margin:0 0 6px;font-size:13px;color:var(--soft)}
+ul{padding-left:20px}li{margin:2px 0}pre{background:#f4f6f8;padding:10px;overflow-x:auto}
+@media print{@page{margin:14mm}main{padding:0}h3{break-after:avoid}.charts{grid-template-columns:1fr 1fr 1fr}
+ svg,tr,li{break-inside:avoid}body,table,.key,.runs,dt,dd{font-size:10px}}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_page_is_whole_and_asks_nobody_for_anything() {
+        let html = page(&[], &[], "make compare");
+        assert!(html.ends_with("</html>") && html.contains("make compare"));
+        for outside in ["http:", "https:", "src=", "@import", "url("] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+    }
+}

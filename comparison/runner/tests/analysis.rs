@@ -1,0 +1,284 @@
+//! The analysis on recordings made up so that the answers are known.
+
+use std::collections::BTreeMap;
+
+use comparison::analysis::measures::measure;
+use comparison::analysis::{MEASURES, by_key};
+use comparison::files::{read_run, read_runs, write_run};
+use scenario::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
+use scenario::summary::LoadSummary;
+use scenario::{Outcome, RequestRecord};
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+fn pod(name: &str, created: f64, ready: f64, gone: Option<f64>) -> Pod {
+    Pod {
+        name: name.into(),
+        created_s: created,
+        scheduled_s: Some(created + 0.5),
+        started_s: Some(created + 1.5),
+        ready: vec![(ready, true)],
+        gone_s: gone,
+        containers: vec![
+            Container {
+                name: "eye-state".into(),
+                requests: vec![(created, 1.0, GIB / 4.0)],
+                core_seconds: 7.0,
+                gib_seconds: 2.0,
+            },
+            Container {
+                name: "queue-proxy".into(),
+                requests: vec![(created, 0.025, 0.0)],
+                core_seconds: 0.5,
+                gib_seconds: 0.1,
+            },
+        ],
+        startup: BTreeMap::from([("weights".into(), 0.02), ("warmup".into(), 0.03), ("ready".into(), 0.06)]),
+    }
+}
+
+fn run(recording: Recording, steps_up: &[f64]) -> Run {
+    let mut requests: Vec<RequestRecord> = (0..100)
+        .map(|i| RequestRecord {
+            at_us: i * 1_000_000,
+            late_us: 10,
+            latency_us: 20_000,
+            outcome: Outcome::Ok,
+        })
+        .collect();
+    requests[10].latency_us = 900_000;
+    requests[20].outcome = Outcome::Refused;
+    requests[30].outcome = Outcome::Timeout;
+    requests[40].outcome = Outcome::Unavailable;
+    Run {
+        schema: SCHEMA.into(),
+        origin: Origin::Simulated,
+        scenario: "made-up".into(),
+        variant: "knative".into(),
+        configuration: "defaults".into(),
+        repeat: 1,
+        started: String::new(),
+        draw: Draw {
+            scale: 1.0,
+            stretch: 1.0,
+            seed: 1,
+            fingerprint: String::new(),
+            slo_ms: 500,
+            steps_up: steps_up.to_vec(),
+            rate: vec![(0.0, 1.0), (100.0, 1.0)],
+        },
+        environment: BTreeMap::new(),
+        load: LoadSummary::new(&mut requests, 0, 500, 100.0, steps_up),
+        recording,
+    }
+}
+
+fn two_pods() -> Recording {
+    Recording {
+        observed_s: 160.0,
+        pods: vec![pod("a", -100.0, -97.0, None), pod("b", 20.0, 24.0, Some(90.5))],
+        desired: vec![(0.0, 1.0), (19.0, 2.0), (80.0, 1.0)],
+        seen: vec![(10.0, 0.8), (14.0, 1.4), (18.0, 2.0)],
+        ..Recording::default()
+    }
+}
+
+#[test]
+fn known_pods_give_known_pod_seconds() {
+    let values = measure(&run(two_pods(), &[]));
+    // a: the whole 160 s; b: scheduled at 20.5, gone at 90.5.
+    assert_eq!(values["pod_seconds"], 160.0 + 70.0);
+    assert_eq!((values["pods_max"], values["pods_end"]), (2.0, 1.0));
+}
+
+#[test]
+fn a_pod_that_no_node_has_room_for_costs_nothing() {
+    let mut recording = two_pods();
+    recording.pods[1].scheduled_s = None;
+    assert_eq!(measure(&run(recording, &[]))["pod_seconds"], 160.0);
+}
+
+#[test]
+fn requests_of_sidecars_are_counted() {
+    let values = measure(&run(two_pods(), &[]));
+    assert!((values["core_seconds_requested"] - 230.0 * 1.025).abs() < 1e-9);
+    assert!((values["gib_seconds_requested"] - 230.0 * 0.25).abs() < 1e-9);
+    assert_eq!(values["core_seconds_used"], 15.0);
+    assert!((values["gib_seconds_used"] - 4.2).abs() < 1e-12);
+}
+
+#[test]
+fn a_resize_in_place_counts_from_its_moment_and_is_a_move() {
+    let mut recording = two_pods();
+    recording.pods[0].containers[0].requests.push((60.0, 0.5, GIB / 4.0));
+    let values = measure(&run(recording, &[]));
+    // 100 s at half a core less.
+    assert!((values["core_seconds_requested"] - (230.0 * 1.025 - 50.0)).abs() < 1e-9);
+    assert_eq!(values["vpa_moves"], 1.0);
+}
+
+#[test]
+fn a_known_delay_is_the_decision_lag() {
+    let values = measure(&run(two_pods(), &[12.0]));
+    assert_eq!(values["lag_seen_s"], 2.0);
+    assert_eq!(values["lag_decided_s"], 7.0);
+    assert_eq!(values["lag_ready_s"], 12.0);
+}
+
+#[test]
+fn a_step_that_nobody_reacts_to_has_no_lag() {
+    let values = measure(&run(two_pods(), &[95.0]));
+    assert!(!values.contains_key("lag_decided_s") && !values.contains_key("lag_ready_s"));
+    // The reaction to a later step is not taken for one to an earlier.
+    let values = measure(&run(two_pods(), &[0.0, 11.0]));
+    assert_eq!(values["lag_decided_s"], 8.0);
+}
+
+#[test]
+fn a_step_is_got_over_when_ten_good_seconds_begin() {
+    // The bad seconds are 10, 20, 30 and 40 (see `run`).
+    let recovery = |steps: &[f64]| measure(&run(two_pods(), steps))["recovery_s"];
+    assert_eq!(recovery(&[50.0]), 0.0, "good at once");
+    assert_eq!(recovery(&[38.0]), 3.0, "second 40 is the last bad one");
+    assert_eq!(recovery(&[5.0]), 36.0, "nine good seconds between bad ones are too few");
+    assert_eq!(recovery(&[5.0, 15.0, 50.0]), 10.0, "not before the next step; the median of 10, 26 and 0");
+    assert!(!measure(&run(two_pods(), &[])).contains_key("recovery_s"), "no step");
+}
+
+#[test]
+fn pods_that_are_there_at_a_step_are_counted() {
+    assert_eq!(measure(&run(two_pods(), &[12.0]))["pods_at_step"], 1.0);
+    assert_eq!(measure(&run(two_pods(), &[12.0, 30.0]))["pods_at_step"], 1.5);
+}
+
+#[test]
+fn starts_have_parts_that_add_up() {
+    let values = measure(&run(two_pods(), &[]));
+    assert_eq!((values["pod_starts"], values["cold_starts"]), (1.0, 0.0));
+    assert_eq!(values["start_s"], 4.0);
+    assert_eq!(values["start_schedule_s"] + values["start_container_s"] + values["start_ready_s"], 4.0);
+    assert_eq!(values["start_function_s"], 0.06);
+}
+
+#[test]
+fn a_pod_made_while_none_is_ready_is_a_cold_start() {
+    let recording = Recording {
+        observed_s: 100.0,
+        pods: vec![pod("a", -50.0, -47.0, Some(10.0)), pod("b", 20.0, 23.0, None)],
+        ..Recording::default()
+    };
+    assert_eq!(measure(&run(recording, &[]))["cold_starts"], 1.0);
+}
+
+#[test]
+fn turns_of_the_wanted_count_are_the_oscillation() {
+    let mut recording = two_pods();
+    recording.desired = vec![(0.0, 1.0), (10.0, 4.0), (20.0, 2.0), (30.0, 3.0), (40.0, 3.0), (50.0, 5.0)];
+    assert_eq!(measure(&run(recording, &[]))["direction_changes"], 2.0);
+}
+
+#[test]
+fn refusals_failures_and_slow_answers_are_told_apart() {
+    let values = measure(&run(two_pods(), &[]));
+    assert_eq!(
+        (values["requests"], values["refused"], values["failed"], values["good_share"]),
+        (100.0, 2.0, 1.0, 96.0)
+    );
+    assert_eq!(values["slo_violation_s"], 4.0);
+    assert!((values["max_ms"] - 900.0).abs() < 1.0 && values["p50_ms"] < 20.1);
+    assert!((values["cost_per_1000"] - 230.0 * 1.025 / 96.0 * 1000.0).abs() < 1e-6);
+}
+
+#[test]
+fn what_the_platform_costs_is_kept_apart() {
+    let mut recording = two_pods();
+    assert!(
+        !measure(&run(recording.clone(), &[])).contains_key("components_core_seconds"),
+        "unknown is not zero"
+    );
+    recording.components = vec![
+        Component {
+            name: "activator".into(),
+            requested_cores: 0.3,
+            core_seconds: 4.0,
+            ..Component::default()
+        },
+        Component {
+            name: "autoscaler".into(),
+            requested_cores: 0.1,
+            core_seconds: 1.5,
+            ..Component::default()
+        },
+    ];
+    let values = measure(&run(recording, &[]));
+    assert_eq!((values["components_core_seconds"], values["components_requested"]), (5.5, 64.0));
+}
+
+#[test]
+fn how_busy_the_node_was_counts_while_there_was_load() {
+    let mut recording = two_pods();
+    assert!(!measure(&run(recording.clone(), &[])).contains_key("node_busy"), "unknown is not zero");
+    recording.node_busy = vec![(-5.0, 1.0), (0.0, 1.0), (5.0, 0.25), (10.0, 0.75), (130.0, 1.0)];
+    let values = measure(&run(recording, &[]));
+    assert_eq!((values["node_busy"], values["node_busy_max"], values["late_p99_ms"]), (50.0, 75.0, 0.01));
+}
+
+#[test]
+fn runs_of_different_images_settings_or_requests_are_not_joined() {
+    let of = |name: &str, value: &str, repeat: u32| {
+        let mut one = run(two_pods(), &[]);
+        one.origin = Origin::Measured;
+        one.repeat = repeat;
+        one.environment.insert(name.into(), value.into());
+        one
+    };
+    let joined = |a: &Run, b: &Run| joinable(&[a.clone(), b.clone()]);
+    assert!(joined(&of("Image ID", "sha256:1", 1), &of("Image ID", "sha256:1", 2)).is_ok());
+    let error =
+        joined(&of("Image ID", "sha256:1", 1), &of("Image ID", "sha256:2", 2)).expect_err("another image");
+    assert!(error.to_string().contains("differ in Image ID: sha256:1 and sha256:2"), "{error}");
+    let built = |id: &str, commit: &str| {
+        let mut one = of("Image ID", id, 2);
+        one.environment.insert("Image built from".into(), commit.into());
+        one
+    };
+    assert!(
+        joined(&built("sha256:1", "abc"), &built("sha256:2", "abc")).is_ok(),
+        "built again from the same"
+    );
+    assert!(joined(&built("sha256:1", "abc"), &built("sha256:2", "def")).is_err());
+    let settings = "Settings of knative, defaults";
+    assert!(joined(&of(settings, "a", 1), &of(settings, "b", 2)).is_err());
+    assert!(joined(&of("Date", "today", 1), &of("Date", "tomorrow", 2)).is_ok(), "days may differ");
+    let (one, mut other) = (of("x", "", 1), of("x", "", 1));
+    other.draw.fingerprint = "something else".into();
+    assert!(joined(&one, &other).is_err(), "the same repeat is offered the same requests");
+    other.draw.scale = 2.0;
+    assert!(joined(&one, &other).expect_err("another scale").to_string().contains("scale 1"));
+    other.origin = Origin::Simulated;
+    assert!(joined(&one, &other).is_ok(), "a simulation is never in the same table");
+}
+
+#[test]
+fn every_measure_is_defined_once() {
+    let values = measure(&run(two_pods(), &[12.0]));
+    for key in values.keys() {
+        assert!(by_key(key).is_some(), "{key} has no definition");
+    }
+    for measure in MEASURES {
+        assert_eq!(MEASURES.iter().filter(|m| m.key == measure.key).count(), 1, "{}", measure.key);
+    }
+}
+
+#[test]
+fn a_results_file_comes_back_as_it_was_and_a_foreign_one_is_refused() {
+    let folder = std::env::temp_dir().join(format!("comparison-{}", std::process::id()));
+    let original = run(two_pods(), &[12.0]);
+    let path = write_run(&original, &folder).expect("written");
+    assert_eq!(read_run(&path).expect("read"), original);
+    assert_eq!(read_runs(&folder).expect("one").len(), 1);
+    let other = std::fs::read_to_string(&path).expect("text").replace(SCHEMA, "something/else");
+    std::fs::write(&path, other).expect("rewritten");
+    assert!(read_run(&path).expect_err("refused").to_string().contains("schema"));
+    std::fs::remove_dir_all(&folder).expect("cleaned");
+}

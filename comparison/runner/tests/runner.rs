@@ -1,0 +1,288 @@
+//! The runner against a played cluster: a whole run, an interruption and what comes after it, and what it says when
+//! something is wrong. What a real cluster does is in comparison/results.
+
+mod played;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use comparison::analysis::measures::measure;
+use comparison::cluster::config::ClusterConfig;
+use comparison::cluster::runner::{Plan, compare};
+use comparison::files::{read_runs, read_scenarios};
+use played::{FIT, Fake, Stage};
+use serde_json::json;
+
+/// One short run.
+fn plan(stage: &Stage) -> Plan {
+    Plan {
+        scenarios: read_scenarios(&stage.folder.join("scenarios"), &["short".into()]).expect("valid"),
+        variants: vec!["k8s-autoscalers".into()],
+        configurations: vec!["defaults".into()],
+        repeats: 1,
+        scale: 20.0,
+        stretch: 1.0,
+        seed: 1,
+        tail_s: 0.5,
+        patience: Duration::from_secs(2),
+        calm: Duration::ZERO,
+        forget: Duration::ZERO,
+        spread_s: 0.0,
+        as_is: false,
+        images: Stage::images(),
+        results: stage.results(),
+        threads: 1,
+        commit: "test".into(),
+    }
+}
+
+fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<()> {
+    compare(plan, &ClusterConfig::read(&stage.cluster_file()).expect("valid"), &stage.kubectl)
+}
+
+fn error_of(stage: &Stage, plan: &Plan) -> String {
+    let error = format!("{:#}", run(stage, plan).expect_err("this cannot work"));
+    assert!(!stage.results().exists(), "no result that looks like one");
+    assert!(!stage.applied(), "nothing is left on the cluster");
+    error
+}
+
+fn error(stage: &Stage) -> String {
+    error_of(stage, &plan(stage))
+}
+
+/// A test machine that compiles beside may be too late for a run of two seconds; the refusal itself is tested elsewhere.
+fn patiently(mut attempt: impl FnMut() -> Result<(), String>) {
+    for left in (0..5).rev() {
+        match attempt() {
+            Err(error) if error.contains("too slow") && left > 0 => {}
+            outcome => return outcome.expect("a run"),
+        }
+    }
+}
+
+#[test]
+fn a_whole_run_is_recorded_and_not_done_twice() {
+    let stage = Stage::new("whole", FIT);
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    assert!(!stage.applied(), "it cleans up after itself");
+    let runs = read_runs(&stage.results()).expect("results");
+    let [one] = &runs[..] else { panic!("one run") };
+    assert_eq!(one.environment["Kubernetes"], "v1.36.0");
+    assert_eq!(
+        (&*one.environment["Image"], &*one.environment["Image ID"]),
+        ("dev.local/eye-state:1", "sha256:77")
+    );
+    assert_eq!(one.environment["Pod limits"], "500m CPU, 192Mi");
+    assert!(one.environment.contains_key("Settings of k8s-autoscalers, defaults"));
+    assert_eq!(one.draw.steps_up, [1.0]);
+    let names: Vec<&str> = one.recording.pods.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["coming", "standing"]);
+    let values = measure(one);
+    // The standing pod all the time; the coming one from about 0.6 s on, ready 0.6 s later, which is 0.2 s after the step.
+    assert!((values["pod_seconds"] - (2.5 + 1.9)).abs() < 0.6, "{}", values["pod_seconds"]);
+    assert!((values["core_seconds_requested"] - values["pod_seconds"] * 0.5).abs() < 1e-6);
+    assert_eq!((values["pods_max"], values["pods_end"], values["pod_starts"]), (2.0, 2.0, 1.0));
+    assert!(values["lag_ready_s"] < 0.9, "{}", values["lag_ready_s"]);
+    assert!(values["components_core_seconds"] > 0.0 && values["core_seconds_used"] > 0.0);
+    assert_eq!(values["good_share"], 100.0);
+    let pushed = stage.pushed();
+    let mark = &pushed[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];
+    assert_eq!(mark["name"], "comparison_run", "dashboards find the run by it");
+    let name = json!({"key": "run", "value": {"stringValue": "short-k8s-autoscalers-defaults-1"}});
+    let attributes = mark["gauge"]["dataPoints"][0]["attributes"].as_array().expect("labels");
+    assert!(attributes.contains(&name), "{attributes:?}");
+
+    let again = Instant::now();
+    run(&stage, &plan(&stage)).expect("nothing to do");
+    assert!(again.elapsed() < Duration::from_secs(2), "a run that has its file is skipped");
+}
+
+/// The program itself, with two scenarios to run.
+fn start(stage: &Stage) -> Child {
+    let path = |p: &Path| p.display().to_string();
+    Command::new(env!("CARGO_BIN_EXE_comparison"))
+        .args(["run", "--cluster", &path(&stage.cluster_file()), "--kubectl", &stage.kubectl])
+        .args(["--scenarios", &path(&stage.folder.join("scenarios")), "--images", &path(&Stage::images())])
+        .args([
+            "--results",
+            &path(&stage.results()),
+            "--variants",
+            "k8s-autoscalers",
+            "--configurations",
+            "defaults",
+        ])
+        .args(["--repeats", "1", "--scale", "20", "--tail", "0.5", "--forget", "0", "--spread", "0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts")
+}
+
+fn ended(child: Child) -> (bool, String) {
+    let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
+    (status.success(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn an_interrupted_comparison_keeps_what_it_has_cleans_up_and_goes_on_there() {
+    let stage = Stage::new("interrupted", FIT);
+    let (first, second) =
+        ("short-k8s-autoscalers-defaults-1.json", "shorter-k8s-autoscalers-defaults-1.json");
+    patiently(|| {
+        let mut child = start(&stage);
+        while !stage.results().join(first).exists() && child.try_wait().expect("asked").is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // In the middle of the second run.
+        while !stage.applied() && child.try_wait().expect("asked").is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // It may have ended already, too late for its load; then there is nobody to stop.
+        if child.try_wait().expect("asked").is_none() {
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        }
+        let (good, said) = ended(child);
+        if said.contains("too slow") {
+            let _ = std::fs::remove_dir_all(stage.results());
+            return Err(said);
+        }
+        assert!(!good && said.contains("interrupted: the same command goes on"), "{said}");
+        Ok(())
+    });
+    assert!(!stage.applied(), "nothing is left on the cluster");
+    let files = || {
+        let mut names: Vec<_> = std::fs::read_dir(stage.results())
+            .expect("results")
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(), [first]);
+    let before = std::fs::read(stage.results().join(first)).expect("a result");
+    patiently(|| {
+        let (good, said) = ended(start(&stage));
+        assert!(said.contains("is there already") && said.contains("1 runs to do"), "{said}");
+        if good { Ok(()) } else { Err(said) }
+    });
+    assert_eq!(files(), [first, second]);
+    assert!(
+        std::fs::read(stage.results().join(first)).expect("a result") == before,
+        "what was done stays as it was"
+    );
+}
+
+#[test]
+fn runs_of_another_image_are_not_put_beside_the_old_ones() {
+    let stage = Stage::new("other", FIT);
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    let path = stage.results().join("short-k8s-autoscalers-defaults-1.json");
+    let text = std::fs::read_to_string(&path).expect("a result");
+    std::fs::write(&path, text.replace("sha256:77", "sha256:66")).expect("written");
+    let mut more = plan(&stage);
+    more.repeats = 2;
+    let mut said = String::new();
+    patiently(|| {
+        said = format!("{:#}", run(&stage, &more).expect_err("another image"));
+        if said.contains("too slow") { Err(said.clone()) } else { Ok(()) }
+    });
+    assert!(
+        said.contains("choose another one") && said.contains("Image ID: sha256:66 and sha256:77"),
+        "{said}"
+    );
+    assert_eq!(read_runs(&stage.results()).expect("results").len(), 1);
+}
+
+#[test]
+fn without_kubectl_or_cluster_it_says_so() {
+    let mut stage = Stage::new("nowhere", FIT);
+    stage.kubectl = "/nowhere/kubectl".into();
+    assert!(error(&stage).contains("install kubectl"));
+    stage.kubectl = stage.folder.join("refuses").display().to_string();
+    std::fs::write(&stage.kubectl, "#!/bin/sh\necho 'current-context is not set' >&2\nexit 1\n")
+        .expect("written");
+    let executable = Command::new("chmod").args(["+x", &stage.kubectl]).status().expect("chmod");
+    assert!(executable.success());
+    let said = error(&stage);
+    assert!(said.contains("no cluster") && said.contains("current-context is not set"), "{said}");
+}
+
+#[test]
+fn an_unfit_cluster_names_everything_that_is_wrong_at_once() {
+    let said = error(&Stage::new("unfit", Fake { minor: "30", cadvisor: false, vpa: false, ..FIT }));
+    assert!(said.contains("1.35 or newer is needed") && said.contains("v1.30.0"), "{said}");
+    assert!(said.contains("Prometheus has no container_cpu_usage_seconds_total"), "{said}");
+    assert!(said.contains("the Vertical Pod Autoscaler is not installed"), "{said}");
+}
+
+#[test]
+fn pods_of_others_are_named_and_nothing_is_loaded() {
+    let said = error(&Stage::new("shared", Fake { others: &["kube-system", "shop", "monitoring"], ..FIT }));
+    assert!(said.contains("pods of others run here: shop/pod; stop them"), "{said}");
+    let described = Stage::new("described", Fake { others: &["shop"], ..FIT });
+    let text = std::fs::read_to_string(described.cluster_file()).expect("a file");
+    std::fs::write(described.cluster_file(), format!("platform = [\"sh*\"]\n{text}")).expect("written");
+    patiently(|| run(&described, &plan(&described)).map_err(|e| format!("{e:#}")));
+}
+
+#[test]
+fn a_prometheus_that_takes_no_marks_costs_a_warning_and_not_the_run() {
+    let stage = Stage::new("unmarked", Fake { push: "404 Not Found", ..FIT });
+    let mut attempts = 0;
+    patiently(|| {
+        attempts += 1;
+        run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}"))
+    });
+    assert_eq!(stage.pushed().len(), attempts, "it is tried once a run");
+}
+
+#[test]
+fn without_prometheus_it_says_so() {
+    let stage = Stage::new("unwatched", FIT);
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    // Port 9 (discard) is not served on a test machine.
+    let start = text.find("prometheus = ").expect("described");
+    let end = start + text[start..].find('\n').expect("a line");
+    std::fs::write(
+        stage.cluster_file(),
+        text.replace(&text[start..end], "prometheus = \"http://127.0.0.1:9\""),
+    )
+    .expect("written");
+    let said = error(&stage);
+    assert!(said.contains("cannot reach http://127.0.0.1:9/api/v1/query"), "{said}");
+}
+
+#[test]
+fn a_variant_that_never_answers_gives_no_result() {
+    let said = error(&Stage::new("silent", Fake { gateway: "503 Service Unavailable", ..FIT }));
+    assert!(said.contains("k8s-autoscalers never got ready") && said.contains("Unavailable"), "{said}");
+}
+
+#[test]
+fn an_autoscaler_without_its_metric_gives_no_result() {
+    let said = error(&Stage::new("blind", Fake { scaling_active: "False", ..FIT }));
+    assert!(said.contains("never got ready") && said.contains("not ScalingActive: no metric"), "{said}");
+}
+
+#[test]
+fn a_load_that_cannot_be_sent_in_time_gives_no_result() {
+    let stage = Stage::new("late", FIT);
+    let mut strict = plan(&stage);
+    // No machine sends within 2 % of a millisecond.
+    strict.scenarios[0].slo_ms = 1;
+    let said = error_of(&stage, &strict);
+    assert!(said.contains("the load generator is too slow here") && said.contains("left late"), "{said}");
+}
+
+#[test]
+fn an_unknown_variant_or_configuration_names_the_known_ones() {
+    let stage = Stage::new("unknown", FIT);
+    let mut wrong = plan(&stage);
+    wrong.variants = vec!["kubernetes".into()];
+    assert!(error_of(&stage, &wrong).contains("there are k8s-autoscalers"));
+    wrong.variants = vec!["k8s-autoscalers".into()];
+    wrong.configurations = vec!["tuned".into()];
+    assert!(error_of(&stage, &wrong).contains("no configuration \"tuned\""));
+}

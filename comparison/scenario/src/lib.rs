@@ -1,0 +1,20 @@
+//! What the load generator, the simulator and the runner share: scenarios, schedules and the results file.
+//!
+//! No I/O, no clock, no threads: files are read by whoever has them.
+//!
+//! # Layout
+//!
+//! * [`Scenario`], [`rate`], [`sleep`], [`schedule`]: from the text of a scenario file to a seeded list of arrivals.
+//! * [`Outcome`], [`RequestRecord`], [`summary`]: what became of the requests.
+//! * [`recording`]: one run, as its results file keeps it.
+
+mod file;
+mod outcome;
+pub mod rate;
+pub mod recording;
+pub mod schedule;
+pub mod sleep;
+pub mod summary;
+
+pub use file::Scenario;
+pub use outcome::{Outcome, RequestRecord};

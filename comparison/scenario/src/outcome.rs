@@ -1,0 +1,63 @@
+//! What became of a request, whoever sent it: the load generator or the simulator.
+
+use serde::{Deserialize, Serialize};
+
+/// What became of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// 2xx.
+    Ok,
+    /// 429: the function refused it, as it should when its queue is full.
+    Refused,
+    /// 503: nobody to serve it, or a proxy's queue is full.
+    Unavailable,
+    /// Any other 5xx.
+    ServerError,
+    /// Any other 4xx, and everything that is no answer at all to a classification (1xx, 3xx).
+    ClientError,
+    /// No connection.
+    Connect,
+    /// The connection broke before the answer was complete.
+    Broken,
+    /// No complete answer in time.
+    Timeout,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of tables.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Refused,
+        Self::Unavailable,
+        Self::ServerError,
+        Self::ClientError,
+        Self::Connect,
+        Self::Broken,
+        Self::Timeout,
+    ];
+
+    /// The outcome of an answer with this status.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Ok,
+            429 => Self::Refused,
+            503 => Self::Unavailable,
+            500..=599 => Self::ServerError,
+            _ => Self::ClientError,
+        }
+    }
+}
+
+/// One request, as it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Intended send time, microseconds from the start.
+    pub at_us: u64,
+    /// How much later than intended it really left.
+    pub late_us: u64,
+    /// From the **intended** send time to the last byte of the answer, or to the failure.
+    pub latency_us: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,231 @@
+//! What one run leaves behind: the results file. Recorded from a cluster or made by the simulator, always labelled which.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::Scenario;
+use crate::schedule::Schedule;
+use crate::summary::LoadSummary;
+
+/// Written into every file; a reader refuses what it does not know.
+pub const SCHEMA: &str = "nv-micro/comparison-run/v2";
+
+/// Where the numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A real cluster.
+    Measured,
+    /// The simulator. Never mixed with measured runs in one table.
+    Simulated,
+}
+
+/// One run: one scenario, one variant, one configuration, one repeat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Measured or simulated.
+    pub origin: Origin,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `knative` or `k8s-autoscalers`.
+    pub variant: String,
+    /// `defaults` or `tuned`.
+    pub configuration: String,
+    /// Counted from 1.
+    pub repeat: u32,
+    /// When second 0 was, RFC 3339; empty in a simulation.
+    pub started: String,
+    /// How the schedule was drawn.
+    pub draw: Draw,
+    /// What it ran on: versions, nodes, image, commit, and so on, by name.
+    pub environment: BTreeMap<String, String>,
+    /// The load, as offered and answered.
+    pub load: LoadSummary,
+    /// The pods and the autoscaler's decisions.
+    pub recording: Recording,
+}
+
+/// Everything needed to draw the same schedule again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Draw {
+    /// Requests a second for a rate of 1.0.
+    pub scale: f64,
+    /// Factor on the scenario's time.
+    pub stretch: f64,
+    /// Of the arrivals.
+    pub seed: u64,
+    /// Fingerprint of the schedule: equal for runs that were offered the same.
+    pub fingerprint: String,
+    /// The objective: milliseconds.
+    pub slo_ms: u64,
+    /// Upward steps of the rate, seconds.
+    pub steps_up: Vec<f64>,
+    /// The rate curve, requests a second over seconds.
+    pub rate: Vec<(f64, f64)>,
+}
+
+impl Draw {
+    /// What a schedule was drawn from.
+    pub fn of(schedule: &Schedule, scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
+        Self {
+            scale,
+            stretch,
+            seed,
+            fingerprint: schedule.fingerprint(),
+            slo_ms: scenario.slo_ms,
+            steps_up: schedule.rate.steps_up(),
+            rate: schedule.rate.points().to_vec(),
+        }
+    }
+}
+
+/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, what was before is negative.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// How long was watched: the schedule and a tail after it.
+    pub observed_s: f64,
+    /// Every pod of the variant that existed at any time in the run.
+    pub pods: Vec<Pod>,
+    /// What the autoscaler wanted: `(second, pods)`, each valid until the next.
+    pub desired: Vec<(f64, f64)>,
+    /// What the autoscaler saw: load per pod over target (1.0 is on target).
+    pub seen: Vec<(f64, f64)>,
+    /// Cores in use by the variant's pods.
+    pub cores_used: Vec<(f64, f64)>,
+    /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the load itself. Empty where
+    /// nobody tells.
+    pub node_busy: Vec<(f64, f64)>,
+    /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
+    pub components: Vec<Component>,
+    /// The VPA's target for the function's CPU, in cores.
+    pub vpa_target_cores: Vec<(f64, f64)>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// When the API server knew of it.
+    pub created_s: f64,
+    /// When it had a node.
+    pub scheduled_s: Option<f64>,
+    /// When its function container ran (image pulled, process started).
+    pub started_s: Option<f64>,
+    /// Each time it became ready or stopped being so.
+    pub ready: Vec<(f64, bool)>,
+    /// When it was gone, if it went.
+    pub gone_s: Option<f64>,
+    /// All its containers, sidecars too.
+    pub containers: Vec<Container>,
+    /// What the function itself says about its start: seconds by phase.
+    pub startup: BTreeMap<String, f64>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Requests over time: `(second, cores, bytes)`. More than one row: it was resized in place.
+    pub requests: Vec<(f64, f64, f64)>,
+    /// Core-seconds it used in the run.
+    pub core_seconds: f64,
+    /// GiB-seconds of memory (working set) it used in the run.
+    pub gib_seconds: f64,
+}
+
+/// A part of the platform that one variant could not do without.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// For the table.
+    pub name: String,
+    /// Requested by all its pods together.
+    pub requested_cores: f64,
+    /// See `requested_cores`.
+    pub requested_gib: f64,
+    /// Used in the run.
+    pub core_seconds: f64,
+    /// See `core_seconds`.
+    pub gib_seconds: f64,
+}
+
+/// Facts that must be the same in all runs of one report, where they are known.
+const SHARED: [&str; 4] = ["Image ID", "Model", "Kubernetes", "Node"];
+/// Where both runs say what their image was built from, that counts and not its digest: a build of the same commit on
+/// another day has another date in it.
+const SOURCE: &str = "Image built from";
+/// Names of facts that begin so are the settings of a variant in a configuration: the same wherever the name is.
+const SETTINGS: &str = "Settings of ";
+
+/// Whether measured runs can stand in one table: same image, settings and ground, and the same requests for the same
+/// scenario and repeat. Runs of different days may be joined, runs of different things may not.
+pub fn joinable(runs: &[Run]) -> Result<()> {
+    let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
+    for (i, one) in measured.iter().enumerate() {
+        for other in &measured[i + 1..] {
+            let found = conflict(one, other);
+            ensure!(
+                found.is_none(),
+                "{} and {} differ in {}",
+                one.id(),
+                other.id(),
+                found.unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The first thing in which two runs differ and must not.
+fn conflict(one: &Run, other: &Run) -> Option<String> {
+    let sourced = [one, other].iter().all(|r| r.environment.contains_key(SOURCE));
+    for (name, value) in &one.environment {
+        let matters = match name.as_str() {
+            "Image ID" => !sourced,
+            name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
+        };
+        if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {
+            return Some(format!("{name}: {value} and {theirs}"));
+        }
+    }
+    if one.scenario != other.scenario {
+        return None;
+    }
+    let terms = |run: &Run| {
+        let Draw { scale, stretch, slo_ms, .. } = run.draw;
+        format!(
+            "scale {scale}, stretch {stretch}, objective {slo_ms} ms, {:.0} s watched",
+            run.recording.observed_s
+        )
+    };
+    if terms(one) != terms(other) {
+        return Some(format!("their terms: {}; {}", terms(one), terms(other)));
+    }
+    (one.repeat == other.repeat && one.draw.fingerprint != other.draw.fingerprint)
+        .then(|| "the requests they were offered".to_owned())
+}
+
+impl Pod {
+    /// First moment of readiness.
+    pub fn first_ready(&self) -> Option<f64> {
+        self.ready.iter().find(|(_, ready)| *ready).map(|r| r.0)
+    }
+
+    /// Whether it was ready at a moment.
+    pub fn ready_at(&self, second: f64) -> bool {
+        let gone = self.gone_s.is_some_and(|gone| gone <= second);
+        !gone && self.ready.iter().rev().find(|(at, _)| *at <= second).is_some_and(|r| r.1)
+    }
+}
+
+impl Run {
+    /// The name of its file, and of the run in the report.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}-{}", self.scenario, self.variant, self.configuration, self.repeat)
+    }
+}
