@@ -179,3 +179,13 @@ def without_eyes(rng, image, ellipses):
     area = np.array([(p[2] - p[0]) * (p[3] - p[1]) for p in parts], float)
     p = parts[rng.choice(len(parts), p=area / area.sum())]
     return image[p[1] : p[3], p[0] : p[2]]
+
+
+def part_of_thing(rng, image):
+    """Half of the time a part of a picture of things, at least a third of each side; now and then dark for light."""
+    if rng.random() < 0.5:
+        h, w = image.shape
+        part_h, part_w = int(h * rng.uniform(0.33, 1)), int(w * rng.uniform(0.33, 1))
+        y, x = rng.integers(0, h - part_h + 1), rng.integers(0, w - part_w + 1)
+        image = image[y : y + part_h, x : x + part_w]
+    return 255 - image if rng.random() < 0.1 else image

@@ -20,6 +20,10 @@ SOURCE_WEIGHTS = {
 CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are about five)
 GENERATED_WEIGHT = 1.5
 WITHOUT_EYES = 0.12  # share of faces of which only a part without eyes is taken
+# Of pictures of things: the weight of one that a model keeps silent on, against 1 for one that it is sure has eyes; and how much
+# more the few of negatives.tar count, which show whole scenes.
+SILENT_WEIGHT = 0.15
+SCENE_WEIGHT = 4.0
 
 
 def prefix(stem: str) -> str:
@@ -78,25 +82,53 @@ class Pictures:
         return out
 
 
-class TrainingSet(torch.utils.data.Dataset):
-    """Item: (seed, size, share of mosaics, share unturned) -> image uint8 [size, size], targets [n, 6] (0, class, normalised xywh)."""
+def mined(file):
+    """mine.py's file -> {name: confidence of the surest eye that a model found in a picture without any}."""
+    lines = [line.split() for line in pathlib.Path(file).read_text().splitlines() if line and not line.startswith("#")]
+    return {name: float(confidence) for confidence, name in lines}
 
-    def __init__(self, pictures: Pictures):
-        self.pictures = pictures
+
+class Things:
+    """Pictures without eyes, drawn the more often the surer a model was of eyes in them."""
+
+    def __init__(self, pictures: Pictures, confidences):
+        if any(len(eyes) for eyes in pictures.eyes):
+            raise SystemExit("a folder of pictures without eyes has labels: give it as training data instead")
+        self.images = pictures.images
+        scenes = np.array([SCENE_WEIGHT if prefix(name) == "negobj" else 1.0 for name in pictures.names])
+        weights = scenes * (SILENT_WEIGHT + np.array([confidences.get(name, 0.0) for name in pictures.names]))
+        self.cumulative = np.cumsum(weights / weights.sum())
+
+    def draw(self, rng):
+        image = self.images[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.images) - 1)]
+        return augment.part_of_thing(rng, image)
+
+
+class TrainingSet(torch.utils.data.Dataset):
+    """Item: (seed, size, share of mosaics, share unturned) -> image uint8 [size, size], targets [n, 6] (0, class, normalised xywh).
+
+    `share` of the drawn pictures come from `things`.
+    """
+
+    def __init__(self, pictures: Pictures, things: Things | None = None, share=0.0):
+        self.pictures, self.things, self.share = pictures, things, share
         weights = pictures.weights()
         self.cumulative = np.cumsum(weights / weights.sum())
         self.eyeless = [i for i, eyes in enumerate(pictures.eyes) if not len(eyes)]
 
     def draw(self, rng):
-        return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pictures) - 1)
+        """(picture, its eyes, their classes)."""
+        if self.things is not None and rng.random() < self.share:
+            return self.things.draw(rng), ellipse.from_boxes(np.zeros((0, 4))), np.zeros(0, np.int64)
+        i = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pictures) - 1)
+        return self.pictures.images[i], self.pictures.eyes[i], self.pictures.classes[i]
 
     def donor(self, rng):
         return self.pictures.images[self.eyeless[rng.integers(len(self.eyeless))]] if self.eyeless else None
 
     def place(self, rng, canvas, rect, plain):
         """Warps one drawn picture into `rect` of the canvas; returns its eyes there."""
-        i = self.draw(rng)
-        image, eyes, classes = self.pictures.images[i], self.pictures.eyes[i], self.pictures.classes[i]
+        image, eyes, classes = self.draw(rng)
         if len(eyes) and rng.random() < WITHOUT_EYES:
             part = augment.without_eyes(rng, image, eyes)
             if part is not None:

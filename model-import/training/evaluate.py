@@ -2,6 +2,7 @@
 
     python evaluate.py DATASET --model best.onnx
     python evaluate.py DATASET --url http://localhost:8080
+    python evaluate.py DATASET --model best.onnx --things negatives      # and how often it fires on things
 
 DATASET holds images/val and labels/val (or --split), or images and labels side by side. Writes report.md, report.json,
 reliability.png and gallery.html into --out; nothing of the pictures goes anywhere else.
@@ -87,6 +88,21 @@ def score(pictures, detector, threshold):
     return result, rows_of, actual, said
 
 
+def false_alarms(files, detector, threshold):
+    """Of pictures without eyes (negatives.py's test split): how many are called open or closed, at several thresholds."""
+    rows_of = [detector.file(file)[0] for file in files]
+    called = {t: metrics.verdicts(rows_of, t) for t in (*THRESHOLDS, threshold)}
+    said = called[threshold]
+    return {
+        "pictures": len(files),
+        "called_open": int((said == 0).sum()),
+        "called_closed": int((said == 1).sum()),
+        "share": [float((said < 2).mean()), *metrics.bootstrap(said < 2, np.mean)],
+        "thresholds": {t: float((called[t] < 2).mean()) for t in THRESHOLDS},
+        "names": [file.stem for file, state in zip(files, said) if state < 2],
+    }
+
+
 def calibration(pictures, rows_of, actual, said, threshold):
     """Of boxes (right class, IoU 0.5 or more) and of verdicts (the deciding eye's confidence against a right verdict)."""
     boxes, verdicts = [], []
@@ -122,6 +138,11 @@ def markdown(r):
         line.append(f"| {p} | {v['pictures']} | {percent(v['accuracy'])} | " + (f"{v['map50']:.3f} |" if v["map50"] is not None else "– |"))
     ece = {n: v["expected_calibration_error"] for n, v in r["calibration"].items()}
     line += ["", f"Expected calibration error: boxes {ece['boxes']:.3f}, verdicts {ece['verdicts']:.3f} (10 bins)."]
+    if things := r.get("things"):
+        line += ["", f"Of {things['pictures']} pictures of things {ci(things['share'])} are said to have eyes: "
+                 f"{things['called_open']} called open, {things['called_closed']} closed.", ""]  # fmt: skip
+        line += ["| threshold | " + " | ".join(map(str, things["thresholds"])) + " |", "| --- |" + " --- |" * len(things["thresholds"])]
+        line += ["| things with eyes | " + " | ".join(map(percent, things["thresholds"].values())) + " |"]
     return "\n".join(line) + "\n"
 
 
@@ -129,6 +150,9 @@ def main(opt):
     detector = Http(opt.url) if opt.url else Onnx(opt.model)
     pictures = labelled(opt.dataset, opt.split, names_in(opt.leave_out) if opt.leave_out else frozenset())
     result, rows_of, actual, said = score(pictures, detector, opt.threshold)
+    if opt.things:
+        files = sorted(f for f in folders(opt.things, "test")[0].iterdir() if f.suffix.lower() in SUFFIXES)
+        result["things"] = false_alarms(files, detector, opt.threshold)
     out = pathlib.Path(opt.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(result, indent=1))
@@ -145,6 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="val")
     parser.add_argument("--model")
     parser.add_argument("--url", help="of the running function; instead of --model")
+    parser.add_argument("--things", help="folder with images/test of pictures without eyes (negatives.py): false alarms on them")
     parser.add_argument("--leave-out", help="file with names of pictures that do not count (left-out.txt: wrong labels)")
     parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD, help="the function's default; the tables show others")
     parser.add_argument("--out", required=True)

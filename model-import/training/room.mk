@@ -33,12 +33,25 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
+.PHONY: train negatives mine start widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
 	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
 		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
+
+# Pictures without eyes: `train` learns from those of images/train with ARGS="--things $(NEGATIVES)", `evaluate` counts false alarms on images/test.
+NEGATIVES ?= .tools/negatives
+negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split by name: DATASET=folder with negatives.tar [THINGS=folder of categories]
+	$(TRAINING_PY) $(TRAINING)/negatives.py $(DATASET) --out $(NEGATIVES) $(if $(THINGS),--things $(THINGS))
+
+mine: $(TRAINING_ENV)/.ready ## which of the negatives a model fires on, for ARGS="--mined file" of train: OUT=mined.txt [MODEL=best.onnx]
+	@[ -d "$(NEGATIVES)/images/train" ] && [ -n "$(OUT)" ] || { echo "first make negatives DATASET=path; then make mine OUT=mined.txt" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/mine.py $(NEGATIVES) --model $(EVALUATED) --out $(OUT) $(ARGS)
+
+start: need-yolov5 $(TRAINING_ENV)/.ready ## a checkpoint to train on from, out of the built-in model: LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=checkout [MODEL=best.onnx]
+	@[ -f "$(LENGTHS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint of the same network and a new file: make start LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/from_onnx.py $(EVALUATED) --data $(TRAINING_DATA) --lengths $(LENGTHS) --leave-out $(TRAINING)/left-out.txt --out $(OUT) --yolov5 $(YOLOV5)
 
 widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
 	@[ -f "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
@@ -48,8 +61,9 @@ average: need-yolov5 $(TRAINING_ENV)/.ready ## the mean of checkpoints' weights:
 	@[ -n "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give checkpoints and a new file: make average WEIGHTS=\"a.pt b.pt\" OUT=average.pt YOLOV5=path" >&2; exit 1; }
 	$(TRAINING_PY) $(TRAINING)/average.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
 
-evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
-	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) $(ARGS)
+evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder, and on the negatives if there are any: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
+	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) \
+		$(if $(wildcard $(NEGATIVES)/images/test),--things $(NEGATIVES)) $(ARGS)
 
 audit: need-dataset $(TRAINING_ENV)/.ready ## labels that a model contradicts, to look at: DATASET=path [MODEL=best.onnx ARGS="--split val"]
 	$(TRAINING_PY) $(TRAINING)/audit.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)

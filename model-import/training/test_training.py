@@ -21,7 +21,10 @@ import dataset
 import detector
 import ellipse
 import halve
+import evaluate
+import from_onnx
 import metrics
+import negatives
 import widen
 
 
@@ -125,6 +128,75 @@ class WithoutEyes(unittest.TestCase):
         below = sum(part.min() > 0 for part in parts)
         self.assertGreater(below, 100)
         self.assertLess(below, 200)
+
+
+class Negatives(unittest.TestCase):
+    def test_a_name_alone_decides_the_split_and_three_fifths_are_trained_on(self):
+        names = [f"negobj_{number}" for number in range(2000)]
+        splits = [negatives.split_of(name) for name in names]
+        self.assertEqual(splits, [negatives.split_of(name) for name in names])
+        self.assertAlmostEqual(splits.count("train") / len(splits), 0.6, delta=0.03)
+
+    def test_things_that_resemble_a_tested_picture_or_have_eyes_are_not_trained_on(self):
+        rng = np.random.default_rng(5)
+        # Smooth, as pictures are: noise would not survive being made smaller.
+        tested, other = (cv2.resize(rng.integers(0, 256, (6, 8), dtype=np.uint8), (400, 300), interpolation=cv2.INTER_CUBIC) for _ in range(2))
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            negatives.add(root / "out", "test", "negobj_lamp", cv2.imencode(".jpg", tested)[1].tobytes())
+            for category, name, image in (("lamp", "again", tested[::2, ::2]), ("lamp", "new", other), ("face", "any", other), ("cup", "portrait", other)):
+                (root / "in" / category).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / "in" / category / f"{name}.jpg"), image)
+            self.assertEqual(negatives.add_things(root / "in", root / "out", {"face", "cup/portrait"}), (1, 1))
+            self.assertEqual([file.name for file in (root / "out" / "images" / "train").iterdir()], ["thing_lamp-new.jpg"])
+
+    def test_what_a_model_fired_on_is_drawn_more_often_and_never_with_eyes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name, value in (("thing_dull", 50), ("thing_hard", 200)):
+                negatives.add(root, "train", name, cv2.imencode(".png", np.full((40, 60), value, np.uint8))[1].tobytes())
+            (root / "mined.txt").write_text("# a model\n0.950 thing_hard\n0.000 thing_dull\n")
+            things = dataset.Things(dataset.Pictures([root], "train"), dataset.mined(root / "mined.txt"))
+            training = dataset.TrainingSet(types.SimpleNamespace(eyes=[], weights=lambda: np.zeros(0)), things, share=1.0)
+            rng = np.random.default_rng(6)
+            drawn = [training.draw(rng) for _ in range(600)]
+            self.assertTrue(all(len(eyes) == len(classes) == 0 for _, eyes, classes in drawn))
+            hard = sum(min(abs(image.mean() - 200), abs(image.mean() - 55)) < 3 for image, *_ in drawn)
+            self.assertAlmostEqual(hard / 600, 1.10 / 1.25, delta=0.05)
+
+    def test_a_picture_of_a_thing_counts_as_false_alarm_when_an_eye_is_found(self):
+        eye = lambda confidence, kind: np.array([[10, 10, 50, 40, confidence, kind]], float)  # noqa: E731
+        found = {"lamp": eye(0.9, 0), "knot": eye(0.5, 1), "cup": eye(0.3, 0), "bed": eye(0.1, 0)[:0]}
+        detector = types.SimpleNamespace(file=lambda file: (found[file.stem], None))
+        result = evaluate.false_alarms([pathlib.Path(f"{name}.jpg") for name in found], detector, 0.35)
+        self.assertEqual((result["called_open"], result["called_closed"], result["share"][0]), (1, 1, 0.5))
+        self.assertEqual(result["thresholds"][0.25], 0.75)
+        self.assertEqual(result["names"], ["lamp", "knot"])
+
+
+class FromOnnx(unittest.TestCase):
+    def test_normalizations_come_back_and_the_network_computes_the_same(self):
+        folder = pathlib.Path(yolov5.__file__).parent / "models"
+        generator = torch.Generator().manual_seed(7)
+        model, other = (Model(folder / "yolov5n.yaml", ch=3, nc=2) for _ in range(2))
+        for name, value in model.state_dict().items():
+            if "running_var" in name:
+                value.uniform_(0.5, 2, generator=generator)
+            elif "running_mean" in name:
+                value.normal_(std=0.1, generator=generator)
+        image = torch.rand(2, 3, 96, 160, generator=generator)
+        with torch.no_grad():
+            expected = model.eval()(image)[0]
+        folded = model.fuse().state_dict()
+        lengths = {name: value.clone() for name, value in other.state_dict().items()}
+        from_onnx.unfold(other, folded)
+        from_onnx.restore_statistics(other, [image], lengths)
+        with torch.no_grad():
+            torch.testing.assert_close(other(image)[0], expected, rtol=1e-3, atol=1e-3)
+            first = other.model[0].conv(image)
+            other.train()(image)  # in training, too, its inputs are what its statistics say
+        torch.testing.assert_close(other.model[0].bn.running_var, first.var((0, 2, 3)), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(other.model[0].conv.weight.norm(), lengths["model.0.conv.weight"].norm(), rtol=1e-4, atol=1e-4)
 
 
 class Averaging(unittest.TestCase):

@@ -18,7 +18,7 @@ import torch
 
 import checkpoint
 import yolov5_code
-from dataset import Pictures, TrainingSet, collate, names_in
+from dataset import Pictures, Things, TrainingSet, collate, mined, names_in
 
 MOMENTUM, WEIGHT_DECAY, WARMUP_STEPS, EMA_DECAY = 0.937, 5e-4, 150, 0.999
 # YOLOv5 scales its class gain by classes/80, to 0.0125 here: too little for what this model is for. Box gain up, too.
@@ -51,6 +51,14 @@ def progress(opt, state):
     return min(1.0, state["pictures"] / opt.pictures)
 
 
+def frozen(model, layers):
+    """The first `layers` of the network stay as they are, their normalizations' statistics, too."""
+    for layer in model.model[:layers]:
+        layer.eval()
+        for parameter in layer.parameters():
+            parameter.requires_grad_(False)
+
+
 def main(opt):
     yolo = yolov5_code.load(opt.yolov5)
     out = pathlib.Path(opt.out)
@@ -77,9 +85,11 @@ def main(opt):
         ema.ema.load_state_dict(resume["ema"].float().state_dict())
         ema.updates, state = resume["updates"], resume["state"]
 
-    training = TrainingSet(Pictures(opt.data, "train", names_in(opt.leave_out)))
+    things = Things(Pictures(opt.things, "train"), mined(opt.mined) if opt.mined else {}) if opt.things else None
+    training = TrainingSet(Pictures(opt.data, "train", names_in(opt.leave_out)), things, opt.things_share)
     validation = Pictures(opt.data[:1], "val")
-    print(f"{len(training.pictures)} training pictures, {len(validation)} validation pictures", flush=True)
+    count = len(things.images) if things else 0
+    print(f"{len(training.pictures)} training pictures, {count} of things, {len(validation)} validation pictures", flush=True)
     cv2.setNumThreads(0)
     loader = iter(torch.utils.data.DataLoader(
         training, batch_sampler=Steps(opt.batch, opt.seed + state["steps"], lambda: progress(opt, state)),
@@ -87,6 +97,7 @@ def main(opt):
     ))  # fmt: skip
 
     model.train()
+    frozen(model, opt.freeze)
     sums, since = np.zeros(3), state["pictures"]
     clock = time.monotonic()
     while True:
@@ -127,6 +138,7 @@ def main(opt):
                     log.write(json.dumps({**state, "lr": rate, **figures}) + "\n")
                 print(json.dumps(figures), flush=True)
                 model.train()
+                frozen(model, opt.freeze)
             state["seconds"] += time.monotonic() - clock
             clock = time.monotonic()
     print("done", flush=True)
@@ -137,6 +149,10 @@ if __name__ == "__main__":
     parser.add_argument("--data", nargs="+", required=True, help="folders with images/train, labels/train; the first also with val")
     parser.add_argument("--leave-out", default=pathlib.Path(__file__).with_name("left-out.txt"), help="names of training pictures with wrong labels")
     parser.add_argument("--weights", help="checkpoint to start from (COCO's yolov5n.pt or a former model)")
+    parser.add_argument("--things", nargs="*", default=[], help="folders with images/train of pictures without eyes (negatives.py)")
+    parser.add_argument("--things-share", type=float, default=0.3, help="share of those among the drawn pictures")
+    parser.add_argument("--mined", help="what a model fired on among them (mine.py): drawn more often")
+    parser.add_argument("--freeze", type=int, default=0, help="first layers of the network that stay as they are")
     parser.add_argument("--out", required=True)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--minutes", type=float, help="length of the schedule by the clock")
