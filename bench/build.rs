@@ -1,4 +1,5 @@
-//! Imports the models that models.py wrote: YOLOv5n and YOLOv5s, each for the kernels and for plain burn.
+//! Imports the models that models.py wrote: YOLOv5n and YOLOv5s, each for the kernels and for plain
+//! burn.
 
 use std::env;
 use std::fs;

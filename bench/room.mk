@@ -27,8 +27,8 @@ bench/.venv/.ready: bench/requirements.txt
 
 verify: verify-bench
 
-# Compiling the peers takes minutes (burn again, with other features, and tract): `make bench` does. The API that they call is
-# the one that the function compiles against.
+# Compiling the peers takes minutes (burn again, with other features, and tract): `make bench` does.
+# The API that they call is the one that the function compiles against.
 .PHONY: verify-bench
 verify-bench: need-cargo
 	cd bench && $(CARGO) update --quiet --workspace --locked

@@ -24,7 +24,8 @@ import onnxruntime
 
 HERE = Path(__file__).parent
 CPUS = len(os.sched_getaffinity(0))
-# The usual ways to serve Flask: a process a CPU, or one process with a thread a CPU (ONNX Runtime releases the lock).
+# The usual ways to serve Flask: a process a CPU, or one process with a thread a CPU (ONNX Runtime
+# releases the lock).
 GUNICORN = {"flask, processes": [str(CPUS), "1"], "flask, threads": ["1", str(CPUS)]}
 STARTUP_LIMIT_SECONDS = 60
 # Many times what a request takes: a server that lets one wait longer hangs.
@@ -209,8 +210,8 @@ def main():
         gunicorn += ["--worker-class", "gthread", "--workers", workers, "--threads", threads]
         environment = {"MODEL": str(Path(arguments.model).resolve()), "THREADS_PER_INFERENCE": "1"}
         servers.append(Server(name, [*gunicorn, "flask_server:app"], environment))
-    # Terminated, it ends by an exception, too. Servers left behind would keep the load on the CPUs and the terminal's pipe
-    # open, for which whoever reads it waits.
+    # Terminated, it ends by an exception, too. Servers left behind would keep the load on the CPUs
+    # and the terminal's pipe open, for which whoever reads it waits.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     bare = None
     try:

@@ -1,6 +1,7 @@
 ##@ function: the HTTP function
 
-# The whole workspace chooses the dependencies' features, so that tests need no second build of burn.
+# The whole workspace chooses the dependencies' features, so that tests need no second build of
+# burn.
 .PHONY: build-function
 build: build-function
 build-function: need-cargo

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Applies the manifests on standard input, all of them or none: apply.sh WHAT [kubectl apply's arguments]
+# Applies the manifests on standard input, all of them or none: apply.sh WHAT [kubectl apply's
+# arguments]
 #
-# The API server and every webhook judge them first, without storing anything; only what all of them accept is
-# applied. Server-side, so that fields which autoscalers own stay theirs.
+# The API server and every webhook judge them first, without storing anything; only what all of them
+# accept is applied. Server-side, so that fields which autoscalers own stay theirs.
 set -euo pipefail
 what=$1; shift
 kubectl=${KUBECTL:-kubectl}
@@ -11,7 +12,8 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/all.yaml"
 [ -s "$work/all.yaml" ] || { echo "apply.sh: there is nothing to apply: $what" >&2; exit 1; }
 
-# A namespace that is not there yet cannot hold anything, not even for judging: what goes into it is judged in `default`.
+# A namespace that is not there yet cannot hold anything, not even for judging: what goes into it is
+# judged in `default`.
 cp "$work/all.yaml" "$work/judged.yaml"
 awk 'BEGIN { RS = "---\n" } /(^|\n)kind: Namespace\n/' "$work/all.yaml" | sed -n 's/^  name: //p' | while read -r name; do
   $kubectl get namespace "$name" >/dev/null 2>&1 || sed -i "s/^  namespace: $name\$/  namespace: default/" "$work/judged.yaml"

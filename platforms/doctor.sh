@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Says what is missing for building, checking and deploying, and the command that helps. Fails when something is.
+# Says what is missing for building, checking and deploying, and the command that helps. Fails when
+# something is.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . platforms/versions.env

@@ -32,7 +32,8 @@ VERSIONS = dict(
 KUBERNETES_MINOR = 35
 # A call that takes longer than this has no API server behind it.
 TIMEOUT_SECONDS = 20
-# What Knative gives queue-proxy by default (config-deployment, queue-sidecar-cpu-request), in thousandths of a core.
+# What Knative gives queue-proxy by default (config-deployment, queue-sidecar-cpu-request), in
+# thousandths of a core.
 QUEUE_PROXY_MILLICORES = 25
 # What both autoscalers may ask for (max-scale, maxReplicas).
 MOST_PODS = 10
@@ -256,7 +257,8 @@ NEEDS: dict[str, tuple[str, Need]] = {
     "image": ("the image is on the nodes", image),
     "room": ("room for every pod", room),
 }
-# Missing, these do not make an apply fail or a pod wait for good; they are said, and do not stop anything.
+# Missing, these do not make an apply fail or a pod wait for good; they are said, and do not stop
+# anything.
 NOTES = {"image", "room"}
 # Without these there is nothing further to ask.
 FIRST = ("kubectl", "cluster")

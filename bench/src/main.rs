@@ -1,7 +1,8 @@
 //! One engine with one model at one size: `bench-peers ENGINE SCALE WIDTH HEIGHT THREADS`.
 //!
-//! Reads how many times to run from each line of standard input and answers with the milliseconds of each run, so that
-//! bench.py can let the engines take turns. ENGINE: `kernels` (gray image), `kernels-rgb`, `burn` or `tract`.
+//! Reads how many times to run from each line of standard input and answers with the milliseconds
+//! of each run, so that bench.py can let the engines take turns. ENGINE: `kernels` (gray image),
+//! `kernels-rgb`, `burn` or `tract`.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -15,8 +16,9 @@ use tract_onnx::prelude::*;
 /// Like the function's default.
 const CONFIDENCE_THRESHOLD: f32 = 0.25;
 
-/// Includes a generated network. `forward` is what the function calls; plain burn's makes three channels of the size that it was exported
-/// for, and nothing else in it depends on that size: `any_size` leaves that out.
+/// Includes a generated network. `forward` is what the function calls; plain burn's makes three
+/// channels of the size that it was exported for, and nothing else in it depends on that size:
+/// `any_size` leaves that out.
 macro_rules! network {
     ($name:ident, $file:literal) => {
         #[allow(dead_code, unreachable_pub)]

@@ -1,4 +1,5 @@
-//! What the head lies on: room, sheet, pillow and blanket. Coordinates as for the face, turned with the bed.
+//! What the head lies on: room, sheet, pillow and blanket. Coordinates as for the face, turned with
+//! the bed.
 
 use crate::field::{Draw, Point, Relief, mix, noise, rough, smoothstep};
 

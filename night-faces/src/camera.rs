@@ -64,7 +64,8 @@ impl Camera {
         let mut picture = GrayImage::new(size.0, size.1);
         for (i, (pixel, value)) in picture.pixels_mut().zip(light).enumerate() {
             let (x, y) = ((i % width) as f32, (i / width) as f32);
-            // Shot noise grows with the light; the blotches are what a camera's own compression leaves.
+            // Shot noise grows with the light; the blotches are what a camera's own compression
+            // leaves.
             let shot = self.grain * (0.6 + value.max(0.0)) * draw.normal();
             let blotch = 0.5 * self.grain * noise(Point::new(x * 0.3, y * 0.3), self.seed);
             let exposed = shoulder(value) + self.black + shot + blotch + rows[i / width];

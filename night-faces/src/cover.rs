@@ -122,7 +122,8 @@ impl Glasses {
         let r = (lens.x * lens.x * lens.x.abs() + lens.y * lens.y * lens.y.abs()).max(1e-6);
         let distance = (libm::cbrtf(r) - 1.0) * self.size.y;
         let mut value = below;
-        // A soft shadow under the rims, then a streak of mirrored light in the lens's outer upper corner.
+        // A soft shadow under the rims, then a streak of mirrored light in the lens's outer upper
+        // corner.
         value *= 1.0 - 0.16 * bump(distance - 0.07, 0.06) * smoothstep(-0.1, 0.3, lens.y);
         if distance < 0.0 {
             value = value * 0.97

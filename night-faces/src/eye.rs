@@ -98,7 +98,8 @@ impl Eye {
         value * (1.0 - 0.10 * along * bump(y - bag, 0.10)) * (1.0 + 0.05 * along * bump(y - bag + 0.18, 0.12))
     }
 
-    /// What is seen between the lids. In the near infrared the sclera is not white and the iris not dark.
+    /// What is seen between the lids. In the near infrared the sclera is not white and the iris not
+    /// dark.
     fn ball(&self, x: f32, y: f32, upper: f32, light: f32) -> f32 {
         let round = 1.0 - 0.34 * x * x - 0.10 * y * y;
         let mut value = 0.66 * light * round;
@@ -127,7 +128,8 @@ impl Eye {
         let thick = mix(0.075, 0.10, self.lashes) * (1.0 + 0.25 * x);
         dark = dark.max(0.88 * along * bump(y - upper + 0.02, thick));
         dark = dark.max(0.30 * along * bump(y - lower, 0.07));
-        // Lashes of an open eye rise from the upper lid, of a closed one hang over the cheek; both fan out.
+        // Lashes of an open eye rise from the upper lid, of a closed one hang over the cheek; both
+        // fan out.
         let (away, length) = if self.opening > 0.3 {
             (upper - y, mix(0.10, 0.30, self.lashes))
         } else {

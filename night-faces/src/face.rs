@@ -1,7 +1,8 @@
-//! The face without its eyes: head shape, nose, mouth, brows, ears and neck, lit from beside the lens.
+//! The face without its eyes: head shape, nose, mouth, brows, ears and neck, lit from beside the
+//! lens.
 //!
-//! Coordinates: the middle between the eyes is the origin, the distance between the pupils the unit, x to the
-//! right of the picture, y to the chin.
+//! Coordinates: the middle between the eyes is the origin, the distance between the pupils the
+//! unit, x to the right of the picture, y to the chin.
 
 use crate::field::{Draw, Point, Relief, bump, mix, noise, rough, smoothstep};
 
@@ -76,8 +77,8 @@ impl Face {
         value
     }
 
-    /// The head's skin here: brightness and how strongly the lamp lights it. `feature` is `p` as the turned head
-    /// shows it: the outline stays, what lies inside moves.
+    /// The head's skin here: brightness and how strongly the lamp lights it. `feature` is `p` as
+    /// the turned head shows it: the outline stays, what lies inside moves.
     pub(crate) fn paint(&self, p: Point, feature: Point, lamp: Point) -> (f32, f32) {
         const STEP: f32 = 0.01;
         // The skull's height is DEPTH * sqrt(1 - outline); near the rim its slope is held finite.
@@ -124,7 +125,8 @@ impl Face {
         relief.add(0.10, at(self.chin - 0.30), s(0.27, 0.17));
     }
 
-    /// What is darker than skin whatever the light: brows, nostrils, lips, mouth line, folds, stubble.
+    /// What is darker than skin whatever the light: brows, nostrils, lips, mouth line, folds,
+    /// stubble.
     fn marks(&self, f: Point) -> f32 {
         let x = f.x.abs();
         let mut tone = 1.0;

@@ -1,8 +1,8 @@
-//! Scalar fields the painters are made of: edges, bumps, noise, and the seeded draws behind them. Nothing here knows
-//! what a face is.
+//! Scalar fields the painters are made of: edges, bumps, noise, and the seeded draws behind them.
+//! Nothing here knows what a face is.
 //!
-//! Transcendental functions come from `libm`, never from the platform: the committed samples have to come out
-//! byte for byte the same on every machine.
+//! Transcendental functions come from `libm`, never from the platform: the committed samples have
+//! to come out byte for byte the same on every machine.
 
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
@@ -63,8 +63,8 @@ impl Relief {
         }
     }
 
-    /// Brightness of a matt surface of this slope under a lamp beside the lens, the light softened by what
-    /// scatters under skin and in cloth.
+    /// Brightness of a matt surface of this slope under a lamp beside the lens, the light softened
+    /// by what scatters under skin and in cloth.
     pub(crate) fn lit(&self, lamp: Point) -> f32 {
         let along = 1.0 - self.dx * lamp.x - self.dy * lamp.y;
         let length = (1.0 + self.dx * self.dx + self.dy * self.dy).sqrt();
@@ -118,7 +118,8 @@ impl Draw {
         self.range(0.0, 1.0) < probability
     }
 
-    /// Roughly normal with mean 0 and deviation 1 (the sum of four uniform draws): sensor noise needs no tails.
+    /// Roughly normal with mean 0 and deviation 1 (the sum of four uniform draws): sensor noise
+    /// needs no tails.
     pub(crate) fn normal(&mut self) -> f32 {
         let sum: f32 = (0..4).map(|_| self.range(-1.0, 1.0)).sum();
         sum * 0.866

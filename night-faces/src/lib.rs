@@ -1,10 +1,11 @@
-//! Faces of nobody, as an infrared camera over a bed would see them: the samples, fixtures and load-test input of a
-//! project that may hold no picture of a real person.
+//! Faces of nobody, as an infrared camera over a bed would see them: the samples, fixtures and
+//! load-test input of a project that may hold no picture of a real person.
 //!
 //! # Layout
 //!
-//! - [`Recipe`] says what a picture is of; `Recipe::draw` puts the painters in order: bed, hair, face, eyes, covers,
-//!   camera. Every painter maps a point to a brightness over what lies below it.
+//! - [`Recipe`] says what a picture is of; `Recipe::draw` puts the painters in order: bed, hair,
+//!   face, eyes, covers, camera. Every painter maps a point to a brightness over what lies below
+//!   it.
 //! - [`Picture`] is the result with its ground truth, [`EyeTruth`].
 //! - [`samples`] is the list of the committed samples.
 //!

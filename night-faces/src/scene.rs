@@ -1,4 +1,5 @@
-//! One picture: who lies where, what covers the eyes, and the camera over the bed. Puts the painters in order.
+//! One picture: who lies where, what covers the eyes, and the camera over the bed. Puts the
+//! painters in order.
 
 use image::GrayImage;
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::Point;
 
-/// An eye's box against the distance between its corners, before it is turned: the rule of the data set the
-/// default model was trained on.
+/// An eye's box against the distance between its corners, before it is turned: the rule of the data
+/// set the default model was trained on.
 const BOX_WIDTH: f32 = 1.45;
 const BOX_HEIGHT: f32 = 0.95;
 

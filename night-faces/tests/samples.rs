@@ -1,4 +1,5 @@
-//! The committed samples are what the generator draws, and every picture keeps its word about its eyes.
+//! The committed samples are what the generator draws, and every picture keeps its word about its
+//! eyes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,8 @@ KPA = "autoscaling.knative.dev/"
 # queue-proxy goes on serving this long after SIGTERM, and holds back the function's own (Knative's
 # drainSleepDuration), all within the pod's grace period.
 QUEUE_PROXY_DRAIN_SECONDS = 30
-# What the function takes to write its last answers when draining's time is over (LAST_ANSWERS in server.rs).
+# What the function takes to write its last answers when draining's time is over (LAST_ANSWERS in
+# server.rs).
 LAST_ANSWERS_SECONDS = 2
 
 

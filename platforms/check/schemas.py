@@ -15,8 +15,8 @@ import yaml
 
 from render import versions
 
-# Google publishes no module that holds this definition, so here is the part of it that is used, after
-# its API reference. Anything else is refused until it is added here.
+# Google publishes no module that holds this definition, so here is the part of it that is used,
+# after its API reference. Anything else is refused until it is added here.
 _LABEL_SELECTOR = {
     "type": "object",
     "additionalProperties": False,

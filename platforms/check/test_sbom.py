@@ -28,7 +28,8 @@ def test_it_meets_the_strict_schema(sbom: str) -> None:
 def test_it_names_what_is_linked_and_nothing_that_is_not(sbom: str) -> None:
     names = {component["name"] for component in json.loads(sbom)["components"]}
     assert {"burn-flex", "warp", "tokio", "image", "model-runtime"} <= names
-    # An optional backend of burn's, and a library of the build script: in the lock file, not in the binary.
+    # An optional backend of burn's, and a library of the build script: in the lock file, not in the
+    # binary.
     assert "burn-cuda" not in names
     assert "burn-onnx" not in names
 

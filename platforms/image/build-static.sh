@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the function as one static binary, with its list of parts: build-static.sh ARCH OUT
 # Run by the Containerfile and by `make static`; ARCH is amd64 or arm64, as container tools spell it.
-# Static against glibc, not musl: the same allocator and string functions as everything measured in this repository.
+# Static against glibc, not musl: the same allocator and string functions as everything measured in
+# this repository.
 set -eu
 
 arch=$1 out=$2
@@ -13,12 +14,13 @@ case $arch in
 esac
 built=${CARGO_TARGET_DIR:-target}/release
 
-# `cargo rustc` hands these to the last step only. The binary is built with the features that it asks for itself: in the
-# everyday build of the whole workspace other rooms ask more of some crates (log, regex, tracing-subscriber), so those and
-# what depends on them are compiled once more, burn among them.
+# `cargo rustc` hands these to the last step only. The binary is built with the features that it
+# asks for itself: in the everyday build of the whole workspace other rooms ask more of some crates
+# (log, regex, tracing-subscriber), so those and what depends on them are compiled once more, burn
+# among them.
 set -- -- -C target-feature=+crt-static -C strip=symbols
-# rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over half a megabyte less.
-# Elsewhere it takes the system's linker, which knows neither.
+# rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over
+# half a megabyte less. Elsewhere it takes the system's linker, which knows neither.
 case $target in
   x86_64-*) set -- "$@" -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all ;;
 esac

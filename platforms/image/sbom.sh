@@ -3,7 +3,8 @@
 # MODEL and MODEL_LICENSE choose the model as they do for the build (metadata.sh).
 #
 # From `cargo tree`, which resolves features as the build does. The generators at hand go by `cargo
-# metadata` instead, and list every optional dependency: CUDA, ROCm and WebGPU for a function that has none of them.
+# metadata` instead, and list every optional dependency: CUDA, ROCm and WebGPU for a function that
+# has none of them.
 set -eu
 tree() { cargo tree --locked --package eye-state --target "$1" --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}'; }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints the web address of the repository that this is a clone of, or nothing: without user names or passwords.
+# Prints the web address of the repository that this is a clone of, or nothing: without user names
+# or passwords.
 url=$(git config --get remote.origin.url 2>/dev/null) || exit 0
 case $url in
   http://* | https://*) echo "$url" | sed -E 's#^(https?://)[^/@]*@#\1#; s#\.git$##' ;;

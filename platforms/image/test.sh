@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the image the way the pod spec does (read-only, no capabilities, not root, half a gigabyte) and
-# has it classify an image: image-test.sh IMAGE
+# Runs the image the way the pod spec does (read-only, no capabilities, not root, half a gigabyte)
+# and has it classify an image: image-test.sh IMAGE
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 image=$1
@@ -15,7 +15,8 @@ user=$($tool image inspect --format '{{.Config.User}}' "$image")
 echo "$image: $size bytes, user $user"
 [ "$size" -lt "$limit" ] || { echo "the image is over 25 MB" >&2; exit 1; }
 [ "$user" = 65532:65532 ] || { echo "the image does not run as 65532" >&2; exit 1; }
-# No shell, no library, nothing else: docker adds empty files to mount over, which are no part of the image.
+# No shell, no library, nothing else: docker adds empty files to mount over, which are no part of
+# the image.
 created=$($tool create "$image")
 files=$($tool export "$created" | tar --list | grep -vE '/$|^\.dockerenv$|^etc/|^(dev|run|proc|sys)' | sort | xargs)
 $tool rm "$created" >/dev/null

@@ -103,7 +103,8 @@ def host(variant: str) -> str:
         claims = kubectl("--namespace", NAMESPACE, "get", "domainmappings.serving.knative.dev", "-o", "name")
         # Without the route GATEWAY has to be the Service itself, which looks at no name.
         return claims.strip().rpartition("/")[2] or PLAIN
-    # KNATIVE_HOST: another name, such as REVISION.NAMESPACE.svc.cluster.local, which the activator knows too.
+    # KNATIVE_HOST: another name, such as REVISION.NAMESPACE.svc.cluster.local, which the activator
+    # knows too.
     return os.environ.get("KNATIVE_HOST") or get("services.serving.knative.dev", KNATIVE)["status"]["url"].removeprefix("http://")
 
 

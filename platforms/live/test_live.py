@@ -35,7 +35,8 @@ from cluster import (
 
 # Requests in flight: at a target of one as many pods, for which the cluster has to have room.
 BUSY = int(os.environ.get("BUSY", "4"))
-# What the VPA is made to ask for. 2 needs a node with two whole CPUs to spare, and shows the second worker.
+# What the VPA is made to ask for. 2 needs a node with two whole CPUs to spare, and shows the second
+# worker.
 RAISED = os.environ.get("RAISED", "800m")
 COLD_STARTS = int(os.environ.get("COLD_STARTS", "5"))
 
@@ -209,7 +210,8 @@ def one_cold_start() -> dict[str, float]:
 
 def test_a_cold_start_is_told_in_parts() -> None:
     tuned = get("services.serving.knative.dev", KNATIVE)["spec"]["template"]["metadata"]["annotations"]
-    # Back at zero sooner, to measure several in a few minutes; none of these has a part in the start itself.
+    # Back at zero sooner, to measure several in a few minutes; none of these has a part in the
+    # start itself.
     sooner = {"window": "6s", "scale-down-delay": "0s", "scale-to-zero-pod-retention-period": "0s"}
     sooner = {f"autoscaling.knative.dev/{key}": value for key, value in sooner.items()}
     annotate(sooner)
