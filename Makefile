@@ -7,8 +7,8 @@ SHELL := bash
 CARGO ?= cargo
 VENV  ?= .venv
 
-# Tools that several rooms use. They are set here because make expands the prerequisites of a rule when
-# it reads the rule: no room may depend on the order in which the rooms are read.
+# Tools that several rooms use. They are set here because make expands the prerequisites of a rule
+# when it reads the rule: no room may depend on the order in which the rooms are read.
 TOOLS     := $(CURDIR)/.tools
 KUSTOMIZE ?= $(TOOLS)/bin/kustomize
 KUBECTL   ?= kubectl
@@ -38,4 +38,4 @@ clean: ## remove everything that was built
 	$(CARGO) clean
 	rm -rf $(VENV) .tools
 
-include $(sort $(wildcard */room.mk))
+include $(sort $(wildcard */room.mk)) .ci/room.mk

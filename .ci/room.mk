@@ -1,0 +1,32 @@
+##@ The repository itself
+
+ACTIONLINT_VERSION := v1.7.12
+CARGO_DENY_VERSION := 0.20.2
+ACTIONLINT ?= $(TOOLS)/bin/actionlint
+
+verify: rooms lines workflows
+
+.PHONY: rooms lines workflows deny release-notes release-check
+rooms: need-cargo ## check which crate imports which, and licences and sources of all others
+	python3 .ci/rooms.py
+
+lines: ## check that no line of Markdown or comment is over 100 characters
+	python3 .ci/lines.py
+
+workflows: $(ACTIONLINT) ## check the GitHub workflows
+	$(ACTIONLINT)
+	python3 -m unittest discover --start-directory .ci --quiet
+
+deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds cargo-deny once)
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny@$(CARGO_DENY_VERSION)
+	$(CARGO) deny --workspace check
+
+release-notes: ## print the changelog's section of VERSION, or of the newest release
+	@python3 .ci/release.py notes $(VERSION_NOTES)
+
+release-check: ## check that TAG=v… is this version and has a section in the changelog
+	@python3 .ci/release.py check $(TAG)
+
+$(TOOLS)/bin/actionlint:
+	@command -v go >/dev/null || { echo "go is missing: actionlint is built with it; install Go, or set ACTIONLINT to one that you have" >&2; exit 1; }
+	GOBIN=$(TOOLS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)

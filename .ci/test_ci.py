@@ -1,0 +1,98 @@
+"""The scripts of this folder, and that the workflows run nothing but what runs here too."""
+
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import lines
+import release
+import rooms
+
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+- Something.
+
+## [0.2.0] - 2026-11-26
+
+### Added
+
+- A thing.
+
+## [0.1.0] - 2026-11-22
+
+- The first.
+
+[0.2.0]: https://example.org/0.2.0
+"""
+
+
+class Licences(unittest.TestCase):
+    def test_an_expression_is_met_by_the_licences_that_it_offers(self) -> None:
+        ours = {"MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-3-Clause"}
+        for expression in ("MIT", "GPL-3.0 OR MIT", "MIT/GPL-3.0", "(MIT OR X) AND BSD-3-Clause", "Apache-2.0 WITH LLVM-exception"):
+            self.assertTrue(rooms.allowed(expression, ours), expression)
+        for expression in ("", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Apache-2.0) AND X", "MIT WITH X"):
+            self.assertFalse(rooms.allowed(expression, ours), expression)
+
+
+class Release(unittest.TestCase):
+    def test_the_notes_are_the_newest_releases_section(self) -> None:
+        self.assertEqual(release.notes(CHANGELOG, None), "### Added\n\n- A thing.")
+        self.assertEqual(release.notes(CHANGELOG, "0.1.0"), "- The first.")
+
+    def test_a_version_without_a_section_is_no_release(self) -> None:
+        with self.assertRaisesRegex(SystemExit, "nothing about 0.3.0"):
+            release.notes(CHANGELOG, "0.3.0")
+        with self.assertRaisesRegex(SystemExit, "v0.3.0"):
+            release.check("v0.2.0", "0.3.0", CHANGELOG)
+        release.check("v0.2.0", "0.2.0", CHANGELOG)
+
+
+class Lines(unittest.TestCase):
+    def wrapped(self, name: str, text: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_text(text)
+            lines.wrap(path)
+            self.assertEqual(lines.long_lines(path), [])
+            return path.read_text()
+
+    def test_long_comments_and_paragraphs_are_wrapped_and_keep_every_word(self) -> None:
+        words = " ".join(["word"] * 40)
+        for name, text in (
+            ("a.rs", f"fn f() {{\n    /// {words}\n    /// more\n    let x = 1; // {words}\n}}\n"),
+            ("a.sh", f"# First.\n# {words}\necho {words}\n"),
+            ("a.md", f"# {words}\n\n- {words}\n  more\n\n| {words} |\n\n```\n{words}\n```\n"),
+        ):
+            flat = re.sub(r"[\s/#]+", " ", self.wrapped(name, text))
+            self.assertEqual(flat, re.sub(r"[\s/#]+", " ", text), name)
+
+    def test_a_wrapped_line_never_turns_into_a_list_item(self) -> None:
+        for line in self.wrapped("a.md", " ".join(["words"] * 14) + " and 1000000. then - or " + "x " * 40).splitlines():
+            self.assertIsNone(lines.MARKER.match(line), line)
+
+
+class Workflows(unittest.TestCase):
+    ROOT = release.ROOT
+
+    def test_every_make_target_that_a_workflow_runs_exists(self) -> None:
+        database = subprocess.run(["make", "-pqrR"], cwd=self.ROOT, capture_output=True, text=True).stdout
+        targets = set(re.findall(r"^([\w./-]+):", database, re.MULTILINE))
+        for workflow in (self.ROOT / ".github/workflows").glob("*.yml"):
+            text = workflow.read_text()
+            asked = set(re.findall(r"\bmake(?: --\S+)* ([a-z][a-z-]*)", text)) | set(re.findall(r"^ +- target: ([\w-]+)", text, re.MULTILINE))
+            self.assertTrue(asked, workflow.name)
+            self.assertEqual(asked - targets, set(), workflow.name)
+
+    def test_every_action_is_pinned_by_its_commit(self) -> None:
+        for workflow in (self.ROOT / ".github/workflows").glob("*.yml"):
+            for action in re.findall(r"uses: (\S+)", workflow.read_text()):
+                self.assertRegex(action, r"@[0-9a-f]{40}$", workflow.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
