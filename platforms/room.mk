@@ -2,7 +2,8 @@
 # k8s-autoscalers/room.mk.
 include platforms/versions.env
 
-# The one place for the version is the workspace; platforms/check/test_version.py holds the manifests to it.
+# The one place for the version is the workspace; platforms/check/test_version.py holds the
+# manifests to it.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 # What to deploy and where: make deploy PLATFORM=gke SETTINGS=defaults IMAGE=registry/eye-state:tag
@@ -28,7 +29,8 @@ version: ## print the version, which stands in Cargo.toml
 static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
 	platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
 
-# What the image says of the model that is in it. Another model travels into the build in target/image/model.
+# What the image says of the model that is in it. Another model travels into the build in
+# target/image/model.
 IMAGE_MODEL = $(if $(MODEL),target/image/model/$(notdir $(MODEL)))
 metadata = $(shell MODEL='$(MODEL)' MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh 2>/dev/null | sed -n 's/^$(1)=//p')
 
@@ -47,6 +49,28 @@ image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker,
 
 image-load: ## bring the image onto the nodes of kind, k3d or minikube without a registry; says how elsewhere
 	@KUBECTL='$(KUBECTL)' CONTAINER_TOOL='$(CONTAINER_TOOL)' platforms/image/load.sh $(IMAGE)
+
+.PHONY: image-index image-push image-sign
+# Needs podman or buildah, whose manifest lists take images of both architectures without a registry.
+ARCHITECTURES := amd64 arm64
+image-index: ## build the image for amd64 and arm64, as one (podman or buildah)
+	for arch in $(ARCHITECTURES); do $(MAKE) image ARCH=$$arch IMAGE=$(IMAGE)-$$arch; done
+	-$(CONTAINER_TOOL) manifest rm $(IMAGE) 2>/dev/null
+	$(CONTAINER_TOOL) manifest create $(IMAGE)
+	for arch in $(ARCHITECTURES); do $(CONTAINER_TOOL) manifest add $(IMAGE) containers-storage:$(IMAGE)-$$arch; done
+
+image-push: ## push what image-index built; its digest goes to target/image/digest (PUSH_FLAGS=)
+	@mkdir -p target/image
+	$(CONTAINER_TOOL) manifest push --all --digestfile target/image/digest $(PUSH_FLAGS) $(IMAGE) docker://$(IMAGE)
+	@echo "pushed $(IMAGE), $$(cat target/image/digest)"
+
+COSIGN ?= $(TOOLS)/bin/cosign
+image-sign: $(COSIGN) ## sign the pushed image and attach each architecture's list of parts (COSIGN_FLAGS='--key …')
+	COSIGN=$(COSIGN) CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/sign.sh $(IMAGE)
+
+$(TOOLS)/bin/cosign:
+	@command -v go >/dev/null || { echo "go is missing: cosign is built with it; install Go, or set COSIGN to one that you have" >&2; exit 1; }
+	GOBIN=$(TOOLS)/bin go install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN_VERSION)
 
 image-test: ## run the image as the cluster would, and have it classify an image
 	CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/test.sh $(IMAGE)
