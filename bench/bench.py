@@ -93,7 +93,7 @@ def measure(binary, scale, width, height, threads, rounds, names):
     for engine in engines:
         engine.run(2)  # warm-up
     for number in range(rounds):
-        # Start with another one each time: whoever follows a slow engine finds colder caches.
+        # Start with another one each time: the engine after a slow one finds colder caches.
         for engine in engines[number % len(engines) :] + engines[: number % len(engines)]:
             if engine.name not in SLOW:
                 engine.times += engine.run(RUNS_A_ROUND + 1)[1:]

@@ -31,8 +31,8 @@ simulate: build-comparison ## the same scenarios through the autoscaler simulato
 	$(COMPARISON) simulate --results $(RESULTS)/simulated $(if $(SCENARIOS),--only $(SCENARIOS)) \
 	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(POD)
 
-report: build-comparison ## results files to one HTML page and a Markdown table (RESULTS=folder README=file to fill its table)
-	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(README),--readme $(README)) \
+report: build-comparison ## results files to one page, a table and a chart (RESULTS=folder TABLE=file.md CHART=file.svg)
+	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(TABLE),--table $(TABLE)) $(if $(CHART),--chart $(CHART)) \
 	  --command "make compare CLUSTER=$(CLUSTER) SCALE=$(SCALE) STRETCH=$(STRETCH) TAIL=$(TAIL) REPEATS=$(REPEATS) && make report"
 
 # The simulator knows no files, no network, no clock and no threads: it must compile where there are none.

@@ -37,7 +37,7 @@ PODS = "eye-state-.+|activator-.+|autoscaler-.+|vpa-.+|prometheus-adapter-.+|3sc
 # Added by Prometheus, or identifiers of the machine recorded on that nothing reads.
 UNWANTED = {"__name__", "collector_instance_id", "job", "instance", "role", "id", "image", "name", "uid"}
 ADDED_BY_RELABELLING = {"variant"}
-# The nodes' names are nobody's business.
+# Node names are removed: they identify the recorder's machines.
 NODE = "node-1"
 
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use comparison::analysis::repeats::LEAST_REPEATS;
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
 use comparison::cluster::runner::{Plan, compare};
-use comparison::report::{html, markdown, table};
+use comparison::report::{cost, html, markdown, power, table};
 use comparison::{against, files};
 use load::client::{LoadClient, Target};
 use load::images::Pictures;
@@ -21,6 +20,9 @@ use scenario::recording::{Origin, joinable};
 use scenario::schedule::Schedule;
 use scenario::summary::LoadSummary;
 use simulator::{PodSize, simulated_run};
+
+/// A table in the documents leaves out what was repeated less often than this.
+const LEAST_REPEATS: usize = 3;
 
 #[derive(Parser)]
 #[command(name = "comparison", about = "KPA against HPA + VPA: the same load, both variants, one report")]
@@ -43,6 +45,8 @@ enum Command {
     Against(AgainstArgs),
     /// Make the HTML page and the Markdown table from results files
     Report(ReportArgs),
+    /// Print how many pairs of runs it takes to show what recorded runs suggest
+    Power(PowerArgs),
 }
 
 #[derive(Args)]
@@ -199,12 +203,25 @@ struct ReportArgs {
     /// Folder for report.html and table.md
     #[arg(long, default_value = "comparison/results")]
     out: PathBuf,
-    /// A Markdown file with markers, to be filled with the rows that have at least three runs of both variants
+    /// A Markdown file with markers, whose table is replaced
     #[arg(long)]
-    readme: Option<PathBuf>,
+    table: Option<PathBuf>,
+    /// Where to write the chart of good answers against cost, as an SVG file
+    #[arg(long)]
+    chart: Option<PathBuf>,
     /// Printed in the report: how to make the results again
     #[arg(long, default_value = "make compare report")]
     command: String,
+}
+
+#[derive(Args)]
+struct PowerArgs {
+    /// Folder with results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Claims that the table will contain; the default counts every primary measure of every recorded group
+    #[arg(long)]
+    claims: Option<usize>,
 }
 
 #[derive(Args)]
@@ -231,6 +248,7 @@ fn main() -> Result<()> {
         Command::Simulate(args) => simulate(&args),
         Command::Against(args) => against(&args),
         Command::Report(args) => report(&args),
+        Command::Power(args) => power(&args),
     }
 }
 
@@ -308,12 +326,24 @@ fn report(args: &ReportArgs) -> Result<()> {
         .map(|(label, table)| format!("{label}{table}\n"))
         .collect();
     std::fs::write(args.out.join("table.md"), &text)?;
-    if let Some(readme) = &args.readme {
-        let document = std::fs::read_to_string(readme).with_context(|| readme.display().to_string())?;
+    if let Some(path) = &args.table {
+        let document = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let table = markdown::table(&groups, Origin::Measured, LEAST_REPEATS);
-        let filled = markdown::fill(&document, &table).with_context(|| readme.display().to_string())?;
-        std::fs::write(readme, filled)?;
+        let filled = markdown::fill(&document, &table).with_context(|| path.display().to_string())?;
+        std::fs::write(path, filled)?;
     }
+    if let Some(path) = &args.chart {
+        let chart = cost::svg(&groups, Origin::Measured);
+        anyhow::ensure!(!chart.is_empty(), "no measured scenario has runs of both variants: nothing to draw");
+        std::fs::write(path, chart).with_context(|| path.display().to_string())?;
+    }
+    write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
+fn power(args: &PowerArgs) -> Result<()> {
+    let runs = files::read_runs(&args.results)?;
+    anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
+    let text = power::table(&table::groups(&runs), args.claims);
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 

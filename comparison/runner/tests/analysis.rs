@@ -126,7 +126,7 @@ fn a_known_delay_is_the_decision_lag() {
 }
 
 #[test]
-fn a_step_that_nobody_reacts_to_has_no_lag() {
+fn a_step_without_a_reaction_has_no_lag() {
     let values = measure(&run(two_pods(), &[95.0]));
     assert!(!values.contains_key("lag_decided_s") && !values.contains_key("lag_ready_s"));
     // The reaction to a later step is not taken for one to an earlier.

@@ -138,7 +138,7 @@ fn an_interrupted_comparison_keeps_what_it_has_cleans_up_and_goes_on_there() {
         while !stage.applied() && child.try_wait().expect("asked").is_none() {
             std::thread::sleep(Duration::from_millis(50));
         }
-        // It may have ended already, too late for its load; then there is nobody to stop.
+        // It may have ended already, too late for its load; then there is no process to stop.
         if child.try_wait().expect("asked").is_none() {
             let pid = child.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());

@@ -23,7 +23,7 @@ pub fn measure(run: &Run) -> Values {
     lag(run, &mut values);
     pods(&run.recording, &mut values);
     starts(&run.recording, &mut values);
-    ground(run, &mut values);
+    run_conditions(run, &mut values);
     let good = run.load.within_slo as f64;
     if let (Some(cores), true) = (values.get("core_seconds_requested"), good > 0.0) {
         let per_thousand = cores / good * 1000.0;
@@ -159,8 +159,8 @@ fn pods(recording: &Recording, values: &mut Values) {
     values.insert("vpa_moves", moves as f64);
 }
 
-/// How hard the ground was that this stood on.
-fn ground(run: &Run, values: &mut Values) {
+/// The conditions of the run: lateness of the load and load of the node.
+fn run_conditions(run: &Run, values: &mut Values) {
     if run.load.sent > 0 {
         values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
     }

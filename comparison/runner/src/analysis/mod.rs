@@ -1,7 +1,7 @@
 //! From recordings to measures. What each one means is said once, in [`MEASURES`], and printed with the report.
 
 pub mod measures;
-pub mod repeats;
+pub mod statistics;
 pub mod steps;
 
 /// Which way is better.

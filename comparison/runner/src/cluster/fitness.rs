@@ -88,7 +88,7 @@ async fn scrapes(prometheus: &Prometheus) -> Result<()> {
     Ok(())
 }
 
-/// Nothing but the platform and the variants may run: whatever else does takes CPU at moments that nobody recorded.
+/// Only the platform and the variants may run: other pods take CPU at times that no recording shows.
 async fn others(kube: &Kube, config: &ClusterConfig) -> Result<()> {
     let mut own = Vec::new();
     for variant in config.variants.values() {

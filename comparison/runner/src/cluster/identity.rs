@@ -1,4 +1,4 @@
-//! What two runs must share to stand in one table: the image, the model, the settings and the ground they ran on.
+//! What two runs must share to stand in one table: image, model, settings and environment.
 
 use std::collections::BTreeMap;
 

@@ -19,8 +19,8 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Marker(JoinHandle<()>);
 
 impl Marker {
-    /// The first mark is pushed before this returns, so that a Prometheus that takes none says so; later failures are
-    /// nobody's business while the load runs.
+    /// The first mark is pushed before this returns, so that a Prometheus without OTLP is reported. Push
+    /// errors after the first are ignored, because the run does not depend on the marks.
     pub async fn start(prometheus: Prometheus, labels: BTreeMap<&'static str, String>) -> Result<Self> {
         prometheus.push(&document(&labels)).await.with_context(|| {
             "Prometheus takes no marks of runs, so dashboards cannot name this one \

@@ -13,7 +13,7 @@ use super::config::{AutoscalerKind, VariantConfig};
 use super::fitness;
 use super::interrupt::pause;
 use super::kube::shell;
-use super::runner::{Job, Runner, say};
+use super::runner::{Job, Runner, log_progress};
 use load::images::Pictures;
 use scenario::Outcome;
 use scenario::rate::uniform;
@@ -82,7 +82,7 @@ impl Runner<'_> {
         let begun = Instant::now();
         let (mut calm_since, mut answered) = (None, false);
         loop {
-            match self.restless(job, variant, rest, &mut answered)? {
+            match self.not_ready_reason(job, variant, rest, &mut answered)? {
                 None if calm_since.get_or_insert_with(Instant::now).elapsed() >= self.plan.calm => break,
                 None => {}
                 Some(reason) if begun.elapsed() > self.plan.patience => {
@@ -96,7 +96,7 @@ impl Runner<'_> {
     }
 
     /// Why the variant is not at rest, if so.
-    fn restless(
+    fn not_ready_reason(
         &self,
         job: &Job,
         variant: &VariantConfig,
@@ -112,7 +112,7 @@ impl Runner<'_> {
             AutoscalerKind::Hpa => "ScalingActive",
         };
         let object = self.runtime.block_on(self.kube.get(&variant.scaler()))?;
-        if let Some(reason) = unless(&object, condition) {
+        if let Some(reason) = failed_condition(&object, condition) {
             return Ok(Some(format!("it is not {condition}: {reason}")));
         }
         // One picture through the gateway, once. At zero pods it would wake one: there its route says that it is ready.
@@ -141,7 +141,7 @@ impl Runner<'_> {
         }
         for command in self.config.variants.values().flat_map(|v| &v.remove) {
             if let Err(error) = shell(command) {
-                say(&format!("could not clean up: {error:#}"));
+                log_progress(&format!("could not clean up: {error:#}"));
             }
         }
     }
@@ -153,7 +153,7 @@ fn phase(seed: u64) -> f64 {
 }
 
 /// What a condition that is not true says.
-fn unless(object: &Value, condition: &str) -> Option<String> {
+fn failed_condition(object: &Value, condition: &str) -> Option<String> {
     let found =
         object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == condition);
     let Some(found) = found else { return Some("nothing is known of it yet".into()) };
@@ -180,8 +180,8 @@ mod tests {
             {"type": "AbleToScale", "status": "True"},
             {"type": "ScalingActive", "status": "False", "message": "unable to get metric"},
         ]}});
-        assert_eq!(unless(&hpa, "ScalingActive").as_deref(), Some("unable to get metric"));
-        assert_eq!(unless(&hpa, "AbleToScale"), None);
-        assert!(unless(&json!({}), "Ready").is_some());
+        assert_eq!(failed_condition(&hpa, "ScalingActive").as_deref(), Some("unable to get metric"));
+        assert_eq!(failed_condition(&hpa, "AbleToScale"), None);
+        assert!(failed_condition(&json!({}), "Ready").is_some());
     }
 }

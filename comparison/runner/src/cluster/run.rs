@@ -11,7 +11,7 @@ use super::config::{AutoscalerKind, VariantConfig};
 use super::interrupt::pause;
 use super::marker::Marker;
 use super::recorder::Recorder;
-use super::runner::{Job, Runner, say};
+use super::runner::{Job, Runner, log_progress};
 use super::usage::{self, Range};
 use super::{clock, identity};
 use load::images::Pictures;
@@ -89,7 +89,7 @@ impl Runner<'_> {
             ("configuration", job.configuration.clone()),
         ];
         let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into()));
-        started.map_err(|error| say(&format!("  {error:#}"))).ok()
+        started.map_err(|error| log_progress(&format!("  {error:#}"))).ok()
     }
 
     /// Says how it goes until the end, from what the watches have brought.
@@ -99,7 +99,7 @@ impl Runner<'_> {
             pause(left.min(PROGRESS))?;
             let (pods, ready) = recorder.counts();
             let left = left.saturating_sub(PROGRESS).as_secs_f64();
-            say(&format!("  {left:4.0} s left, {pods} pods, {ready} ready"));
+            log_progress(&format!("  {left:4.0} s left, {pods} pods, {ready} ready"));
         }
         Ok(())
     }

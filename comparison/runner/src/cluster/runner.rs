@@ -75,7 +75,7 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
     let (handle, removed) = (runtime.handle().clone(), HashMap::new());
     let mut runner = Runner { plan, config, runtime: handle, kube, prometheus, removed };
     let queue = runner.queue()?;
-    say(&format!("{} runs to do", queue.len()));
+    log_progress(&format!("{} runs to do", queue.len()));
     if queue.is_empty() {
         return Ok(());
     }
@@ -118,9 +118,9 @@ impl Runner<'_> {
         for (done, job) in queue.iter().enumerate() {
             let left = begun.elapsed().as_secs_f64() / done.max(1) as f64 * (total - done) as f64;
             let left = if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
-            say(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
+            log_progress(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
             let path = self.one(job).with_context(|| format!("{}: no result", job.id()))?;
-            say(&format!("  wrote {}", path.display()));
+            log_progress(&format!("  wrote {}", path.display()));
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Runner<'_> {
             let path = plan.results.join(format!("{}.json", job.id()));
             let done = path.exists();
             if done {
-                say(&format!("{} is there already", path.display()));
+                log_progress(&format!("{} is there already", path.display()));
             }
             !done
         });
@@ -188,6 +188,6 @@ impl Runner<'_> {
 }
 
 /// A line of progress on standard error; standard output is for results.
-pub(super) fn say(line: &str) {
+pub(super) fn log_progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

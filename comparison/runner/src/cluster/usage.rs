@@ -73,8 +73,8 @@ pub async fn fill(
     Ok(())
 }
 
-/// One series a container: kubelets offer the same counters on two pages (`/metrics/cadvisor`, `/metrics/resource`), and
-/// whoever scrapes both has everything twice.
+/// One series a container: kubelets offer the same counters on two pages (`/metrics/cadvisor`,
+/// `/metrics/resource`), and a Prometheus that scrapes both has each value twice.
 fn one_each(series: Vec<Series>) -> Vec<Series> {
     let mut seen = std::collections::BTreeSet::new();
     series

@@ -130,7 +130,7 @@ fn step(most: f64, intervals: f64) -> f64 {
     factor * power
 }
 
-fn ticks(most: f64, intervals: f64) -> impl Iterator<Item = f64> {
+pub(super) fn ticks(most: f64, intervals: f64) -> impl Iterator<Item = f64> {
     let step = step(most, intervals);
     let count = (most / step + 1e-9).floor() as usize;
     (0..=count).map(move |i| i as f64 * step)

@@ -1,9 +1,10 @@
-//! Sentences made from numbers. A difference is stated as one only when every repeat agrees (see
-//! [`crate::analysis::repeats::is_clear`]); otherwise the sentence says that these runs cannot tell.
+//! Sentences made from numbers. A difference is stated only where a claim about it is shown (see
+//! [`super::claims`]); every other sentence gives the numbers and says why nothing is claimed.
 
+use super::claims::{Claim, PRIMARY};
 use super::table::{Group, Row, VARIANTS, cell, number};
 use crate::analysis::Better;
-use crate::analysis::repeats::LEAST_REPEATS;
+use crate::analysis::statistics::LEAST_PAIRS;
 
 /// What a sentence is made about.
 const KEYS: [&str; 10] = [
@@ -23,10 +24,13 @@ const KEYS: [&str; 10] = [
 const LAGS: [&str; 2] = ["lag_decided_s", "lag_ready_s"];
 
 /// Sentences for one group; empty when a variant is missing.
-pub fn findings(group: &Group<'_>) -> Vec<String> {
+pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
+    let of_group = |c: &&Claim| c.group.0 == group.scenario && c.group.1 == group.configuration;
+    let claims: Vec<&Claim> = claims.iter().filter(of_group).collect();
     let there = group.row("pods_at_step").and_then(|row| head_start(&row));
     let said = |row: Row| {
-        let text = sentence(&row)?;
+        let claim = claims.iter().find(|c| c.measure.key == row.measure.key);
+        let text = sentence(&row, claim.copied())?;
         Some(match &there {
             Some(there) if LAGS.contains(&row.measure.key) => format!("{text} {there}"),
             _ => text,
@@ -35,12 +39,12 @@ pub fn findings(group: &Group<'_>) -> Vec<String> {
     KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
 }
 
-/// Lags count from what a variant had at the step: who had more then may have needed no more.
+/// Lags count from the pods at the step: a variant with more of them may have needed no further one.
 fn head_start(row: &Row) -> Option<String> {
     let [Some(first), Some(second)] = &row.estimates else { return None };
     ((first.mean - second.mean).abs() >= 1.0).then(|| {
         format!(
-            "They did not start alike: {} had {} pods ready at the step, {} {}.",
+            "The starting points differ: {} had {} pods ready at the step, {} {}.",
             VARIANTS[0].1,
             number(first.mean),
             VARIANTS[1].1,
@@ -49,7 +53,7 @@ fn head_start(row: &Row) -> Option<String> {
     })
 }
 
-fn sentence(row: &Row) -> Option<String> {
+fn sentence(row: &Row, claim: Option<&Claim>) -> Option<String> {
     let [Some(first), Some(second)] = &row.estimates else { return one_sided(row) };
     let unit = row.measure.unit;
     let both = format!(
@@ -60,31 +64,38 @@ fn sentence(row: &Row) -> Option<String> {
         VARIANTS[1].1,
         cell(Some(second), unit)
     );
-    if row.differences.iter().all(|d| *d == 0.0) && !row.differences.is_empty() {
-        return Some(format!("{both}: no difference."));
+    if !PRIMARY.contains(&row.measure.key) {
+        return Some(format!("{both}. Described only."));
     }
-    if !row.is_clear() {
+    let Some(claim) = claim else {
         let pairs = row.differences.len();
-        let why = if pairs < LEAST_REPEATS {
-            format!("{pairs} repeat{}", if pairs == 1 { "" } else { "s" })
-        } else {
-            "the repeats disagree".into()
-        };
-        return Some(format!("{both}. Not to be told from chance here ({why})."));
-    }
-    let second_is_higher = second.mean > first.mean;
-    let lower = VARIANTS[usize::from(!second_is_higher)].1;
-    let (small, large) = if second_is_higher { (first.mean, second.mean) } else { (second.mean, first.mean) };
-    let by = match row.measure.better {
-        Better::Higher => {
-            format!("{} more with {}", amount(large - small, unit), VARIANTS[usize::from(second_is_higher)].1)
-        }
-        _ if small > 0.0 && large / small >= 1.2 => {
-            format!("{} times less with {lower}", number(large / small))
-        }
-        _ => format!("{} less with {lower}", amount(large - small, unit)),
+        let plural = if pairs == 1 { "" } else { "s" };
+        return Some(format!("{both}. Not shown: {pairs} pair{plural}, at least {LEAST_PAIRS} are needed."));
     };
-    Some(format!("{both}: {by}; all {} repeats agree.", row.differences.len()))
+    let p = probability(claim.corrected_p);
+    if !claim.is_shown() {
+        return Some(format!("{both}. Not shown ({} pairs, corrected p {p}).", claim.difference.pairs));
+    }
+    let size = claim.difference.mean.abs();
+    let (low, high) = claim.difference.interval;
+    let more = VARIANTS[usize::from(claim.difference.mean > 0.0)].1;
+    let less = VARIANTS[usize::from(claim.difference.mean <= 0.0)].1;
+    let by = match row.measure.better {
+        Better::Higher => format!("{} more with {more}", amount(size, unit)),
+        _ => format!("{} less with {less}", amount(size, unit)),
+    };
+    let (low, high) = (low.abs().min(high.abs()), low.abs().max(high.abs()));
+    Some(format!(
+        "{both}: {by} [{} … {}], {} pairs, corrected p {p}.",
+        number(low),
+        number(high),
+        claim.difference.pairs
+    ))
+}
+
+/// A p-value with two significant digits.
+pub fn probability(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
 fn amount(value: f64, unit: &str) -> String {
@@ -92,8 +103,8 @@ fn amount(value: f64, unit: &str) -> String {
     format!("{}{}", number(value), unit.trim_end())
 }
 
-/// Only one variant has the measure: that is itself a finding for reactions, and nothing for the rest. Not having reacted
-/// may be right (what was there was enough) or wrong; the good answers tell which.
+/// Only one variant has the measure. For reactions this is itself a finding: no reaction may be right (the
+/// pods were enough) or wrong; the good answers tell which.
 fn one_sided(row: &Row) -> Option<String> {
     if !LAGS.contains(&row.measure.key) {
         return None;
@@ -112,7 +123,7 @@ fn one_sided(row: &Row) -> Option<String> {
 mod tests {
     use super::*;
     use crate::analysis::by_key;
-    use crate::analysis::repeats::estimate;
+    use crate::analysis::statistics::{difference, estimate};
 
     fn row(key: &str, first: &[f64], second: &[f64]) -> Row {
         let differences = first.iter().zip(second).map(|(a, b)| b - a).collect();
@@ -123,23 +134,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_clear_difference_is_stated_with_its_factor() {
-        let text =
-            sentence(&row("p99_ms", &[100.0, 110.0, 90.0], &[200.0, 220.0, 180.0])).expect("a sentence");
-        assert!(text.ends_with("2 times less with Knative (KPA); all 3 repeats agree."), "{text}");
-        let text =
-            sentence(&row("good_share", &[90.0, 91.0, 92.0], &[99.0, 99.0, 99.0])).expect("a sentence");
-        assert!(text.contains("8 percentage points more with HPA + VPA"), "{text}");
+    fn claim(row: &Row, corrected_p: f64) -> Claim {
+        Claim {
+            group: ("spike".into(), "tuned".into()),
+            measure: row.measure,
+            difference: difference(&row.differences).expect("enough pairs"),
+            corrected_p,
+        }
     }
 
     #[test]
-    fn too_few_repeats_or_disagreement_is_no_difference() {
-        let text = sentence(&row("p99_ms", &[100.0], &[200.0])).expect("a sentence");
-        assert!(text.ends_with("Not to be told from chance here (1 repeat)."), "{text}");
-        let text =
-            sentence(&row("p99_ms", &[100.0, 100.0, 100.0], &[200.0, 50.0, 150.0])).expect("a sentence");
-        assert!(text.ends_with("(the repeats disagree)."), "{text}");
+    fn a_shown_difference_is_stated_with_its_interval_and_p() {
+        let row = row("good_share", &[90.0, 91.0, 92.0, 90.0, 91.0, 92.0], &[99.0; 6]);
+        let text = sentence(&row, Some(&claim(&row, 0.031))).expect("a sentence");
+        let end = "8 percentage points more with HPA + VPA [7.06 … 8.94], 6 pairs, corrected p 0.031.";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn a_difference_that_does_not_pass_is_not_stated() {
+        let row = row("good_share", &[90.0, 91.0, 92.0, 90.0, 91.0, 92.0], &[99.0; 6]);
+        let text = sentence(&row, Some(&claim(&row, 0.0625))).expect("a sentence");
+        assert!(text.ends_with("Not shown (6 pairs, corrected p 0.062)."), "{text}");
+    }
+
+    #[test]
+    fn three_pairs_are_no_claim_even_where_all_agree() {
+        let row = row("good_share", &[90.0, 91.0, 92.0], &[99.0; 3]);
+        let text = sentence(&row, None).expect("a sentence");
+        assert!(text.ends_with("Not shown: 3 pairs, at least 6 are needed."), "{text}");
+    }
+
+    #[test]
+    fn measures_that_are_not_primary_are_described_only() {
+        let row = row("p99_ms", &[100.0; 6], &[200.0; 6]);
+        assert!(sentence(&row, None).expect("a sentence").ends_with("Described only."));
     }
 
     #[test]
@@ -147,14 +176,14 @@ mod tests {
         let text = head_start(&row("pods_at_step", &[3.0, 5.0, 6.0], &[1.0, 1.0, 1.0])).expect("a sentence");
         assert_eq!(
             text,
-            "They did not start alike: Knative (KPA) had 4.67 pods ready at the step, HPA + VPA 1."
+            "The starting points differ: Knative (KPA) had 4.67 pods ready at the step, HPA + VPA 1."
         );
         assert_eq!(head_start(&row("pods_at_step", &[1.0, 2.0], &[1.0, 1.0])), None);
     }
 
     #[test]
     fn a_variant_that_never_reacts_is_said_to_be_one() {
-        let text = sentence(&row("lag_decided_s", &[2.0, 3.0, 2.0], &[])).expect("a sentence");
+        let text = sentence(&row("lag_decided_s", &[2.0, 3.0, 2.0], &[]), None).expect("a sentence");
         assert!(text.ends_with("HPA + VPA never had more than before the step."), "{text}");
     }
 }

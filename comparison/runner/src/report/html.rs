@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::chart::{Chart, Line, escape};
-use super::findings::findings;
-use super::table::{Group, VARIANTS, cell, groups};
+use super::claims::{Claim, claims};
+use super::cost;
+use super::findings::{findings, probability};
+use super::table::{Group, VARIANTS, cell, groups, number};
 use crate::analysis::MEASURES;
 use crate::analysis::measures::ready_pods;
+use crate::analysis::statistics::{ALPHA, LEAST_PAIRS};
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
 
@@ -21,10 +24,10 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
     html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
     let _ = write!(html, "<title>KPA against HPA + VPA</title><style>{STYLE}</style></head><body><main>");
     html.push_str("<h1>Knative's KPA against HPA + VPA</h1>");
-    html.push_str("<p>The same image, the same requests at the same moments, two ways of autoscaling. Latency counts from the \
-        moment a request was meant to be sent. Brackets are 95 % bootstrap intervals over repeats; a difference is called \
-        one only when at least three repeats agree on it.</p>");
-    html.push_str(KEY);
+    html.push_str(
+        "<p>The same image, the same requests at the same moments, two ways of autoscaling. Latency counts from the \
+         moment at which a request was meant to be sent.</p>",
+    );
     for origin in [Origin::Measured, Origin::Simulated] {
         let of_origin: Vec<&Group<'_>> = groups.iter().filter(|g| g.origin == origin).collect();
         if of_origin.is_empty() {
@@ -37,10 +40,14 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
                  published algorithms over a model of pods.</p>"
             }
         });
-        environment(&mut html, runs.iter().filter(|r| r.origin == origin));
+        let claims = claims(&groups, origin);
+        answer(&mut html, &groups, origin, &claims);
+        html.push_str(KEY);
         for group in of_origin {
-            section(&mut html, group, scenarios.iter().find(|s| s.name == group.scenario));
+            section(&mut html, group, scenarios.iter().find(|s| s.name == group.scenario), &claims);
         }
+        html.push_str("<h3>Environment</h3>");
+        environment(&mut html, runs.iter().filter(|r| r.origin == origin));
     }
     html.push_str("<h2>What the words mean</h2><dl>");
     for measure in MEASURES {
@@ -48,6 +55,51 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
     }
     let _ = write!(html, "</dl><h2>Again</h2><pre>{}</pre></main></body></html>", escape(command));
     html
+}
+
+/// The answer first: good answers against cost, and what may be claimed.
+fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Claim]) {
+    let _ = write!(html, "<div class=\"wide\">{}</div>", cost::svg(groups, origin));
+    let _ = write!(
+        html,
+        "<p>Parentheses hold the range of fewer than {LEAST_PAIRS} repeats, which is no interval for the mean. Brackets \
+         hold 95 % t intervals. A difference is claimed from {LEAST_PAIRS} pairs on, when the exact sign-flip test, \
+         corrected by Holm's method over all claims of this part, has p at most {ALPHA}. Costs count until watching \
+         ended.</p>"
+    );
+    if claims.is_empty() {
+        let pairs =
+            groups.iter().filter(|g| g.origin == origin).map(|g| g.repeats()[0].min(g.repeats()[1])).max();
+        let _ = write!(
+            html,
+            "<p><strong>No difference is claimed</strong>: the comparisons have at most {} pairs each.</p>",
+            pairs.unwrap_or(0)
+        );
+        return;
+    }
+    html.push_str(
+        "<div class=\"wide\"><table><tr><th>Scenario</th><th>Measure</th><th>Pairs</th><th>HPA + VPA minus Knative</th>\
+         <th>Corrected p</th><th></th></tr>",
+    );
+    for claim in claims {
+        let (low, high) = claim.difference.interval;
+        let (class, verdict) =
+            if claim.is_shown() { (" class=\"clear\"", "shown") } else { ("", "not shown") };
+        let _ = write!(
+            html,
+            "<tr{class}><th>{}, {}</th><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{verdict}</td></tr>",
+            escape(&claim.group.0),
+            escape(&claim.group.1),
+            escape(claim.measure.title),
+            claim.difference.pairs,
+            number(claim.difference.mean),
+            claim.measure.unit,
+            number(low),
+            number(high),
+            escape(&probability(claim.corrected_p)),
+        );
+    }
+    html.push_str("</table></div>");
 }
 
 /// Facts that all runs share, and those that differ.
@@ -76,7 +128,7 @@ fn environment<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
     html.push_str("</table>");
 }
 
-fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
+fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>, claims: &[Claim]) {
     let title = scenario.map_or(group.scenario, |s| s.title.as_str());
     let label = if group.origin == Origin::Simulated { " <em>simulated</em>" } else { "" };
     let configuration = escape(group.configuration);
@@ -94,7 +146,7 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
         .filter(|c| c.lines.iter().any(|l| !l.points.is_empty()))
         .for_each(|chart| html.push_str(&chart.svg()));
     html.push_str("</div>");
-    let sentences = findings(group);
+    let sentences = findings(group, claims);
     if !sentences.is_empty() {
         html.push_str("<ul>");
         sentences.iter().for_each(|s| {
@@ -109,10 +161,9 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>) {
     );
     for row in group.rows() {
         let cells = [0, 1].map(|i| cell(row.estimates[i].as_ref(), row.measure.unit));
-        let class = if row.is_clear() { " class=\"clear\"" } else { "" };
         let _ = write!(
             html,
-            "<tr{class}><th title=\"{}\">{}</th><td>{}</td><td>{}</td></tr>",
+            "<tr><th title=\"{}\">{}</th><td>{}</td><td>{}</td></tr>",
             escape(row.measure.definition),
             escape(row.measure.title),
             cells[0],
@@ -229,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_page_is_whole_and_asks_nobody_for_anything() {
+    fn an_empty_page_is_complete_and_loads_nothing_from_outside() {
         let html = page(&[], &[], "make compare");
         assert!(html.ends_with("</html>") && html.contains("make compare"));
         for outside in ["http:", "https:", "src=", "@import", "url("] {

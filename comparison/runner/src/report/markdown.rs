@@ -1,4 +1,4 @@
-//! The table for the README: one row a scenario and configuration, the measures that decide.
+//! The table for the documents: one row for each scenario, configuration and variant.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub fn table(groups: &[Group<'_>], origin: Origin, least: usize) -> String {
     text
 }
 
-const BEGIN: &str = "<!-- comparison: make report README=README.md -->\n";
+const BEGIN: &str = "<!-- comparison: make report TABLE=docs/comparison/results.md -->\n";
 const END: &str = "<!-- /comparison -->";
 
 /// A document with the text between its two markers replaced.

@@ -1,7 +1,10 @@
 //! The report: one HTML page without any outside resource, and the Markdown table for the README.
 
 pub mod chart;
+pub mod claims;
+pub mod cost;
 pub mod findings;
 pub mod html;
 pub mod markdown;
+pub mod power;
 pub mod table;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::measures::{Values, measure};
-use crate::analysis::repeats::{Estimate, estimate, is_clear};
+use crate::analysis::statistics::{Estimate, Spread, estimate};
 use crate::analysis::{MEASURES, Measure};
 use scenario::recording::{Origin, Run};
 
@@ -48,13 +48,6 @@ pub struct Row {
     pub estimates: [Option<Estimate>; 2],
     /// Second variant minus first, of repeats that both have.
     pub differences: Vec<f64>,
-}
-
-impl Row {
-    /// Whether the difference can be told from chance.
-    pub fn is_clear(&self) -> bool {
-        is_clear(&self.differences)
-    }
 }
 
 impl Group<'_> {
@@ -118,21 +111,31 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Mean, and the interval if there is one.
+/// Mean and spread: an interval in brackets, the range of a few repeats in parentheses.
 pub fn cell(estimate: Option<&Estimate>, unit: &str) -> String {
     let Some(estimate) = estimate else { return "–".into() };
     let unit = if unit.is_empty() { String::new() } else { format!("\u{a0}{unit}") };
-    match estimate.interval {
-        Some((low, high)) if low != high => {
-            format!("{}{unit} [{} … {}]", number(estimate.mean), number(low), number(high))
-        }
-        _ => format!("{}{unit}", number(estimate.mean)),
+    let mean = format!("{}{unit}", number(estimate.mean));
+    match estimate.spread {
+        Spread::Range(low, high) if low != high => format!("{mean} ({} … {})", number(low), number(high)),
+        Spread::Interval(low, high) if low != high => format!("{mean} [{} … {}]", number(low), number(high)),
+        _ => mean,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_and_intervals_look_different() {
+        let three = estimate(&[1.0, 2.0, 3.0]);
+        assert_eq!(cell(three.as_ref(), "s"), "2\u{a0}s (1 … 3)");
+        let six = estimate(&[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+        assert_eq!(cell(six.as_ref(), ""), "2 [1.06 … 2.94]");
+        assert_eq!(cell(estimate(&[1.0]).as_ref(), ""), "1");
+        assert_eq!(cell(None, "s"), "–");
+    }
 
     #[test]
     fn numbers_are_as_exact_as_they_are_large() {
