@@ -1,4 +1,4 @@
-//! From recordings to measures. What each one means is said once, in [`MEASURES`], and printed with the report.
+//! From recordings to measures. [`MEASURES`] defines each one; the report prints the definitions.
 
 pub mod measures;
 pub mod statistics;
@@ -11,7 +11,7 @@ pub enum Better {
     Lower,
     /// Good answers.
     Higher,
-    /// A description, not a merit.
+    /// A description without a better direction.
     Neither,
 }
 
@@ -81,7 +81,7 @@ pub const MEASURES: &[Measure] = &[
         "Failed",
         "",
         Lower,
-        "Requests with any other answer than 2xx, or none: errors, broken connections, time-outs.",
+        "Requests with another answer than 2xx, 429 or 503, or none: errors, broken connections, time-outs.",
     ),
     measure(
         "slo_violation_s",
@@ -109,7 +109,7 @@ pub const MEASURES: &[Measure] = &[
         "Pods ready at a step",
         "",
         Neither,
-        "Ready pods at the moment of the step, mean of the steps. The more there are, the less the lags below say about a reaction.",
+        "Ready pods at the moment of the step, mean of the steps. With more pods, the lags below describe less of a reaction.",
     ),
     measure(
         "lag_seen_s",
@@ -132,7 +132,7 @@ pub const MEASURES: &[Measure] = &[
         Lower,
         "From the step until more pods are ready than before it.",
     ),
-    measure("pods_max", "Pods, most", "", Neither, "Most pods ready at once."),
+    measure("pods_max", "Pods, maximum", "", Neither, "Most pods ready at once."),
     measure(
         "pod_seconds",
         "Pod-seconds",
@@ -145,7 +145,7 @@ pub const MEASURES: &[Measure] = &[
         "Pods at the end",
         "",
         Neither,
-        "Pods that still existed when watching ended, draining ones too. What they cost later is in no sum here.",
+        "Pods that still existed when watching ended, draining ones too. Their later cost is not counted.",
     ),
     measure(
         "core_seconds_requested",
@@ -168,7 +168,7 @@ pub const MEASURES: &[Measure] = &[
         "Platform core-seconds used",
         "s",
         Lower,
-        "CPU time of what the variant needs besides its pods: activator and KPA, or adapter and VPA. The gateway, which both use, is not in it.",
+        "CPU time of the components that the variant needs besides its pods: activator and KPA, or adapter and VPA, without the shared gateway.",
     ),
     measure(
         "components_requested",
@@ -207,7 +207,7 @@ pub const MEASURES: &[Measure] = &[
         "… of which the function's own",
         "s",
         Lower,
-        "Median of what the function says about its own start.",
+        "Median of the start time that the function reports.",
     ),
     measure(
         "direction_changes",
@@ -221,21 +221,21 @@ pub const MEASURES: &[Measure] = &[
         "Node busy",
         "%",
         Neither,
-        "Share of the node's CPUs busy with anything at all (pods, platform, control plane, the load itself), mean over the load.",
+        "Share of the node's CPUs in use by all processes (pods, platform, control plane, load generator), mean over the load.",
     ),
     measure(
         "node_busy_max",
-        "Node busy, most",
+        "Node busy, maximum",
         "%",
         Neither,
         "The same between two scrapes, at its highest.",
     ),
     measure(
         "late_p99_ms",
-        "Load generator late, p99",
+        "Load generator lateness, p99",
         "ms",
         Neither,
-        "How long after their time requests left, 99th percentile: an error that every latency contains.",
+        "Delay between scheduled and actual send time, 99th percentile; each latency contains this error.",
     ),
     measure("vpa_moves", "VPA moves", "", Neither, "Resizes of running containers' CPU or memory requests."),
 ];

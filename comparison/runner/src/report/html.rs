@@ -49,11 +49,11 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
         html.push_str("<h3>Environment</h3>");
         environment(&mut html, runs.iter().filter(|r| r.origin == origin));
     }
-    html.push_str("<h2>What the words mean</h2><dl>");
+    html.push_str("<h2>Definitions</h2><dl>");
     for measure in MEASURES {
         let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escape(measure.title), escape(measure.definition));
     }
-    let _ = write!(html, "</dl><h2>Again</h2><pre>{}</pre></main></body></html>", escape(command));
+    let _ = write!(html, "</dl><h2>Reproduce</h2><pre>{}</pre></main></body></html>", escape(command));
     html
 }
 
@@ -140,7 +140,7 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>, cl
     let _ =
         write!(html, "<p class=\"runs\">Runs: {} {first}, {} {second}.</p>", VARIANTS[0].1, VARIANTS[1].1);
     html.push_str("<div class=\"charts\">");
-    // A simulation has no node: a chart without a point says nothing.
+    // A simulation has no node: a chart without points is left out.
     charts(group)
         .iter()
         .filter(|c| c.lines.iter().any(|l| !l.points.is_empty()))
@@ -204,10 +204,10 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
         chart("Latency, worst second's p99", "ms", lines(false, &latency), slo),
         chart("Pods ready", "", lines(true, &|r| ready_pods(&r.recording)), None),
         chart("Pods wanted", "", lines(true, &|r| r.recording.desired.clone()), None),
-        chart("Load seen, over the target", "", lines(true, &|r| r.recording.seen.clone()), Some(1.0)),
+        chart("Autoscaler metric over its target", "", lines(true, &|r| r.recording.seen.clone()), Some(1.0)),
         chart("CPU in use by the pods", "cores", lines(false, &|r| r.recording.cores_used.clone()), None),
-        chart("Node busy with anything", "%", lines(false, &node_busy), None),
-        chart("Objective missed, so far", "seconds", lines(true, &violations), None),
+        chart("Node CPU busy, all processes", "%", lines(false, &node_busy), None),
+        chart("SLO-violation seconds, cumulative", "seconds", lines(true, &violations), None),
     ]
 }
 
