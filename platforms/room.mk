@@ -60,8 +60,10 @@ image-index: ## build the image for amd64 and arm64, as one (podman or buildah)
 	for arch in $(ARCHITECTURES); do $(CONTAINER_TOOL) manifest add $(IMAGE) containers-storage:$(IMAGE)-$$arch; done
 
 image-push: ## push what image-index built; its digest goes to target/image/digest (PUSH_FLAGS=)
-	@mkdir -p target/image
+	@mkdir -p target/image && rm -f target/image/digest
 	$(CONTAINER_TOOL) manifest push --all --digestfile target/image/digest $(PUSH_FLAGS) $(IMAGE) docker://$(IMAGE)
+	@# buildah 1.28 ends with 0 when it did not reach the registry; it writes no digest then.
+	@[ -s target/image/digest ] || { echo "$(IMAGE) was not pushed: does the registry answer, and are you logged in?" >&2; exit 1; }
 	@echo "pushed $(IMAGE), $$(cat target/image/digest)"
 
 COSIGN ?= $(TOOLS)/bin/cosign

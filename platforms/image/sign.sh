@@ -8,12 +8,11 @@ cosign=${COSIGN:-cosign}
 tool=${CONTAINER_TOOL:-buildah}
 repository=${1%:*}
 read -ra flags <<<"${COSIGN_FLAGS:-}"
-read -ra reading <<<"${PUSH_FLAGS:-}"
 index=$repository@$(cat target/image/digest)
 
 # The index and the image of each architecture.
 "$cosign" sign --yes --recursive "${flags[@]}" "$index"
-"$tool" manifest inspect "${reading[@]}" "docker://$index" |
+"$tool" manifest inspect "$index" |
   python3 -c 'import json, sys
 for image in json.load(sys.stdin)["manifests"]: print(image["platform"]["architecture"], image["digest"])' |
   while read -r arch digest; do
