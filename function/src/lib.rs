@@ -10,6 +10,9 @@
 //! - [`body`]: the bytes of an image, within a common budget; [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and the graceful stop
 //! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and message
 
+// clippy.toml names what blocks a thread.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod annotate;
 pub mod app;
 pub mod body;

@@ -1,5 +1,7 @@
 //! The function as a process: telemetry, configuration, model, bind, serve, drain.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use eye_state::telemetry::metrics::{BuildInfo, StartupPhase, process_age};
 use eye_state::telemetry::{self, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[expect(clippy::disallowed_methods, reason = "the one place that starts the runtime and waits for it")]
 fn main() -> ExitCode {
     let process = process_age();
     let config = match Config::from_env() {

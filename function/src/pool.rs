@@ -225,6 +225,7 @@ impl<C: Clone, T> Shared<C, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is what an inference thread does")]
     fn work(&self) {
         let context = self.context.clone();
         let mut state = self.lock();

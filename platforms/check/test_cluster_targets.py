@@ -1,7 +1,7 @@
 """The targets that change a cluster look first, change nothing when something is missing, and say what helps.
 
 Against a stand-in for kubectl (fake_kubectl.py), which knows what a cluster holds and writes down what it is asked.
-docs/deployment.md says what a real API server did.
+docs/deployment.md says what was seen on a real cluster, and what was not.
 """
 
 import json
@@ -167,12 +167,19 @@ def test_a_complete_cluster_is_deployed_to_and_told_where_it_answers(cluster: Cl
 
 
 def test_what_the_cluster_would_refuse_is_not_applied_by_half(cluster: Cluster) -> None:
-    (cluster.home / "refuse").write_text('admission webhook "validation.webhook.serving.knative.dev" denied the request')
+    denied = 'Error from server (BadRequest): admission webhook "validation.webhook.serving.knative.dev" denied the request'
+    (cluster.home / "refuse").write_text(denied)
     for target in ("deploy", "observability", "metrics-adapter"):
         outcome = cluster.make(target, objects=complete())
         assert outcome.code != 0
         assert "denied the request" in outcome.text and "nothing was changed" in outcome.text
         assert outcome.changes == []
+
+
+def test_a_webhook_that_takes_no_dry_run_does_not_stop_the_apply(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text('Error from server (BadRequest): admission webhook "a.b" does not support dry run')
+    outcome = cluster.make("metrics-adapter", objects=complete())
+    assert outcome.code == 0 and outcome.changes != [], outcome.text
 
 
 def test_an_old_cluster_is_refused(cluster: Cluster) -> None:

@@ -5,6 +5,9 @@
 //!
 //! No I/O, no clock, no threads: it must compile for `wasm32-unknown-unknown` (`make verify` does).
 
+// clippy.toml names what a simulation must not call.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use anyhow::{Result, bail};
 
 use crate::hpa::{HpaSettings, Policy, Rules};

@@ -11,6 +11,11 @@ const UTIME: usize = 11;
 const STIME: usize = 12;
 const STARTTIME: usize = 19;
 
+#[expect(clippy::disallowed_methods, reason = "procfs never waits for a disk")]
+fn procfs(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
 /// User and system CPU time in seconds.
 pub(super) fn cpu_seconds() -> Option<f64> {
     let fields = stat_fields()?;
@@ -19,7 +24,7 @@ pub(super) fn cpu_seconds() -> Option<f64> {
 
 /// Resident memory in bytes.
 pub(super) fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let status = procfs("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024)
@@ -27,14 +32,14 @@ pub(super) fn resident_bytes() -> Option<u64> {
 
 /// Time since this process was started, to the 10 ms that the kernel records.
 pub(super) fn age() -> Option<Duration> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = procfs("/proc/uptime")?;
     let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
     let started = stat_fields()?.get(STARTTIME)? / TICKS_PER_SECOND;
     Some(Duration::from_secs_f64((uptime - started).max(0.0)))
 }
 
 fn stat_fields() -> Option<Vec<f64>> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let stat = procfs("/proc/self/stat")?;
     // The command may hold blanks and brackets; the fields behind its last bracket do not.
     let (_, fields) = stat.rsplit_once(')')?;
     Some(fields.split_whitespace().map(|field| field.parse().unwrap_or(f64::NAN)).collect())
