@@ -15,7 +15,7 @@ use eye_state::telemetry::metrics::{BuildInfo, StartupPhase, process_age};
 use eye_state::telemetry::{self, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[expect(clippy::disallowed_methods, reason = "the one place that starts the runtime and waits for it")]
+#[allow(clippy::disallowed_methods, reason = "the one place that starts the runtime and waits for it")]
 fn main() -> ExitCode {
     let process = process_age();
     let config = match Config::from_env() {
