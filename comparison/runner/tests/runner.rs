@@ -12,7 +12,7 @@ use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::runner::{Plan, compare};
 use comparison::files::{read_runs, read_scenarios};
 use played::{FIT, Fake, Stage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One short run.
 fn plan(stage: &Stage) -> Plan {
@@ -87,9 +87,26 @@ fn a_whole_run_is_recorded_and_not_done_twice() {
     assert!(values["lag_ready_s"] < 0.9, "{}", values["lag_ready_s"]);
     assert!(values["components_core_seconds"] > 0.0 && values["core_seconds_used"] > 0.0);
     assert_eq!(values["good_share"], 100.0);
+    assert!(one.recording.gib_used.iter().any(|used| used.1 == 0.25), "{:?}", one.recording.gib_used);
+    let [adapter] = &one.recording.components[..] else { panic!("one component") };
+    assert!(adapter.cores_used.iter().any(|used| used.1 > 0.0) && !adapter.gib_used.is_empty());
     let pushed = stage.pushed();
-    let mark = &pushed[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];
+    let marks = |push: &Value| push["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].clone();
+    let mark = &marks(&pushed[0])[0];
     assert_eq!(mark["name"], "comparison_run", "dashboards find the run by it");
+    let moment = |push: &Value, at: usize, which: &str| {
+        let mark = &marks(push)[at];
+        assert_eq!(mark["name"], format!("comparison_run_{which}_timestamp_seconds"));
+        mark["gauge"]["dataPoints"][0]["asDouble"].as_f64().expect("seconds")
+    };
+    let last = pushed.last().expect("marks");
+    let (started, ended) = (moment(last, 1, "start"), moment(last, 2, "end"));
+    assert!(
+        (ended - started - one.recording.observed_s).abs() < 1e-3,
+        "dashboards put runs side by side by them"
+    );
+    let announced = moment(&pushed[0], 1, "start");
+    assert!(started > announced && started < announced + 2.0, "the first request's moment comes last");
     let name = json!({"key": "run", "value": {"stringValue": "short-k8s-autoscalers-defaults-1"}});
     let attributes = mark["gauge"]["dataPoints"][0]["attributes"].as_array().expect("labels");
     assert!(attributes.contains(&name), "{attributes:?}");

@@ -103,6 +103,14 @@ pub struct Recording {
     pub components: Vec<Component>,
     /// The VPA's target for the function's CPU, in cores.
     pub vpa_target_cores: Vec<(f64, f64)>,
+    /// Memory (working set) of the variant's pods together, GiB. Empty in files from before it was
+    /// recorded.
+    #[serde(default)]
+    pub gib_used: Vec<(f64, f64)>,
+    /// Whether the KPA was in panic mode: 1 or 0, each valid until the next. Empty for the HPA, and
+    /// in files from before it was recorded.
+    #[serde(default)]
+    pub panic: Vec<(f64, f64)>,
 }
 
 /// One pod.
@@ -152,6 +160,12 @@ pub struct Component {
     pub core_seconds: f64,
     /// See `core_seconds`.
     pub gib_seconds: f64,
+    /// Cores in use over time. Empty in files from before it was recorded.
+    #[serde(default)]
+    pub cores_used: Vec<(f64, f64)>,
+    /// Memory in use over time, GiB; see `cores_used`.
+    #[serde(default)]
+    pub gib_used: Vec<(f64, f64)>,
 }
 
 /// Facts that must be the same in all runs of one report, where they are known.

@@ -1,7 +1,11 @@
-//! Marks a run in Prometheus while it lasts, so that dashboards know its beginning, its end and its name.
+//! Marks a run in Prometheus while it lasts, so that dashboards know its beginning, its end and its
+//! name.
 //!
-//! `comparison_run{run, scenario, variant, configuration} 1`, pushed over OTLP in JSON (opentelemetry-proto, metrics/v1):
-//! the runner is no target that Prometheus could scrape, and it may be anywhere.
+//! `comparison_run{run, scenario, variant, configuration} 1`, and with the same labels its first
+//! and last moment as `comparison_run_start_timestamp_seconds` and
+//! `comparison_run_end_timestamp_seconds`, in Unix seconds. Pushed over OTLP in JSON
+//! (opentelemetry-proto, metrics/v1): the runner is no target that Prometheus could scrape, and it
+//! may be anywhere.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,42 +14,73 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::clock;
 use super::prometheus::Prometheus;
 
-/// The recording rule `run:eye_state:info` takes a run for ended that was silent for 15 s: two pushes may be lost.
+/// The recording rule `run:eye_state:info` takes a run for ended that was silent for 15 s: two
+/// pushes may be lost.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Pushes the mark until it is dropped.
-pub struct Marker(JoinHandle<()>);
+pub struct Marker {
+    prometheus: Prometheus,
+    labels: BTreeMap<&'static str, String>,
+    length: Duration,
+    pushing: JoinHandle<()>,
+}
 
 impl Marker {
-    /// The first mark is pushed before this returns, so that a Prometheus without OTLP is reported. Push
-    /// errors after the first are ignored, because the run does not depend on the marks.
-    pub async fn start(prometheus: Prometheus, labels: BTreeMap<&'static str, String>) -> Result<Self> {
-        prometheus.push(&document(&labels)).await.with_context(|| {
+    /// Marks a run of this length that begins now. The first mark is pushed before this returns, so
+    /// that a Prometheus without OTLP is reported. Push errors after the first are ignored, because
+    /// the run does not depend on the marks.
+    pub async fn start(
+        prometheus: Prometheus,
+        labels: BTreeMap<&'static str, String>,
+        length: Duration,
+    ) -> Result<Self> {
+        let begun = SystemTime::now();
+        prometheus.push(&document(&labels, begun, length)).await.with_context(|| {
             "Prometheus takes no marks of runs, so dashboards cannot name this one \
              (start it with --web.enable-otlp-receiver)"
         })?;
-        Ok(Self(tokio::spawn(async move {
+        let (again, named) = (prometheus.clone(), labels.clone());
+        let pushing = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
-                let _ = prometheus.push(&document(&labels)).await;
+                let _ = again.push(&document(&named, begun, length)).await;
             }
-        })))
+        });
+        Ok(Self { prometheus, labels, length, pushing })
+    }
+
+    /// Pushes a last mark with the moment of the first request, which only the load generator
+    /// knows: a little later than the marks before said, so that the largest start and end of a run
+    /// are the exact ones.
+    pub async fn end(self, started: SystemTime) {
+        self.pushing.abort();
+        let _ = self.prometheus.push(&document(&self.labels, started, self.length)).await;
     }
 }
 
 impl Drop for Marker {
     fn drop(&mut self) {
-        self.0.abort();
+        self.pushing.abort();
     }
 }
 
-fn document(labels: &BTreeMap<&'static str, String>) -> Value {
+fn document(labels: &BTreeMap<&'static str, String>, started: SystemTime, length: Duration) -> Value {
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos());
     let attributes: Vec<Value> =
         labels.iter().map(|(key, value)| json!({"key": key, "value": {"stringValue": value}})).collect();
-    let point = json!({"asDouble": 1.0, "timeUnixNano": nanoseconds.to_string(), "attributes": attributes});
-    let metric = json!({"name": "comparison_run", "gauge": {"dataPoints": [point]}});
-    json!({"resourceMetrics": [{"resource": {"attributes": []}, "scopeMetrics": [{"metrics": [metric]}]}]})
+    let gauge = |name: &str, value: f64| {
+        let time = nanoseconds.to_string();
+        let point = json!({"asDouble": value, "timeUnixNano": time, "attributes": attributes});
+        json!({"name": name, "gauge": {"dataPoints": [point]}})
+    };
+    let metrics = [
+        gauge("comparison_run", 1.0),
+        gauge("comparison_run_start_timestamp_seconds", clock::unix(started)),
+        gauge("comparison_run_end_timestamp_seconds", clock::unix(started + length)),
+    ];
+    json!({"resourceMetrics": [{"resource": {"attributes": []}, "scopeMetrics": [{"metrics": metrics}]}]})
 }

@@ -36,7 +36,8 @@ impl Runner<'_> {
         environment.insert("Commit".into(), plan.commit.clone());
 
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant))?;
-        let marker = self.mark(job);
+        let observed_s = schedule.duration() + plan.tail_s;
+        let marker = self.mark(job, Duration::from_secs_f64(observed_s));
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let sending = (schedule.clone(), Arc::clone(&pictures), load::threads::runtime(plan.threads)?);
         let sender = std::thread::spawn(move || {
@@ -44,10 +45,11 @@ impl Runner<'_> {
             let _inside = runtime.enter();
             send_schedule(runtime.handle(), &client, &schedule, &pictures)
         });
-        let observed_s = schedule.duration() + plan.tail_s;
         self.watch(&recorder, observed_s)?;
-        drop(marker);
         let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
+        if let Some(marker) = marker {
+            self.runtime.block_on(marker.end(sent.started));
+        }
         let load = LoadSummary::new(
             &mut sent.records,
             sent.unsent,
@@ -81,14 +83,14 @@ impl Runner<'_> {
     }
 
     /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a warning, and a result.
-    fn mark(&self, job: &Job) -> Option<Marker> {
+    fn mark(&self, job: &Job, length: Duration) -> Option<Marker> {
         let labels = [
             ("run", job.id()),
             ("scenario", job.scenario.name.clone()),
             ("variant", job.variant.clone()),
             ("configuration", job.configuration.clone()),
         ];
-        let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into()));
+        let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into(), length));
         started.map_err(|error| log_progress(&format!("  {error:#}"))).ok()
     }
 
@@ -119,6 +121,7 @@ impl Runner<'_> {
         recording.node_busy = usage::node_busy(&self.prometheus, range).await?;
         if variant.autoscaler == AutoscalerKind::Kpa {
             recording.seen = usage::kpa_seen(&self.prometheus, &variant.name, recording, range).await?;
+            recording.panic = usage::kpa_panic(&self.prometheus, &variant.name, recording, range).await?;
         }
         usage::build(&self.prometheus, &variant.namespace, recording, range).await
     }

@@ -53,6 +53,7 @@ pub async fn fill(
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     recording.cores_used = cores(&cpu, range);
+    recording.gib_used = gib(&memory, range);
     for series in &cpu {
         if let Some((born, container)) = find(&mut recording.pods, series) {
             container.core_seconds += increase(&series.samples, born);
@@ -107,6 +108,19 @@ fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// GiB in use by all series together, at the pace of the scrapes.
+fn gib(memory: &[Series], range: Range) -> Vec<(f64, f64)> {
+    let points = ((range.to - range.from) / range.scrape_s).floor() as usize;
+    let hold = HOLD_SCRAPES * range.scrape_s;
+    let at = |samples: &[(f64, f64)], t: f64| {
+        samples.iter().rev().find(|s| s.0 <= t).filter(|s| s.0 > t - hold).map_or(0.0, |s| s.1)
+    };
+    (0..=points)
+        .map(|i| i as f64 * range.scrape_s)
+        .map(|t| (t, memory.iter().map(|s| at(&s.samples, range.from + t)).sum::<f64>() / GIB))
+        .collect()
+}
+
 /// What a part of the platform requested and used.
 pub async fn component(
     kube: &Kube,
@@ -137,6 +151,8 @@ pub async fn component(
     let cpu = prometheus.needed(&selector(CPU), range.from, range.to, CADVISOR).await?;
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
+    component.cores_used = cores(&cpu, range);
+    component.gib_used = gib(&memory, range);
     component.core_seconds = cpu.iter().map(|s| increase(&s.samples, false)).sum();
     let hold = HOLD_SCRAPES * range.scrape_s;
     component.gib_seconds = memory.iter().map(|s| area(&s.samples, range.to, hold)).sum::<f64>() / GIB;
@@ -156,15 +172,9 @@ pub async fn kpa_seen(
         prometheus.needed(&selector("kn_revision_concurrency_panic"), range.from, range.to, why).await?;
     let target =
         prometheus.needed(&selector("kn_revision_concurrency_target"), range.from, range.to, why).await?;
-    // The autoscaler goes on exporting revisions that are gone: the one that pods are of counts, the newest if there are two.
-    let serves = |s: &Series| {
-        let prefix = format!("{}-", s.label("kn_revision_name"));
-        recording.pods.iter().any(|p| p.name.starts_with(&prefix))
+    let (Some(panic), Some(target)) = (serving(panic, recording), serving(target, recording)) else {
+        return Ok(vec![]);
     };
-    let newest = |series: Vec<Series>| {
-        series.into_iter().filter(serves).max_by_key(|s| s.label("kn_revision_name").to_owned())
-    };
-    let (Some(panic), Some(target)) = (newest(panic), newest(target)) else { return Ok(vec![]) };
     let target = target.samples.last().map_or(1.0, |s| s.1);
     let ready = crate::analysis::measures::ready_pods(recording);
     let seen = panic.samples.iter().map(|&(at, concurrency)| {
@@ -173,6 +183,39 @@ pub async fn kpa_seen(
         (second, concurrency / pods / target)
     });
     Ok(seen.collect())
+}
+
+/// The series of the revision that the pods are of, the newest if there are two: the autoscaler goes
+/// on exporting revisions that are gone.
+fn serving(series: Vec<Series>, recording: &Recording) -> Option<Series> {
+    let serves = |s: &Series| {
+        let prefix = format!("{}-", s.label("kn_revision_name"));
+        recording.pods.iter().any(|p| p.name.starts_with(&prefix))
+    };
+    series.into_iter().filter(serves).max_by_key(|s| s.label("kn_revision_name").to_owned())
+}
+
+/// When the KPA was in panic mode; nothing where it does not say.
+pub async fn kpa_panic(
+    prometheus: &Prometheus,
+    service: &str,
+    recording: &Recording,
+    range: Range,
+) -> Result<Vec<(f64, f64)>> {
+    let selector = format!(r#"kn_revision_panic_mode{{kn_service_name="{service}"}}"#);
+    let series = prometheus.samples(&selector, range.from - range.scrape_s, range.to).await?;
+    Ok(serving(series, recording).map(|s| changes(&s.samples, range.from)).unwrap_or_default())
+}
+
+/// The samples at which the value is another than before, by the second.
+fn changes(samples: &[(f64, f64)], from: f64) -> Vec<(f64, f64)> {
+    let mut changes: Vec<(f64, f64)> = vec![];
+    for &(at, value) in samples {
+        if changes.last().is_none_or(|last| last.1 != value) {
+            changes.push((at - from, value));
+        }
+    }
+    changes
 }
 
 /// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is scraped.
@@ -268,6 +311,21 @@ mod tests {
         ];
         assert_eq!(busy(&idle, 100.0), [(5.0, 0.25), (15.0, 1.0)]);
         assert!(busy(&[], 100.0).is_empty());
+    }
+
+    #[test]
+    fn memory_of_a_container_that_is_gone_is_not_in_use() {
+        let series = |samples: &[(f64, f64)]| Series { labels: json!({}), samples: samples.to_vec() };
+        let memory =
+            [series(&[(100.0, GIB), (110.0, GIB)]), series(&[(109.0, 2.0 * GIB), (119.0, 2.0 * GIB)])];
+        let used = gib(&memory, Range { from: 100.0, to: 140.0, scrape_s: 10.0 });
+        assert_eq!(used, [(0.0, 1.0), (10.0, 3.0), (20.0, 3.0), (30.0, 2.0), (40.0, 0.0)]);
+    }
+
+    #[test]
+    fn only_the_beginnings_and_ends_of_a_panic_are_kept() {
+        let samples = [(95.0, 0.0), (100.0, 0.0), (105.0, 1.0), (110.0, 1.0), (115.0, 0.0)];
+        assert_eq!(changes(&samples, 100.0), [(-5.0, 0.0), (5.0, 1.0), (15.0, 0.0)]);
     }
 
     #[test]
