@@ -18,7 +18,10 @@ MOMENT_S = 4
 SCRAPES = 3
 # Requests at once in a burst: more than are computed and queued together, so that some are refused.
 BURST = 8
-RUN = "query-test"
+# One run a side, the right one begun this much later: the dashboards have to bring them together.
+LEFT, RIGHT = "query-test-knative-tuned-1", "query-test-k8s-autoscalers-tuned-1"
+APART_S = 7
+PLANNED_S = 600
 
 
 @dataclass
@@ -31,16 +34,20 @@ class Observed:
     end: float
 
 
-def push_run(prometheus: stack.Prometheus) -> None:
-    """As the comparison's runner does it: one gauge over OTLP, in JSON, without a client library."""
-    attributes = {"run": RUN, "scenario": "spike", "variant": "knative", "configuration": "tuned"}
-    point = {
-        "asDouble": 1,
-        "timeUnixNano": str(time.time_ns()),
-        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()],
-    }
-    metric = {"name": "comparison_run", "gauge": {"dataPoints": [point]}}
-    body = {"resourceMetrics": [{"resource": {"attributes": []}, "scopeMetrics": [{"metrics": [metric]}]}]}
+def push_runs(prometheus: stack.Prometheus, began: int) -> None:
+    """As the comparison's runner does it: gauges over OTLP, in JSON, without a client library."""
+    gauges: dict[str, list[dict]] = {}
+    for run, variant, start in ((LEFT, "knative", began), (RIGHT, "k8s-autoscalers", began + APART_S)):
+        attributes = {"run": run, "scenario": "spike", "variant": variant, "configuration": "tuned"}
+        values = {"comparison_run": 1, "comparison_run_start_timestamp_seconds": start, "comparison_run_end_timestamp_seconds": start + PLANNED_S}
+        for name, value in values.items():
+            gauges.setdefault(name, []).append({
+                "asDouble": value,
+                "timeUnixNano": str(time.time_ns()),
+                "attributes": [{"key": key, "value": {"stringValue": text}} for key, text in attributes.items()],
+            })
+    metrics = [{"name": name, "gauge": {"dataPoints": points}} for name, points in gauges.items()]
+    body = {"resourceMetrics": [{"resource": {"attributes": []}, "scopeMetrics": [{"metrics": metrics}]}]}
     request = urllib.request.Request(
         f"http://{prometheus.address}/api/v1/otlp/v1/metrics", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -68,7 +75,8 @@ def observed():
     replay = stack.Replay(recordings)
     recorded_at = f"127.0.0.1:{replay.server_address[1]}"
     with stack.scratch() as folder, stack.function(binary, folder, MAX_CONCURRENCY="1", QUEUE_CAPACITY="1") as function:
-        # One process stands for a pod of each variant: what it exposes does not depend on where it runs.
+        # One process stands for a pod of each variant: what it exposes does not depend on where it
+        # runs.
         targets = [("function", function, "/metrics", {"namespace": "eye-state", "pod": f"eye-state-{variant}-0", "variant": variant}) for variant in ("knative", "k8s-autoscalers")]
         targets += [(recording.job, recorded_at, f"/{recording.name}", {}) for recording in recordings]
         with stack.prometheus(os.environ["PROMETHEUS"], targets, folder) as prometheus:
@@ -77,7 +85,7 @@ def observed():
                 replay.show(moment)
                 began = time.time()
                 while time.time() < began + MOMENT_S or not (replay.seen(SCRAPES) or time.time() > began + stack.PATIENCE_S):
-                    push_run(prometheus)
+                    push_runs(prometheus, int(start))
                     put_load_on(function)
                     time.sleep(0.5)
             yield Observed(prometheus, function, start, time.time())

@@ -1,12 +1,13 @@
 """A whole small stack on this machine: the real function, recorded cluster metrics, and a real Prometheus.
 
-Used by the tests of the queries and by `make observe`. Prometheus runs the very configuration and rules
+Used by the tests of the queries, by `make observe` and by `make replay`. Prometheus runs the very configuration and rules
 that are deployed; only where its targets are, and how often it looks, is changed.
 """
 
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -56,9 +57,10 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 @contextmanager
 def process(arguments: list[str], ready: str, folder: Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
     """Runs a program until the block is left; waits until `ready` answers."""
+    program = os.path.abspath(shutil.which(arguments[0]) or arguments[0])  # it runs in another folder
     log = folder / f"{Path(arguments[0]).name}-{free_port()}.log"
     with log.open("w") as output:
-        running = subprocess.Popen(arguments, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (environment or {}))
+        running = subprocess.Popen([program, *arguments[1:]], cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (environment or {}))
     try:
         wait_for(ready, running, log)
         yield running
@@ -170,6 +172,62 @@ def prometheus(binary: str, targets: list[Target], folder: Path, interval: str =
     ]
     with process(arguments, f"http://{address}/-/ready", folder):
         yield Prometheus(address)
+
+
+@contextmanager
+def archive(binary: str, data: Path, folder: Path, port: int = 0) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes nothing and keeps everything: it shows the blocks that lie in `data`."""
+    port = port or free_port()
+    config = folder / "archive.yaml"
+    config.write_text("{}\n")
+    address = f"127.0.0.1:{port}"
+    arguments = [
+        binary, f"--config.file={config}", f"--web.listen-address={address}", f"--storage.tsdb.path={data}",
+        # However long ago the runs were; and what has no sample for three scrapes is over.
+        "--storage.tsdb.retention.time=36500d", "--query.lookback-delta=15s", "--log.level=warn",
+    ]
+    with process(arguments, f"http://{address}/-/ready", folder):
+        yield Prometheus(address)
+
+
+DATASOURCE = """apiVersion: 1
+datasources:
+- {{name: Prometheus, uid: prometheus, type: prometheus, access: proxy, url: "http://{address}", isDefault: true, jsonData: {{timeInterval: 5s}}}}
+"""
+PROVIDER = """apiVersion: 1
+providers:
+- {{name: nv-micro, folder: nv-micro, type: file, options: {{path: "{dashboards}"}}}}
+"""
+
+
+def grafana_binary() -> str | None:
+    return shutil.which("grafana") or shutil.which("grafana-server")
+
+
+def deployed_grafana_settings() -> dict[str, str]:
+    """The environment of the Grafana that is deployed, but for where its files are."""
+    documents = yaml.safe_load_all((ROOM / "grafana" / "deployment.yaml").read_text())
+    (deployment,) = [document for document in documents if document["kind"] == "Deployment"]
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {setting["name"]: setting["value"] for setting in environment if "PATH" not in setting["name"]}
+
+
+def grafana(binary: str, folder: Path, port: int, prometheus: str):
+    """Grafana with these dashboards, anyone may look, nothing kept."""
+    provisioning = folder / "provisioning"
+    for kind, text in (("datasources", DATASOURCE.format(address=prometheus)), ("dashboards", PROVIDER.format(dashboards=ROOM / "grafana" / "dashboards"))):
+        (provisioning / kind).mkdir(parents=True)
+        (provisioning / kind / "nv-micro.yaml").write_text(text)
+    settings = deployed_grafana_settings() | {
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(port),
+        "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_PROVISIONING": str(provisioning),
+    }
+    # The binary looks for its own defaults beside itself, or where distributions put them.
+    home = next((str(path) for path in (Path(binary).resolve().parents[1], Path("/usr/share/grafana")) if (path / "conf").is_dir()), None)
+    arguments = [binary, *(["server"] if Path(binary).name == "grafana" else []), *([f"--homepath={home}"] if home else [])]
+    return process(arguments, f"http://127.0.0.1:{port}/api/health", folder, settings)
 
 
 @contextmanager

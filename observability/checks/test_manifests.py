@@ -58,6 +58,16 @@ def test_every_workload_is_confined():
             assert context["capabilities"] == {"drop": ["ALL"]} and "limits" in container["resources"]
 
 
+def test_grafana_starts_without_a_way_to_the_internet():
+    (grafana,) = [found for found in of_kind("Deployment") if found["metadata"]["name"] == "grafana"]
+    (container,) = grafana["spec"]["template"]["spec"]["containers"]
+    settings = {setting["name"]: setting["value"] for setting in container["env"]}
+    off = {"ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES", "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "PLUGINS_PREINSTALL_AUTO_UPDATE", "PLUGINS_PUBLIC_KEY_RETRIEVAL_ON_STARTUP", "NEWS_NEWS_FEED_ENABLED"}
+    assert {name for name in off if settings.get(f"GF_{name}") != "false"} == set()
+    on = {"PLUGINS_PREINSTALL_DISABLED", "PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED"}
+    assert {name for name in on if settings.get(f"GF_{name}") != "true"} == set()
+
+
 @pytest.mark.parametrize("name", ["kube-state-metrics", "node-exporter"])
 def test_prometheus_selects_the_exporters_deployed_here(name):
     (workload,) = [found for found in of_kind(*WORKLOADS) if found["metadata"]["name"] == name]

@@ -1,59 +1,86 @@
 """The nodes, and what is on them: whether a result says something about autoscaling or about a full machine."""
 
-from grafana import RUN, Panel, Query, Row, dashboard
+from grafana import BY_VARIANT, GREY, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
+
+EMPTY = "No node was scraped in this time range: node-exporter and kube-state-metrics come with make observability"
+NOT_RECORDED = "Nothing of it was scraped in this time range, or the run is a recorded one: this is not in results files"
+CORES = 'count by (node) (node_cpu_seconds_total{mode="idle"})'
+
+
+def by_role(series: str) -> list[Query]:
+    return [Query(f'{series}{{variant="{variant}"}}', f"{name} {{{{role}}}}") for variant, name in NAMES.items()]
+
+
+def named(expr: str) -> str:
+    """Pods that have no node yet have no name for it either."""
+    return f'label_replace({expr}, "node", "not scheduled", "node", "")'
+
+
+def of_both(expr: str, legend: str = "") -> list[Query]:
+    return [Query(expr.replace("VARIANT", f'variant="{variant}"'), f"{name}{legend}") for variant, name in NAMES.items()]
+
 
 ROWS = [
+    Row("Alerts", [
+        Panel("Firing", "Alerts that fire, over time; each says what to do in Prometheus' page Alerts.", [
+            Query('max by (alertname, variant, severity) (ALERTS{alertstate="firing"})', "{{severity}}: {{alertname}} {{variant}}"),
+        ], "No alert has fired in this time range", kind="state-timeline", colours={"critical.*": "#d62728", "warning.*": "#e0a800", "info.*": "#1f77b4"}, options={
+            "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.8,
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []}, "tooltip": {"mode": "single", "sort": "none"},
+        }),
+    ], height=5),
     Row("Nodes", [
-        Panel("CPU used", "Share of each node's CPU time that is not idle. Near 100 % every latency on this page is the node's, not the autoscaler's.", [
-            Query('1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[$__rate_interval]))', "{{node}}"),
-        ], unit="percentunit"),
-        Panel("CPU stolen", "Share of each node's CPU time that the hypervisor gave to somebody else: nothing on this page can be blamed for that.", [
+        Panel("CPU used", "Share of each node's CPU time that is not idle. Near 100 % every latency on these dashboards is the node's, not the autoscaler's.", [
+            Query("node:eye_state_cpu_busy:ratio30s", "{{node}}"),
+        ], EMPTY, unit="percentunit", at_least=1),
+        Panel("CPU stolen", "Share of each node's CPU time that the hypervisor gave to somebody else: nothing on these dashboards can be blamed for that.", [
             Query('avg by (node) (rate(node_cpu_seconds_total{mode="steal"}[$__rate_interval]))', "{{node}}"),
-        ], unit="percentunit"),
+        ], NOT_RECORDED, unit="percentunit", at_least=0.1),
         Panel("Memory used", "Share of each node's memory that is not available.", [
             Query("1 - sum by (node) (node_memory_MemAvailable_bytes) / sum by (node) (node_memory_MemTotal_bytes)", "{{node}}"),
-        ], unit="percentunit"),
-        Panel("Load average", "Tasks that run or want to, over one minute.", [
-            Query("sum by (node) (node_load1)", "{{node}}"),
-        ]),
-        Panel("CPU requested and allocatable", "Cores that all pods request, against what the node gives out: what is left decides whether a new pod is Pending.", [
-            Query('sum by (node) (kube_pod_container_resource_requests{resource="cpu"})', "requested {{node}}"),
+        ], NOT_RECORDED, unit="percentunit", at_least=1),
+        Panel("Load average and cores", "Tasks that run or want to, over one minute. Above the number of cores some of them wait.", [
+            Query("sum by (node) (node_load1)", "load {{node}}"),
+            Query(CORES, "cores {{node}}"),
+        ], NOT_RECORDED, dashed=["cores.*"], colours={"cores.*": LIMIT}),
+        Panel("CPU requested and allocatable", "Cores that all pods request, against what the node gives out: what is left decides whether a new pod is Pending. Not scheduled: pods that wait for a node.", [
+            Query(named('sum by (node) (kube_pod_container_resource_requests{resource="cpu"})'), "requested {{node}}"),
             Query('sum by (node) (kube_node_status_allocatable{resource="cpu"})', "allocatable {{node}}"),
-        ], unit="none", dashed=["allocatable.*"]),
+        ], EMPTY, unit="none", dashed=["allocatable.*"], colours={"allocatable.*": LIMIT}),
         Panel("Network", "Bytes a second received and sent, loopback left out.", [
             Query('sum by (node) (rate(node_network_receive_bytes_total{device!="lo"}[$__rate_interval]))', "received {{node}}"),
             Query('sum by (node) (rate(node_network_transmit_bytes_total{device!="lo"}[$__rate_interval]))', "sent {{node}}"),
-        ], unit="Bps"),
+        ], NOT_RECORDED, unit="Bps", dashed=["sent.*"]),
     ], columns=3),
     Row("What autoscaling itself costs", [
-        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and the platform's parts that only this variant needs.", [
-            Query("variant_role:eye_state_cpu_cores_used:rate1m", "{{variant}} {{role}}"),
-        ], unit="none"),
-        Panel("Memory by variant and role", "Working set, counted the same way.", [
-            Query("variant_role:eye_state_memory_bytes_used:sum", "{{variant}} {{role}}"),
-        ], unit="bytes"),
-        Panel("Sidecars", "CPU used by queue-proxy, and how long it takes around the function (99th percentile).", [
-            Query('sum(rate(container_cpu_usage_seconds_total{variant="knative", container="queue-proxy"}[$__rate_interval]))', "queue-proxy, cores"),
-            Query("histogram_quantile(0.99, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket[$__rate_interval]))) >= 0", "p99 at queue-proxy, s"),
-        ], unit="none"),
-    ]),
+        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and, dashed, the platform's parts that only this variant needs.", by_role("variant_role:eye_state_cpu_cores_used:rate1m"),
+              NOT_RECORDED, unit="none", colours=BY_VARIANT, dashed=[".*platform"], at_least=0.1),
+        Panel("Memory by variant and role", "Working set, counted the same way.", by_role("variant_role:eye_state_memory_bytes_used:sum"), NOT_RECORDED, unit="bytes", colours=BY_VARIANT, dashed=[".*platform"]),
+        Panel("CPU of the sidecars", "Cores used by queue-proxy, in all of Knative's pods.", [
+            Query('sum(rate(container_cpu_usage_seconds_total{variant="knative", container="queue-proxy"}[$__rate_interval]))', "queue-proxy"),
+        ], NOT_RECORDED, unit="none", colours={"queue-proxy": BY_VARIANT[".*(knative|Knative).*"]}, at_least=0.01),
+        Panel("Time at the sidecars", "How long queue-proxy takes with the function behind it: 99th percentile.", [
+            Query("histogram_quantile(0.99, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket[$__rate_interval]))) >= 0", "p99 at queue-proxy"),
+        ], "No request came through queue-proxy in this time range, or the run is a recorded one: this is not in results files", unit="s", colours={"p99.*": BY_VARIANT[".*(knative|Knative).*"]}),
+    ], columns=4),
     Row("Pods", [
-        Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant.", [
+        Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant. Pods without a limit have none.", [
             Query('max by (variant) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval]) / rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}}"),
-        ], unit="percentunit"),
-        Panel("Pods by phase", "Pods of both variants. Pending for long: no room.", [
-            Query('sum by (variant, phase) (kube_pod_status_phase{variant!="", role="function"}) > 0', "{{variant}} {{phase}}"),
-        ], decimals=0),
-        Panel("Held by the activator", "Requests that the activator holds or passes on, and the burst capacity that is left: below zero the activator stays in the path.", [
-            Query('sum(kn_revision_request_concurrency{variant="knative"})', "concurrency in the activator"),
-            Query('max(kn_revision_capacity_excess{variant="knative"})', "excess burst capacity"),
+        ], NOT_RECORDED, unit="percentunit", colours=BY_VARIANT, at_least=1),
+        Panel("Pods by phase", "Pods of both variants; dashed: Pending. Pending for long: no room.", of_both('sum by (phase) (kube_pod_status_phase{VARIANT, role="function", phase=~"Pending|Running|Failed"}) > 0', " {{phase}}"),
+              NOT_RECORDED, decimals=0, colours=BY_VARIANT, dashed=[".*Pending"], dotted=[".*Failed"], at_least=1),
+        Panel("Concurrency at Knative", "Requests that the activator holds or passes on, and the averages that the KPA scales on: over its stable and over its panic window.", [
+            Query('sum(kn_revision_request_concurrency{variant="knative"})', "in the activator"),
             Query('max(kn_revision_concurrency_stable{variant="knative"})', "stable window"),
             Query('max(kn_revision_concurrency_panic{variant="knative"})', "panic window"),
-        ]),
-    ]),
+        ], NOT_RECORDED, colours={"in the activator": GREY, "stable window": "#1f77b4", "panic window": "#d62728"}, at_least=1),
+        Panel("Burst capacity left", "Below zero the activator stays in the path.", [
+            Query('max(kn_revision_capacity_excess{variant="knative"})', "excess burst capacity"),
+        ], NOT_RECORDED, colours={"excess.*": BY_VARIANT[".*(knative|Knative).*"]}, overrides=[{"matcher": {"id": "byName", "options": "excess burst capacity"}, "properties": [{"id": "min", "value": None}]}]),
+    ], columns=4),
 ]
 
 DASHBOARD = dashboard(
-    "nv-micro-cluster", "Cluster", "Nodes, pods and what autoscaling itself costs.",
-    ROWS, [RUN], [],
+    "nv-micro-cluster", "Cluster", "Alerts, nodes, pods and what autoscaling itself costs.",
+    during_run(ROWS), [RUN], [],
 )

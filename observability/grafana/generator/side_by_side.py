@@ -1,53 +1,94 @@
-"""Knative left, HPA + VPA right, same axes: the dashboard that lets somebody decide."""
+"""Knative left, HPA + VPA right, two runs as one picture on the same axes: the dashboard that lets somebody decide."""
 
-from grafana import COLOURS, RUN, Annotation, Panel, Query, Row, dashboard
+from grafana import GREY, OBJECTIVE, Annotation, Panel, Query, Row, dashboard, ever, of_query
+from pairs import LEFT, RIGHT, SIDES, VARIABLES, Side, overlay, pair
 
-SIDES = {"left": "knative", "right": "k8s-autoscalers"}
-NAMES = {"knative": "Knative (KPA)", "k8s-autoscalers": "HPA + VPA"}
+OBJECTIVE_S = 0.5  # as rules/slo.yaml and the scenarios have it
 LATENCY = "variant_point:eye_state_latency_seconds:quantile30s"
+BUCKETS = "variant_point_le:eye_state_latency_bucket:integral"
+# Where a latency was seen, the most complete first, and what its unit has to be divided by.
+# Recorded runs have the client's own account; live the gateway counts in milliseconds.
+POINTS = {"client.*": "", "gateway": " / 1000", "function": ""}
 
 
-def pair(title: str, description: str, queries: dict[str, str], axis: str, **options) -> list[Panel]:
-    """The same panel for both variants. In expressions, VARIANT stands for the matcher of one of them."""
-    panels = []
-    for side, variant in SIDES.items():
-        of_one = [Query(expr.replace("VARIANT", f'variant="{variant}"'), legend) for legend, expr in queries.items()]
-        panels.append(Panel(f"{title}: {NAMES[variant]}", description, of_one, axis=axis.replace("VARIANT", 'variant!=""'), audience=side, **options))
-    return panels
+def whole_p99(side: Side) -> str:
+    """Of all answers of the run."""
+    at = [f'(histogram_quantile(0.99, sum by (le) ({side.grown(f"{BUCKETS}{{VARIANT, point=~`{point}`}}")})){scale} >= 0)' for point, scale in POINTS.items()]
+    return " or ".join(at)
 
 
-def cost(name: str, by_role: bool) -> str:
-    """What a counter has grown by since the left edge of the time range."""
-    series = f"{name}{{VARIANT}}"
-    grown = f"{series} - ({series} @ start() or {series} * 0)"
-    return f"sum by (variant) ({grown})" if by_role else grown
+def total(side: Side, counter: str) -> str:
+    return f"sum({side.grown(counter)})"
 
 
-def _cost_panels() -> list[Panel]:
-    integrals = {
-        "Pod-seconds": ("variant:eye_state_pod_seconds:integral", False, "Seconds that pods held a place on a node, starting and terminating ones included."),
-        "Core-seconds requested": ("variant_role:eye_state_core_seconds_requested:integral", True, "CPU requested, with sidecars, activator and autoscaler on one side, VPA and adapter on the other."),
-        "Core-seconds used": ("variant_role:eye_state_core_seconds_used:integral", True, "CPU used, counted the same way."),
-        "GiB-seconds requested": ("variant_role:eye_state_gib_seconds_requested:integral", True, "Memory requested, counted the same way."),
-        "GiB-seconds used": ("variant_role:eye_state_gib_seconds_used:integral", True, "Memory used (working set), counted the same way."),
-        "Seconds over the objective": ("variant:eye_state_slo_violation_seconds:integral", False, "Seconds in which more than 1 of 100 requests was refused, failed or took longer than 500 ms."),
-    }
-    return [
-        Panel(title, f"Since the left edge of the time range. {text}", [Query(cost(series, by_role).replace("VARIANT", 'variant!=""'), "{{variant}}")], unit="s", colours=COLOURS)
-        for title, (series, by_role, text) in integrals.items()
-    ]
+SENT = "variant:eye_state_requests_offered:integral{VARIANT}"
+# Name, what it is, unit, decimals. All but the first: less is better.
+VERDICT = [
+    ("sent", lambda side: total(side, SENT), "short", 0),
+    ("no answer", lambda side: f'{total(side, "variant:eye_state_errors:integral{VARIANT}")} / ({total(side, SENT)} > 0)', "percentunit", 1),
+    ("p99", whole_p99, "s", 2),
+    ("over objective", lambda side: total(side, "variant:eye_state_slo_violation_seconds:integral{VARIANT}"), "suffix: s", 0),
+    ("pod·s", lambda side: total(side, "variant:eye_state_pod_seconds:integral{VARIANT}"), "suffix: pod·s", 0),
+    (
+        "core·s / 1k good",
+        lambda side: f'{total(side, "variant_role:eye_state_core_seconds_requested:integral{VARIANT, role=`function`}")} / ({total(side, "variant:eye_state_requests_good:integral{VARIANT}")} > 0) * 1000',
+        "suffix: core·s", 1,
+    ),
+]
+BETTER = {"id": "color", "value": {"mode": "fixed", "fixedColor": "green"}}
 
 
-def _runs() -> Panel:
-    """One line a run; its link sets the time range and the variable."""
-    seconds = "max by (run, scenario, variant, configuration)"
+def verdict(side: Side, other: Side) -> Panel:
+    """Six numbers of a run. The better one of the two sides is green: a query of its own, there only when it is."""
+    queries, overrides = [], []
+    for number, (name, expr, unit, decimals) in enumerate(VERDICT):
+        own = expr(side)
+        format_ = [{"id": "unit", "value": unit}, {"id": "decimals", "value": decimals}]
+        better = f"({own}) < ({expr(other)})"
+        asked = [own] if number == 0 else [f"({own}) unless ({better})", better]
+        for place, expr_ in enumerate(asked):
+            overrides.append(of_query(chr(ord("A") + len(queries)), *format_, *([BETTER] if place else [])))
+            queries.append(Query(expr_, name, instant=True))
     return Panel(
-        "Runs in this time range",
-        "Runs of the comparison, from first to last sign of life. The link shows one alone; widen the time range to find older ones.",
-        [
-            Query(f"{seconds} (-max_over_time((-timestamp(comparison_run))[$__range:5s])) * 1000", "", instant=True, format="table", every_run=True),
-            Query(f"{seconds} (max_over_time(timestamp(comparison_run)[$__range:5s])) * 1000", "", instant=True, format="table", every_run=True),
-        ],
+        f"{side.title}: ${side.name}",
+        "The whole run, wherever the time range is; live: the time range. sent: requests. no answer: refused (429, 503) or failed. p99: of the answers, at the client for recorded runs, else at the "
+        "gateway, else at the function. over objective: seconds in which more than 1 of 100 requests had no answer within 500 ms. pod·s: seconds that pods held a place on a node. "
+        "core·s / 1k good: CPU that the pods requested for 1,000 answers within the objective. Green: the better one. Recorded runs: the numbers of the comparison's report. Live: from rates over 30 s, so seconds over the objective read higher.",
+        queries, "No run is chosen, or Prometheus has none of its samples", kind="stat", overrides=overrides,
+    )
+
+
+def cost_overlay(title: str, text: str, counter: str, unit: str) -> Panel:
+    panel = overlay(title, f"Since the run began. {text}", f"sum({counter} SHIFT)", f"suffix: {unit}")
+    for query, side in zip(panel.queries, SIDES):
+        first = f"sum(min_over_time({side.of(counter)}[${{{side.name}_s}}s] @ ${{{side.name}_end}}))"
+        query.expr = f"({side.of(f'sum({counter} SHIFT)')} - {first}) and on () ({side.gate})"
+    return panel
+
+
+def best_p99() -> str:
+    """The 99th percentile over time where it is most complete."""
+    return " or ".join(f"max({LATENCY}{{VARIANT, quantile=`0.99`, point=~`{point}`}} SHIFT)" for point in POINTS)
+
+
+def _pairs() -> Panel:
+    """One line for each two runs that belong together; its link chooses both and sets the time range."""
+
+    def keyed(moment: str, variant: str, name: str) -> str:
+        series = ever(f'comparison_run_{moment}_timestamp_seconds{{variant="{variant}"}}')
+        repeat = f'label_replace({series}, "repeat", "$1", "run", ".*-([0-9]+)")'
+        return f'max by (scenario, configuration, repeat, {name}) (label_replace({repeat}, "{name}", "$1", "run", "(.+)"))'
+
+    def paired(moment: str) -> Query:
+        left, right = keyed(moment, "knative", "left"), keyed(moment, "k8s-autoscalers", "right")
+        return Query(f"{left} * on (scenario, configuration, repeat) group_left (right) ({right} * 0 + 1) * 1000", "", instant=True, format="table")
+
+    link = "/d/nv-micro-side-by-side?from=${__data.fields.start.numeric}&to=${__data.fields.end.numeric}&var-scenario=${__data.fields.scenario}&var-left=${__data.fields.left}&var-right=${__data.fields.right}"
+    return Panel(
+        "Recorded pairs",
+        "Runs of both variants with the same scenario, settings and repeat, whatever the time range. The link shows the two side by side. Runs that Prometheus recorded before it was told their start and end are missing: make replay shows them.",
+        [paired("start"), paired("end")],
+        "No pair of runs is recorded: make compare records them, make replay shows recorded ones",
         kind="table",
         transformations=[
             {"id": "merge", "options": {}},
@@ -55,69 +96,93 @@ def _runs() -> Panel:
         ],
         overrides=[
             {"matcher": {"id": "byRegexp", "options": "/^(start|end)$/"}, "properties": [{"id": "unit", "value": "dateTimeAsIso"}]},
-            {"matcher": {"id": "byName", "options": "run"}, "properties": [{"id": "links", "value": [
-                {"title": "Show this run alone", "url": "/d/nv-micro-side-by-side?from=${__data.fields.start.numeric}&to=${__data.fields.end.numeric}&var-run=${__data.fields.run}"},
-            ]}]},
+            {"matcher": {"id": "byName", "options": "left"}, "properties": [{"id": "links", "value": [{"title": "Show this pair", "url": link}]}]},
         ],
         options={"showHeader": True, "cellHeight": "sm"},
     )
 
 
 ROWS = [
-    Row("Runs", [_runs()], height=5),
-    Row("Load", pair(
-        "Load", "Requests a second: sent to this variant, and answered with a result.",
-        {"offered": "variant:eye_state_requests_offered:rate30s{VARIANT}", "achieved": "variant:eye_state_requests_achieved:rate30s{VARIANT}"},
-        "max(variant:eye_state_requests_offered:rate30s)", unit="reqps", colours={"offered": "#7f7f7f"}, dashed=["offered"],
-    )),
-    Row("Pods", pair(
-        "Pods", "Wanted: ceil(concurrency / target), what the load of the moment asks for. Desired: what the autoscaler decided. Allocated: what holds resources on a node. Ready: what serves.",
+    # Above the fold at 1366 x 768: no headings, low panels.
+    Row("", [verdict(LEFT, RIGHT), verdict(RIGHT, LEFT)], height=3),
+    Row("", pair(
+        "Load", "Requests a second, over 30 s: sent to this variant, and answered with a result.",
+        {"offered": "variant:eye_state_requests_offered:rate30s{VARIANT} SHIFT", "answered": "variant:eye_state_requests_achieved:rate30s{VARIANT} SHIFT"},
+        {"left": ("Run of Knative",), "right": ("Run of HPA + VPA",)},
+        unit="reqps", colours={"offered": GREY, "answered": "#2ca02c"}, dashed=["offered"], at_least=1,
+    ), height=4),
+    Row("", pair(
+        "Pods", "Wanted: ceil(concurrency / target), what the load of the moment asks for. Desired: what the autoscaler decided. Allocated: what holds resources on a node. Ready: what serves. Lines across: decisions, resizes in place; red: the KPA panics. Recorded runs lack what is wanted, and older ones panics.",
         {
-            "wanted": "variant:eye_state_pods_wanted:ceil{VARIANT}",
-            "desired": "variant:eye_state_pods_desired:sum{VARIANT}",
-            "allocated": "variant:eye_state_pods_allocated:sum{VARIANT}",
-            "ready": "variant:eye_state_pods_ready:sum{VARIANT}",
+            "wanted": "variant:eye_state_pods_wanted:ceil{VARIANT} SHIFT",
+            "desired": "variant:eye_state_pods_desired:sum{VARIANT} SHIFT",
+            "allocated": "variant:eye_state_pods_allocated:sum{VARIANT} SHIFT",
+            "ready": "variant:eye_state_pods_ready:sum{VARIANT} SHIFT",
         },
-        "max(variant:eye_state_pods_wanted:ceil) > max(variant:eye_state_pods_allocated:sum) or max(variant:eye_state_pods_allocated:sum)",
-        colours={"wanted": "#7f7f7f", "desired": "#9467bd", "allocated": "#8c564b", "ready": "#2ca02c"}, dashed=["wanted", "desired"], decimals=0,
-    ), height=8),
-    Row("Concurrency and CPU", pair(
-        "Concurrency per pod", "Requests in flight, averaged over 30 s, of each pod, against the target that both autoscalers hold.",
-        {"{{pod}}": "variant_pod:eye_state_concurrency:avg30s{VARIANT}", "target": "variant:eye_state_concurrency_target:max{VARIANT}"},
-        "max(variant_pod:eye_state_concurrency:avg30s)", colours={"target": "#d62728"}, dashed=["target"],
+        {"left": ("KPA panics", "KPA decisions"), "right": ("HPA decisions", "Resizes in place")},
+        colours={"wanted": GREY, "desired": "#9467bd", "allocated": "#8c564b", "ready": "#2ca02c"}, dashed=["desired"], dotted=["wanted"], decimals=0, at_least=1,
+    ), height=4),
+    Row("", pair(
+        "Latency", "Median and 99th percentile; the line across is the objective. Live, over 30 s. At the gateway: with everything in between, cold starts too. At the function: answers only. Recorded runs: of each second's answers, at the client, from the moment when a request was meant to be sent.",
+        {"p50 at the {{point}}": LATENCY + '{VARIANT, quantile="0.5"} SHIFT', "p99 at the {{point}}": LATENCY + '{VARIANT, quantile="0.99"} SHIFT'},
+        unit="s", dashed=["p50.*"], objective=OBJECTIVE_S, at_least=OBJECTIVE_S * 1.1,
+    ), height=4),
+    Row("Both in one chart, by the time since each began", [
+        overlay("Load answered", "Requests a second answered with a result.", "variant:eye_state_requests_achieved:rate30s{VARIANT} SHIFT", "reqps"),
+        overlay("Pods ready", "What serves.", "variant:eye_state_pods_ready:sum{VARIANT} SHIFT", "short", decimals=0),
+        overlay("Latency, 99th percentile", "At the client for recorded runs, else at the gateway, else at the function. The line across is the objective.", best_p99(), "s", objective=OBJECTIVE_S, at_least=OBJECTIVE_S * 1.1),
+        cost_overlay("CPU requested so far", "By the function's pods, with their sidecars.", 'variant_role:eye_state_core_seconds_requested:integral{VARIANT, role="function"}', "core·s"),
+    ], height=8, columns=2),
+    Row("Runs", [_pairs()], height=9),
+    Row("What the autoscalers saw and gave", pair(
+        "Load over target", "Requests in flight of each ready pod, over the target that both autoscalers hold; the line across is on target.",
+        {"load over target": "variant:eye_state_load_over_target:ratio30s{VARIANT} SHIFT"},
+        unit="percentunit", objective=1, at_least=1.1,
     ) + pair(
-        "CPU per pod", "Cores used by the function's process in each pod.",
-        {"{{pod}}": "variant_pod:eye_state_cpu_cores_used:rate30s{VARIANT}"},
-        "max(variant_pod:eye_state_cpu_cores_used:rate30s)", unit="none",
-    ), columns=2),
-    Row("Latency and refusals", pair(
-        "Latency", "Median and 99th percentile. At the gateway: with everything in between, cold starts too. At the function: answers only. Refused requests are not in the latter.",
+        "CPU of the function's pods", "Cores, with sidecars: requested, and used.",
         {
-            "p50 at the function": LATENCY + '{VARIANT, point="function", quantile="0.5"}',
-            "p99 at the function": LATENCY + '{VARIANT, point="function", quantile="0.99"}',
-            "p50 at the gateway": LATENCY + '{VARIANT, point="gateway", quantile="0.5"}',
-            "p99 at the gateway": LATENCY + '{VARIANT, point="gateway", quantile="0.99"}',
+            "requested": 'variant_role:eye_state_cpu_cores_requested:sum{VARIANT, role="function"} SHIFT',
+            "used": 'variant_role:eye_state_cpu_cores_used:rate1m{VARIANT, role="function"} SHIFT',
         },
-        f"max({LATENCY})", unit="s", dashed=["p50.*"],
+        {"right": ("Resizes in place",)}, unit="none", colours={"requested": GREY, "used": "#1f77b4"}, dashed=["requested"], at_least=0.1,
     ) + pair(
-        "Refusals and errors", "Requests a second that got no result: refused or failed by the function, by reason, and everything that the gateway or the function answered with 429 or 5xx.",
-        {"{{reason}}": "variant_reason:eye_state_rejected:rate30s{VARIANT}", "429 and 5xx": "variant:eye_state_errors:rate30s{VARIANT}"},
-        "max(variant:eye_state_errors:rate30s) > max(variant_reason:eye_state_rejected:rate30s) or max(variant_reason:eye_state_rejected:rate30s)", unit="reqps", colours={"429 and 5xx": "#d62728"},
-    ), columns=2),
-    Row("Cost so far", _cost_panels(), columns=3),
+        "Refusals and errors", "Requests a second without a result. Refused: on purpose, 429 or 503. Failed: any other 5xx; in recorded runs, whatever else came back.",
+        {"refused": 'variant_kind:eye_state_errors:rate30s{VARIANT, kind="refused"} SHIFT', "failed": 'variant_kind:eye_state_errors:rate30s{VARIANT, kind="failed"} SHIFT'},
+        unit="reqps", colours={"refused": "#e0a800", "failed": OBJECTIVE}, at_least=1,
+    ) + pair(
+        "Nodes", "Share of each node's CPU time that is not idle, over 30 s. Near 100 % a latency is the node's, not the autoscaler's.",
+        {"{{node}}": "node:eye_state_cpu_busy:ratio30s SHIFT"}, unit="percentunit", at_least=1,
+    ), height=6, columns=2, folded=True),
+    Row("Cost since each began", [
+        cost_overlay("Pods", "Seconds that pods held a place on a node, starting and terminating ones included.", "variant:eye_state_pod_seconds:integral{VARIANT}", "pod·s"),
+        cost_overlay("Seconds over the objective", "Seconds in which more than 1 of 100 requests was refused, failed or took longer than 500 ms.", "variant:eye_state_slo_violation_seconds:integral{VARIANT}", "s"),
+        cost_overlay("CPU requested, platform included", "By the pods with their sidecars, and by what only this variant needs: activator and autoscaler; VPA and adapter.", "variant_role:eye_state_core_seconds_requested:integral{VARIANT}", "core·s"),
+        cost_overlay("CPU used, platform included", "Counted the same way. Older recorded runs know the platform's share at their end only.", "variant_role:eye_state_core_seconds_used:integral{VARIANT}", "core·s"),
+        cost_overlay("Memory requested, platform included", "Counted the same way.", "variant_role:eye_state_gib_seconds_requested:integral{VARIANT}", "GiB·s"),
+        cost_overlay("Memory used, platform included", "Working set, counted the same way. Older recorded runs know it at their end only.", "variant_role:eye_state_gib_seconds_used:integral{VARIANT}", "GiB·s"),
+    ], columns=3, folded=True),
 ]
 
-CHANGED = "(variant:eye_state_pods_desired:sum{VARIANT} - variant:eye_state_pods_desired:sum{VARIANT} offset 5s) != 0"
+
+def run_of(side: Side) -> Annotation:
+    shown = side.of('run:eye_state:info{VARIANT, run!="live"} SHIFT == 1')
+    return Annotation(f"Run of {side.title.removesuffix(' (KPA)')}", f"({shown}) and on () ({side.gate})", "{{scenario}} {{configuration}}", "{{run}}: from start to end", GREY)
+
+
+# Two neighbouring samples are in exactly one such window of a series with a sample and a step each
+# five seconds.
+CHANGED = "changes(variant:eye_state_pods_desired:sum{VARIANT}[10s] SHIFT) > 0"
 
 ANNOTATIONS = [
-    Annotation("Load scenario", "max by (run, scenario, variant, configuration) (comparison_run) > 0", "{{scenario}} {{configuration}}", "{{run}}: load on {{variant}} from start to end", "#7f7f7f"),
-    Annotation("KPA panics", 'max by (kn_revision_name) (kn_revision_panic_mode{variant="knative"}) > 0', "Panic", "{{kn_revision_name}} in panic mode", "#d62728", "left"),
-    Annotation("KPA decisions", CHANGED.replace("VARIANT", 'variant="knative"'), "KPA", "the KPA changed the number of pods it desires", "#9467bd", "left"),
-    Annotation("HPA decisions", CHANGED.replace("VARIANT", 'variant="k8s-autoscalers"'), "HPA", "the HPA changed the number of pods it desires", "#9467bd", "right"),
-    Annotation("In-place resizes", "sum(increase(vpa_updater_in_place_updated_pods_total[15s])) > 0", "VPA", "the VPA resized pods in place", "#17becf", "right"),
+    run_of(LEFT),
+    run_of(RIGHT),
+    Annotation("KPA panics", LEFT.gated("max by (kn_revision_name) (kn_revision_panic_mode{VARIANT} SHIFT) > 0"), "Panic", "{{kn_revision_name}} in panic mode", OBJECTIVE),
+    Annotation("KPA decisions", LEFT.gated(CHANGED), "KPA", "the KPA changed the number of pods it desires", "#9467bd"),
+    Annotation("HPA decisions", RIGHT.gated(CHANGED), "HPA", "the HPA changed the number of pods it desires", "#9467bd"),
+    Annotation("Resizes in place", RIGHT.gated("sum(increase(vpa_updater_in_place_updated_pods_total[15s] SHIFT)) > 0"), "VPA", "the VPA resized pods in place", "#17becf"),
 ]
 
 DASHBOARD = dashboard(
-    "nv-micro-side-by-side", "Side by side", "The same function and the same load, scaled by Knative on the left and by HPA + VPA on the right, on the same axes.",
-    ROWS, [RUN], ANNOTATIONS,
+    "nv-micro-side-by-side", "Side by side", "The same function and the same load, scaled by Knative on the left and by HPA + VPA on the right, on the same axes, from the same moment on.",
+    ROWS, VARIABLES, ANNOTATIONS,
 )
