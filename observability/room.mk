@@ -9,7 +9,7 @@ PROMTOOL   ?= $(TOOLS)/bin/promtool
 
 verify: observability-rules observability-manifests observability-queries
 
-.PHONY: observability-rules observability-manifests observability-queries dashboards metrics-table observe observability
+.PHONY: observability-rules observability-manifests observability-queries dashboards metrics-table observe replay picture observability
 observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test every recording rule and alert
 	$(PROMTOOL) check config --syntax-only observability/prometheus/prometheus.yaml
 	$(PROMTOOL) check rules --lint=all --lint-fatal observability/prometheus/rules/*.yaml
@@ -19,9 +19,10 @@ observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test e
 observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what is deployed to watch the cluster
 	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q observability/checks/test_manifests.py
 
-observability-queries: build-function $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
-	PROMETHEUS=$(PROMETHEUS) EYE_STATE=$(FUNCTION) $(VENV)/bin/python -m pytest -q \
-	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_traces.py observability/checks/test_observe.py
+observability-queries: build-function build-comparison $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
+	PROMETHEUS=$(PROMETHEUS) PROMTOOL=$(PROMTOOL) EYE_STATE=$(FUNCTION) COMPARISON=$(CURDIR)/$(COMPARISON) $(VENV)/bin/python -m pytest -q \
+	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_replay.py \
+	  observability/checks/test_traces.py observability/checks/test_observe.py
 
 dashboards: ## write the dashboards anew from their definition
 	python3 -B observability/grafana/generator/generate.py
@@ -32,7 +33,21 @@ metrics-table: build-function $(VENV)/observability.stamp ## write docs/metrics.
 observe: build-function $(PROMETHEUS) $(VENV)/observability.stamp ## the function with Prometheus and Grafana on this machine
 	$(VENV)/bin/python observability/checks/observe.py --function $(FUNCTION) --prometheus $(PROMETHEUS)
 
-# Where Prometheus keeps its samples: `claim` takes a volume of the default StorageClass, `emptydir` the node's disk.
+# A scenario to link to, and a folder of results files: make replay SCENARIO=ramp
+# RESULTS=comparison/results/simulated
+SCENARIO ?= spike
+
+replay: $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp ## the recorded runs side by side, without a cluster (SCENARIO=spike RESULTS=folder)
+	$(VENV)/bin/python observability/replay/replay.py --prometheus $(PROMETHEUS) --promtool $(PROMTOOL) --results $(RESULTS) --scenario $(SCENARIO)
+
+# The document that shows it is docs/comparison/results.md.
+PICTURE ?= docs/comparison/side-by-side.svg
+
+picture: build-comparison $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp ## the overlay of two recorded runs as an SVG, by the dashboard's queries (SCENARIO=spike PICTURE=file)
+	$(VENV)/bin/python observability/replay/picture.py --prometheus $(PROMETHEUS) --promtool $(PROMTOOL) --comparison $(COMPARISON) --results $(RESULTS) --scenario $(SCENARIO) >$(PICTURE)
+
+# Where Prometheus keeps its samples: `claim` takes a volume of the default StorageClass, `emptydir`
+# the node's disk.
 STORAGE ?= claim
 
 observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
 use comparison::cluster::runner::{Plan, compare};
+use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
 use comparison::{against, files};
 use load::client::{LoadClient, Target};
@@ -47,6 +48,8 @@ enum Command {
     Report(ReportArgs),
     /// Print how many pairs of runs it takes to show what recorded runs suggest
     Power(PowerArgs),
+    /// Draw charts given as JSON on standard input (`report::picture::Picture`) as one SVG
+    Draw,
 }
 
 #[derive(Args)]
@@ -249,6 +252,7 @@ fn main() -> Result<()> {
         Command::Against(args) => against(&args),
         Command::Report(args) => report(&args),
         Command::Power(args) => power(&args),
+        Command::Draw => draw(),
     }
 }
 
@@ -345,6 +349,12 @@ fn power(args: &PowerArgs) -> Result<()> {
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
     let text = power::table(&table::groups(&runs), args.claims);
     write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
+fn draw() -> Result<()> {
+    let picture: Picture =
+        serde_json::from_reader(std::io::stdin().lock()).context("standard input is no picture to draw")?;
+    write!(std::io::stdout(), "{}", picture.svg()).context("cannot write")
 }
 
 fn load(args: &LoadArgs) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Small multiples as inline SVG: both variants on the same axes, by elapsed time.
 //!
-//! Colours are the blue and vermillion of Okabe and Ito's palette, which the colour-blind can tell apart; the second
-//! variant is dashed as well, so that a black-and-white print says the same.
+//! Colours are the blue and vermillion of Okabe and Ito's palette, which the colour-blind can tell
+//! apart; the second variant is dashed as well, so that a black-and-white print says the same.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// One line.
@@ -20,7 +21,7 @@ pub struct Chart {
     /// Heading.
     pub title: String,
     /// Unit of the values.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Length of the time axis, seconds.
     pub seconds: f64,
     /// What is drawn.
@@ -29,8 +30,10 @@ pub struct Chart {
     pub mark: Option<f64>,
 }
 
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 190.0;
+/// Of a chart, in the units of its view box.
+pub const WIDTH: f64 = 360.0;
+/// See [`WIDTH`].
+pub const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 46.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 26.0;
@@ -51,7 +54,7 @@ impl Chart {
             r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{}</title>"#,
             escape(&self.title)
         );
-        let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", escape(&self.unit)) };
         let _ = write!(svg, r#"<text class="t" x="{LEFT}" y="15">{}{unit}</text>"#, escape(&self.title));
         for tick in ticks(top, VALUE_TICKS) {
             let (at, right) = (y(tick), WIDTH - RIGHT);
@@ -148,7 +151,7 @@ mod tests {
     fn chart(points: Vec<(f64, f64)>, stepped: bool) -> Chart {
         Chart {
             title: "Pods <ready>".into(),
-            unit: "",
+            unit: "".into(),
             seconds: 100.0,
             lines: vec![Line { style: 0, points, stepped }],
             mark: None,

@@ -189,7 +189,7 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
     };
     let chart = |title: &str, unit: &'static str, lines: Vec<Line>, mark: Option<f64>| Chart {
         title: title.to_owned(),
-        unit,
+        unit: unit.into(),
         seconds,
         lines,
         mark,

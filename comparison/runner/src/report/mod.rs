@@ -6,5 +6,6 @@ pub mod cost;
 pub mod findings;
 pub mod html;
 pub mod markdown;
+pub mod picture;
 pub mod power;
 pub mod table;
