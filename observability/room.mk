@@ -9,7 +9,7 @@ PROMTOOL   ?= $(TOOLS)/bin/promtool
 
 verify: observability-rules observability-manifests observability-queries
 
-.PHONY: observability-rules observability-manifests observability-queries dashboards metrics-table observe replay picture observability
+.PHONY: observability-rules observability-manifests observability-queries dashboards metrics-table observe replay picture demo observability
 observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test every recording rule and alert
 	$(PROMTOOL) check config --syntax-only observability/prometheus/prometheus.yaml
 	$(PROMTOOL) check rules --lint=all --lint-fatal observability/prometheus/rules/*.yaml
@@ -22,7 +22,7 @@ observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what 
 observability-queries: build-function build-comparison $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
 	PROMETHEUS=$(PROMETHEUS) PROMTOOL=$(PROMTOOL) EYE_STATE=$(FUNCTION) COMPARISON=$(CURDIR)/$(COMPARISON) $(VENV)/bin/python -m pytest -q \
 	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_replay.py \
-	  observability/checks/test_traces.py observability/checks/test_observe.py
+	  observability/checks/test_traces.py observability/checks/test_observe.py observability/checks/test_demo.py
 
 dashboards: ## write the dashboards anew from their definition
 	python3 -B observability/grafana/generator/generate.py
@@ -49,6 +49,10 @@ picture: build-comparison $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp 
 # Where Prometheus keeps its samples: `claim` takes a volume of the default StorageClass, `emptydir`
 # the node's disk.
 STORAGE ?= claim
+
+demo: need-cluster build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a show, not a measurement (SCENARIO=spike)
+	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) \
+	  --scenario $(SCENARIO) --scale $(SCALE) --stretch $(STRETCH)
 
 observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)
 	@$(CLUSTER_ENV) STORAGE='$(STORAGE)' observability/deploy.sh
