@@ -41,7 +41,7 @@ for deployment in prometheus grafana; do
     exit 1
   }
 done
-side_by_side=$(sed -n 's/^  "uid": "\(.*\)",*$/\1/p' observability/grafana/dashboards/side-by-side.json)
+side_by_side=$(sed -n 's/^ "uid": "\(.*\)",*$/\1/p' observability/grafana/dashboards/side-by-side.json)
 echo
 echo "in another shell: kubectl --namespace monitoring port-forward service/grafana 3000"
 echo "side by side: http://localhost:3000/d/$side_by_side"

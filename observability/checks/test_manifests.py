@@ -1,5 +1,6 @@
 """What is deployed is valid on every Kubernetes that is supported, pinned, and fits together."""
 
+import json
 import os
 import re
 import subprocess
@@ -85,3 +86,9 @@ def test_traces_are_sent_where_the_collector_listens():
     for config in rendered("knative"):
         host, port = re.match(r"http://([^:/]+):(\d+)", config["data"]["tracing-endpoint"]).groups()
         assert host == "trace-collector.monitoring.svc" and int(port) in ports
+
+
+def test_the_address_that_is_printed_after_deploying_is_the_dashboard_s():
+    (line,) = [line for line in (ROOM / "deploy.sh").read_text().splitlines() if line.startswith("side_by_side=")]
+    shown = subprocess.run(["bash", "-c", f'{line}; echo "$side_by_side"'], cwd=ROOM.parent, check=True, capture_output=True, text=True).stdout.strip()
+    assert shown == json.loads((ROOM / "grafana" / "dashboards" / "side-by-side.json").read_text())["uid"]
