@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Does the load generator measure what an independent one does? A server that answers after 10 ms, a constant rate, this
-# generator and oha in turn, three times each. Needs oha (cargo install oha).
+# Does the load generator measure what an independent one does? A server that answers after 10 ms, a
+# constant rate, this generator and oha in turn, three times each. Needs oha (cargo install oha).
 #
 #     comparison/load-check.sh [REQUESTS_A_SECOND] [SECONDS]
 set -euo pipefail

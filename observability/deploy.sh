@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prometheus, Grafana and traces into the current cluster; Knative's own metrics and traces switched on where it is there.
-# `make observability` calls it with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM and STORAGE.
+# Prometheus, Grafana and traces into the current cluster; Knative's own metrics and traces switched
+# on where it is there. `make observability` calls it with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM
+# and STORAGE.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kubectl=${KUBECTL:-kubectl}
@@ -15,7 +16,8 @@ case $STORAGE in
 esac
 [ "$KUBERNETES_PLATFORM" != two-cores ] || components+=(small)
 
-# kustomize takes components from a kustomization only, and none that lies inside the one it includes.
+# kustomize takes components from a kustomization only, and none that lies inside the one it
+# includes.
 mkdir -p target
 overlay=$(mktemp -d target/observability.XXXXXX)
 trap 'rm -rf "$overlay"' EXIT
@@ -28,7 +30,8 @@ trap 'rm -rf "$overlay"' EXIT
 
 "$KUSTOMIZE" build "$overlay" | platforms/apply.sh "Prometheus, Grafana and traces" --force-conflicts
 if $kubectl get namespace knative-serving >/dev/null 2>&1; then
-  # Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read them when they start.
+  # Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read
+  # them when they start.
   "$KUSTOMIZE" build observability/knative | platforms/apply.sh "Knative's metrics and traces" --force-conflicts
   $kubectl --namespace knative-serving rollout restart deployment activator autoscaler controller
 else

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails when the simulator depends on a crate of this repository that is not named as an argument, or on one that
-# does I/O.
+# Fails when the simulator depends on a crate of this repository that is not named as an argument,
+# or on one that does I/O.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tree=$(cargo tree -p simulator --edges normal --prefix none --target all)

@@ -1,4 +1,5 @@
-// Shows an answer or an error: badge, boxes over the picture, eyes, timings. Sends nothing and decides nothing.
+// Shows an answer or an error: badge, boxes over the picture, eyes, timings. Sends nothing and
+// decides nothing.
 
 const STATES = { open: 'Eyes open', closed: 'Eyes closed', no_eyes: 'No eyes' };
 const STAGES = ['decode', 'preprocess', 'inference', 'postprocess'];

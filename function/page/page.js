@@ -1,5 +1,6 @@
-// The page's behaviour: takes an image from a file, a paste, a sample or the camera, asks the function, shows the answer.
-// One request at a time: a camera frame is sent only after the answer to the one before.
+// The page's behaviour: takes an image from a file, a paste, a sample or the camera, asks the
+// function, shows the answer. One request at a time: a camera frame is sent only after the answer
+// to the one before.
 
 import { $, Problem, drawBoxes, element, remember, showAnswer, showProblem } from './answer.js';
 
@@ -18,7 +19,8 @@ let asking = null; // AbortController of the request under way
 let stream = null; // the camera's MediaStream while it runs
 let thresholds = {};
 
-// ---- asking ------------------------------------------------------------------------------------------------------
+// ---- asking
+// ------------------------------------------------------------------------------------------------------
 
 function address() {
   const query = new URLSearchParams(thresholds).toString();
@@ -60,7 +62,8 @@ function showCommand(file, type) {
   $('command').textContent = `curl --data-binary '@${file}' -H 'content-type: ${type}' \\\n  '${whole}'`;
 }
 
-// ---- one image ---------------------------------------------------------------------------------------------------
+// ---- one image
+// ---------------------------------------------------------------------------------------------------
 
 async function show(blob, name, declared, title) {
   stopCamera();
@@ -118,7 +121,8 @@ async function showDrawn(signal) {
   drawBoxes(null);
 }
 
-// ---- the camera --------------------------------------------------------------------------------------------------
+// ---- the camera
+// --------------------------------------------------------------------------------------------------
 
 async function startCamera() {
   if (!navigator.mediaDevices?.getUserMedia) {
@@ -197,7 +201,8 @@ async function countDown(seconds, wanted) {
   }
 }
 
-// ---- samples, thresholds, events ---------------------------------------------------------------------------------
+// ---- samples, thresholds, events
+// ---------------------------------------------------------------------------------
 
 function markSample(file) {
   for (const button of $('samples').querySelectorAll('button')) {

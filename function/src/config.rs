@@ -1,7 +1,7 @@
 //! The configuration room: environment variables only, all of them read here and nowhere else.
 //!
-//! Every variable has an `ENV_*` name and a `DEFAULT_*` value with its reason. All values are parsed
-//! before the first error is returned, so that a bad deployment is mended in one round.
+//! Every variable has an `ENV_*` name and a `DEFAULT_*` value with its reason. All values are
+//! parsed before the first error is returned, so that a bad deployment is mended in one round.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,8 +42,9 @@ pub const DEFAULT_MAX_BODY_MEMORY: usize = 64 * 1024 * 1024;
 
 /// Confidence below which a detection does not count.
 pub const ENV_CONFIDENCE_THRESHOLD: &str = "CONFIDENCE_THRESHOLD";
-/// Of the thresholds tried, the lowest with which the validation images meet both aims: under 1 % of open eyes missed, under 2 %
-/// of closed eyes called open (model card). Faces at odd angles ask for less rather than more.
+/// Of the thresholds tried, the lowest with which the validation images meet both aims: under 1 %
+/// of open eyes missed, under 2 % of closed eyes called open (model card). Faces at odd angles ask
+/// for less rather than more.
 pub const DEFAULT_CONFIDENCE_THRESHOLD: f32 = 0.35;
 
 /// Overlap above which two boxes of one class are the same eye.
@@ -58,7 +59,8 @@ pub const DEFAULT_MAX_CONCURRENCY: usize = 0;
 
 /// Requests that may wait for an inference.
 pub const ENV_QUEUE_CAPACITY: &str = "QUEUE_CAPACITY";
-/// Rides out a burst of a few hundred milliseconds; a longer queue only turns overload into latency.
+/// Rides out a burst of a few hundred milliseconds; a longer queue only turns overload into
+/// latency.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 16;
 
 /// Longest a request may wait in the queue before it is answered 504 without being computed.
@@ -86,8 +88,8 @@ pub const ENV_MAX_CONNECTIONS: &str = "MAX_CONNECTIONS";
 /// Each costs a few kilobytes; a gateway in front keeps far fewer.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 
-/// Where the source of what runs here is: the page offers it, as the AGPL (section 13) asks of a modified
-/// program that users reach over a network.
+/// Where the source of what runs here is: the page offers it, as the AGPL (section 13) asks of a
+/// modified program that users reach over a network.
 pub const ENV_SOURCE_URL: &str = "SOURCE_URL";
 /// Not known to the program: the image is built with the repository that it was built from.
 pub const DEFAULT_SOURCE_URL: &str = "";
@@ -210,7 +212,8 @@ impl Config {
     }
 }
 
-/// An http or https URL made of the characters that RFC 3986 allows, so that it can stand in a link as it is.
+/// An http or https URL made of the characters that RFC 3986 allows, so that it can stand in a link
+/// as it is.
 fn is_web_address(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
     rest.is_some_and(|rest| {

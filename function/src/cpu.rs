@@ -1,14 +1,15 @@
 //! How many CPUs this process may use, now and after every change.
 //!
-//! The number is the standard library's `available_parallelism`: the least of the scheduler affinity and the
-//! whole CPUs in the quotas of the process's cgroups (v1 and v2, every level), at least one. It reads
-//! them anew on each call, so that a pod resized in place is noticed without a restart.
+//! The number is the standard library's `available_parallelism`: the least of the scheduler
+//! affinity and the whole CPUs in the quotas of the process's cgroups (v1 and v2, every level), at
+//! least one. It reads them anew on each call, so that a pod resized in place is noticed without a
+//! restart.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// Time between two looks at the allotment: a resize is felt within a second, and a look costs some tens of
-/// microseconds.
+/// Time between two looks at the allotment: a resize is felt within a second, and a look costs some
+/// tens of microseconds.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// CPUs this process may use at this moment.

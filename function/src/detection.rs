@@ -1,4 +1,5 @@
-//! Boxes, their overlap and class-wise non-maximum suppression, as YOLOv5's `general.py` defines them.
+//! Boxes, their overlap and class-wise non-maximum suppression, as YOLOv5's `general.py` defines
+//! them.
 
 use serde::Serialize;
 

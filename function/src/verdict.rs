@@ -1,9 +1,9 @@
 //! From the eyes that were found to the one answer.
 //!
-//! An image with no eye above the threshold is `no_eyes`. Otherwise it is `open` if any eye is open: the
-//! case that matters is an open eye in a sleeper. `confidence` is that of the deciding eye: the most
-//! confident open one, or, where all are closed, the most confident closed one. For `no_eyes` it is one
-//! minus the strongest candidate that stayed below the threshold.
+//! An image with no eye above the threshold is `no_eyes`. Otherwise it is `open` if any eye is
+//! open: the case that matters is an open eye in a sleeper. `confidence` is that of the deciding
+//! eye: the most confident open one, or, where all are closed, the most confident closed one. For
+//! `no_eyes` it is one minus the strongest candidate that stayed below the threshold.
 
 use serde::Serialize;
 
@@ -44,8 +44,8 @@ pub struct Verdict {
     pub confidence: f32,
 }
 
-/// Judges the eyes that were found; `strongest_rejected` is the confidence of the best candidate that
-/// stayed below the threshold (0 where there is none).
+/// Judges the eyes that were found; `strongest_rejected` is the confidence of the best candidate
+/// that stayed below the threshold (0 where there is none).
 pub fn judge(eyes: &[Detection], strongest_rejected: f32) -> Verdict {
     let best = |state: EyeState| {
         eyes.iter().filter(|eye| eye.state == state).map(|eye| eye.confidence).max_by(f32::total_cmp)

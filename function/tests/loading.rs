@@ -1,4 +1,5 @@
-//! Loading the compiled-in weights is a map, not a copy. Alone in its process: nothing else may grow it.
+//! Loading the compiled-in weights is a map, not a copy. Alone in its process: nothing else may
+//! grow it.
 #![cfg(target_os = "linux")]
 
 use std::time::Instant;

@@ -10,8 +10,8 @@ import augment
 import ellipse
 
 LETTERBOX_GRAY = 114
-# How often a source is drawn, relative to its number of pictures: real near-infrared, closed eyes and pictures
-# without eyes are few in the data set and are what the first model got wrong.
+# How often a source is drawn, relative to its number of pictures: real near-infrared, closed eyes
+# and pictures without eyes are few in the data set and are what the first model got wrong.
 SOURCE_WEIGHTS = {
     "cnir": 3.5, "cnirX": 3.0, "mrl": 2.5, "morph": 1.0, "morphX": 2.0, "mix": 1.5, "cewC": 1.3, "cewT": 1.3,
     "negES": 4.0, "neglow": 6.0, "negocc": 4.0, "negroom": 4.0, "negface": 4.0, "negcoco": 1.5, "negcar": 1.5, "negbg": 1.0,
@@ -20,8 +20,8 @@ SOURCE_WEIGHTS = {
 CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are about five)
 GENERATED_WEIGHT = 1.5
 WITHOUT_EYES = 0.12  # share of faces of which only a part without eyes is taken
-# Of pictures of things: the weight of one that a model keeps silent on, against 1 for one that it is sure has eyes; and how much
-# more the few of negatives.tar count, which show whole scenes.
+# Of pictures of things: the weight of one that a model keeps silent on, against 1 for one that it
+# is sure has eyes; and how much more the few of negatives.tar count, which show whole scenes.
 SILENT_WEIGHT = 0.15
 SCENE_WEIGHT = 4.0
 

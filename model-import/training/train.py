@@ -21,12 +21,14 @@ import yolov5_code
 from dataset import Pictures, Things, TrainingSet, collate, mined, names_in
 
 MOMENTUM, WEIGHT_DECAY, WARMUP_STEPS, EMA_DECAY = 0.937, 5e-4, 150, 0.999
-# YOLOv5 scales its class gain by classes/80, to 0.0125 here: too little for what this model is for. Box gain up, too.
+# YOLOv5 scales its class gain by classes/80, to 0.0125 here: too little for what this model is for.
+# Box gain up, too.
 GAINS = dict(box=0.10, cls=0.15, cls_pw=1.0, obj=1.0, obj_pw=1.0, fl_gamma=0.0, anchor_t=4.0, label_smoothing=0.0)
 SIZES = {320: 0.2, 352: 0.1, 416: 0.4, 448: 0.1, 512: 0.2}  # one weight set serves every exported input size
 
 
-# (until this share of the schedule, share of mosaics, share as the function sees it): the end is nearer to the use.
+# (until this share of the schedule, share of mosaics, share as the function sees it): the end is
+# nearer to the use.
 PHASES = ((0.8, 0.2, 0.25), (1.01, 0.08, 0.4))
 
 
@@ -159,8 +161,9 @@ if __name__ == "__main__":
     parser.add_argument("--pictures", type=int, default=140_000, help="length of the schedule without --minutes")
     parser.add_argument("--round", type=int, default=6000, help="pictures between checkpoints")
     parser.add_argument("--validate-every", type=int, default=2, help="rounds between validations")
-    # Every step's gradient is clipped, so steps of 16 take a fourth of the rate that YOLOv5 uses for its 64. 0.008 was tried: it
-    # undid what the start knew (mAP50 on val 0.96 -> 0.55 after 30,000 pictures).
+    # Every step's gradient is clipped, so steps of 16 take a fourth of the rate that YOLOv5 uses
+    # for its 64. 0.008 was tried: it undid what the start knew (mAP50 on val 0.96 -> 0.55 after
+    # 30,000 pictures).
     parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--batch", type=int, default=16, help="pictures a step at 416 px")
     parser.add_argument("--seed", type=int, default=1)

@@ -12,7 +12,8 @@ import torch
 import checkpoint
 import yolov5_code
 
-# Spread of the uneven split, as a share of the layer's own: enough that no two channels stay alike, and it cancels exactly.
+# Spread of the uneven split, as a share of the layer's own: enough that no two channels stay alike,
+# and it cancels exactly.
 UNEVEN = 0.5
 
 

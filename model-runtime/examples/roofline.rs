@@ -1,9 +1,10 @@
-//! What share of the core's measured peak each of YOLOv5's convolutions reaches:
-//! `cargo run --release -p model-runtime --no-default-features --example roofline -- [INPUT] [WIDTH]`
+//! What share of the core's measured peak each of YOLOv5's convolutions reaches: `cargo run
+//! --release -p model-runtime --no-default-features --example roofline -- [INPUT] [WIDTH]`
 //!
-//! INPUT is the image's side (416), WIDTH the stem's channels (16: YOLOv5n, 32: YOLOv5s). Each kind of layer is timed on its
-//! own, again and again, so its data lies in the caches as far as it fits. Multiply-accumulates are the definition's: where
-//! Winograd's filtering saves some, a layer can go past the peak.
+//! INPUT is the image's side (416), WIDTH the stem's channels (16: YOLOv5n, 32: YOLOv5s). Each kind
+//! of layer is timed on its own, again and again, so its data lies in the caches as far as it fits.
+//! Multiply-accumulates are the definition's: where Winograd's filtering saves some, a layer can go
+//! past the peak.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -134,8 +135,9 @@ fn time(layer: &Layer, side: usize) -> (usize, f64) {
     (size, best.as_secs_f64())
 }
 
-/// Multiply-accumulates a second, in GMAC/s, of one register tile with everything in the first-level cache and no activation:
-/// what the inner loop reaches when nothing but arithmetic counts.
+/// Multiply-accumulates a second, in GMAC/s, of one register tile with everything in the
+/// first-level cache and no activation: what the inner loop reaches when nothing but arithmetic
+/// counts.
 fn peak() -> f64 {
     const CHANNELS: usize = 256;
     const PIXELS: usize = 14;

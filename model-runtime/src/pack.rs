@@ -5,11 +5,13 @@ use crate::kernels::winograd;
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
 
-/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of four-fold size outgrow the caches.
+/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of
+/// four-fold size outgrow the caches.
 const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
 
-/// Input × output channels beyond which small maps aren't worth it: whole tiles of 4 × 4 cover much of them that isn't there. For 128 × 128
-/// channels at 13 × 13 it made the default model's weights 5.3 MB larger and its answers no faster.
+/// Input × output channels beyond which small maps aren't worth it: whole tiles of 4 × 4 cover much
+/// of them that isn't there. For 128 × 128 channels at 13 × 13 it made the default model's weights
+/// 5.3 MB larger and its answers no faster.
 const MAX_WINOGRAD_CHANNELS_OF_SMALL_MAPS: usize = 64 * 128;
 const SMALL_MAP: usize = 16 * 16;
 
@@ -24,8 +26,9 @@ pub struct PackedConv {
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
 ///
-/// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for Winograd's filtering, with 6 × 6 taps, where
-/// the map that it will write (`output`: height, width) makes that worth while; the kernels tell by the shape.
+/// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for
+/// Winograd's filtering, with 6 × 6 taps, where the map that it will write (`output`: height,
+/// width) makes that worth while; the kernels tell by the shape.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.
@@ -94,8 +97,8 @@ pub fn pack_bias(bias: &[f32]) -> Vec<f32> {
     packed
 }
 
-/// The one-channel form of a convolution whose input channels are always equal: the weights summed over them.
-/// Exact up to the rounding of the sum, which is done in double precision.
+/// The one-channel form of a convolution whose input channels are always equal: the weights summed
+/// over them. Exact up to the rounding of the sum, which is done in double precision.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.

@@ -1,17 +1,19 @@
-//! The threads of one inference: a small pool of our own. Workers spin for a moment between layers, then sleep.
+//! The threads of one inference: a small pool of our own. Workers spin for a moment between layers,
+//! then sleep.
 //!
-//! burn's Flex has none here (its `rayon` feature is off): a layer takes 50–500 µs, and what counts is that the next
-//! layer's share reaches the other cores within a microsecond or two.
+//! burn's Flex has none here (its `rayon` feature is off): a layer takes 50–500 µs, and what counts
+//! is that the next layer's share reaches the other cores within a microsecond or two.
 
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How long a worker spins for the next layer before it sleeps. Longer than the gap between two layers of one inference,
-/// short enough that an idle function costs no CPU time worth measuring.
+/// How long a worker spins for the next layer before it sleeps. Longer than the gap between two
+/// layers of one inference, short enough that an idle function costs no CPU time worth measuring.
 const SPINS_BEFORE_SLEEP: u32 = 20_000;
-/// More threads than this never helped a network of this size; also bounds what a wrong setting can do.
+/// More threads than this never helped a network of this size; also bounds what a wrong setting can
+/// do.
 const MAX_THREADS: usize = 64;
 
 static THREADS: AtomicUsize = AtomicUsize::new(1);
@@ -24,8 +26,8 @@ thread_local! {
 
 /// Sets how many threads one inference may use, from the next layer on. Zero counts as one.
 ///
-/// Process-wide; follows the CPU allotment when a container is resized. Where several inferences run at once from
-/// several threads, one is best: whoever finds the pool taken works alone.
+/// Process-wide; follows the CPU allotment when a container is resized. Where several inferences
+/// run at once from several threads, one is best: whoever finds the pool taken works alone.
 pub fn set_threads(threads: usize) {
     THREADS.store(threads.clamp(1, MAX_THREADS), Ordering::Relaxed);
 }
@@ -101,7 +103,8 @@ impl Mailbox {
     /// Hands the worker a job (the address of a `Job`) and wakes it if it sleeps.
     fn post(&self, job: usize) {
         self.job.store(job, Ordering::Relaxed);
-        // SeqCst pairs with the worker's check under the lock: either it sees the new sequence or we see it asleep.
+        // SeqCst pairs with the worker's check under the lock: either it sees the new sequence or
+        // we see it asleep.
         self.sequence.fetch_add(1, Ordering::SeqCst);
         let asleep = lock(&self.asleep);
         if *asleep {
@@ -118,7 +121,8 @@ impl Mailbox {
                 return;
             }
             let job = self.job.load(Ordering::Relaxed) as *const Job;
-            // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is our last act on it.
+            // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is our last
+            // act on it.
             let job = unsafe { &*job };
             job.work(&self.next_chunk);
             self.next_chunk.busy.fetch_sub(1, Ordering::Release);
@@ -169,12 +173,14 @@ impl Job {
 /// Chunks of work a thread, so that one that starts late finishes with the others.
 pub(crate) const CHUNKS_PER_THREAD: usize = 4;
 
-/// Calls `task` for `chunks` ranges of about the same length that make up `0..total`, on all threads.
+/// Calls `task` for `chunks` ranges of about the same length that make up `0..total`, on all
+/// threads.
 pub(crate) fn parallel_ranges(total: usize, chunks: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
     parallel_for(chunks, &|chunk| task(chunk * total / chunks..(chunk + 1) * total / chunks));
 }
 
-/// Calls `task` once for every number below `chunks`, on as many threads as are allowed; returns when all are done.
+/// Calls `task` once for every number below `chunks`, on as many threads as are allowed; returns
+/// when all are done.
 ///
 /// # Panics
 /// If `task` panics.
@@ -192,7 +198,8 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
     let Some(shared) = helpers.first().map(|first| Arc::clone(&first.next_chunk)) else {
         return (0..chunks).for_each(task);
     };
-    // SAFETY: only the lifetime changes; no worker touches the job after `busy` has reached zero, which we wait for.
+    // SAFETY: only the lifetime changes; no worker touches the job after `busy` has reached zero,
+    // which we wait for.
     let task = unsafe {
         std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(
             task,

@@ -1,5 +1,5 @@
-//! After the first inference, activations come from recycled buffers: kernels don't allocate, and what burn allocates around
-//! them (reference counts, shapes) is small.
+//! After the first inference, activations come from recycled buffers: kernels don't allocate, and
+//! what burn allocates around them (reference counts, shapes) is small.
 #![cfg(feature = "burn")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -45,7 +45,8 @@ static ALLOCATOR: Counting = Counting;
 /// One test: counters are for the whole process, and tests of a file run at the same time.
 #[test]
 fn the_second_inference_allocates_nothing_large_and_its_kernels_nothing_at_all() {
-    // Direct with a border, Winograd of both strides, 1 × 1: every path with scratch memory of its own.
+    // Direct with a border, Winograd of both strides, 1 × 1: every path with scratch memory of its
+    // own.
     for (in_channels, kernel, stride) in [(3, 6, 2), (32, 3, 1), (32, 3, 2), (32, 1, 1)] {
         let packed = pack_conv(
             &vec![0.1; 32 * in_channels * kernel * kernel],

@@ -1,4 +1,5 @@
-//! Chains of convolutions, computed a few rows at a time, against one whole convolution after the other.
+//! Chains of convolutions, computed a few rows at a time, against one whole convolution after the
+//! other.
 
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::chain::conv2d_chain;
@@ -58,7 +59,8 @@ impl Case {
     fn random(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let most = if cfg!(miri) { 12 } else { 90 };
-        // Every third case starts like the network: a gray image twice as wide as what comes of it, and its stem.
+        // Every third case starts like the network: a gray image twice as wide as what comes of it,
+        // and its stem.
         let gray = seed.is_multiple_of(3);
         let size = [random.between(6, most), 2 * random.between(3, most / 2)];
         let images: Vec<_> = (0..if gray { 1 } else { random.between(1, 3) })

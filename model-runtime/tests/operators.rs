@@ -1,4 +1,5 @@
-//! The fused operators on burn tensors: against burn's own operations, on views, and without allocating.
+//! The fused operators on burn tensors: against burn's own operations, on views, and without
+//! allocating.
 #![cfg(feature = "burn")]
 
 use burn::tensor::module;
@@ -12,7 +13,8 @@ use model_runtime::ops::{
 };
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 
-/// Absolute for small values, relative for large ones. Winograd's filtering needs most of it: 1e-4 after two layers of it.
+/// Absolute for small values, relative for large ones. Winograd's filtering needs most of it: 1e-4
+/// after two layers of it.
 const TOLERANCE: f32 = 3e-4;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -136,7 +138,8 @@ fn folded_upsampling_is_burns_interpolation() {
 
 #[test]
 fn transformed_weights_are_undone_where_the_kernels_cannot_use_them() {
-    // 3 × 3 over 32 channels is packed for Winograd's filtering, which wants whole blocks of 16 from each input.
+    // 3 × 3 over 32 channels is packed for Winograd's filtering, which wants whole blocks of 16
+    // from each input.
     let layer = Layer::new(8 + 24, 32, 3, 1, Activation::Silu);
     let (a, b) = (random([1, 8, 7, 9]), random([1, 24, 7, 9]));
     let plain = layer.plain(Tensor::cat(vec![a.clone(), b.clone()], 1));

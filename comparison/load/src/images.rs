@@ -1,5 +1,6 @@
-//! The pictures that are sent: a folder with one sub-folder a kind (`open/`, `closed/`, `no_eyes/`), or with a
-//! `samples.json` that tells each file's `state`, as `function/samples` has one.
+//! The pictures that are sent: a folder with one sub-folder a kind (`open/`, `closed/`,
+//! `no_eyes/`), or with a `samples.json` that tells each file's `state`, as `function/samples` has
+//! one.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The load generator: sends a schedule open loop, each request at its time whether or not earlier ones were answered.
+//! The load generator: sends a schedule open loop, each request at its time whether or not earlier
+//! ones were answered.
 //!
 //! Knows HTTP and the clock; nothing of Kubernetes, autoscalers or reports.
 

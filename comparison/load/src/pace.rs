@@ -1,5 +1,5 @@
-//! Pacing: a thread of its own sleeps until each arrival and hands it to the runtime, so that a busy runtime makes a
-//! request late (and visibly so) but never moves the ones behind it.
+//! Pacing: a thread of its own sleeps until each arrival and hands it to the runtime, so that a
+//! busy runtime makes a request late (and visibly so) but never moves the ones behind it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ use crate::images::Pictures;
 use scenario::schedule::Schedule;
 use scenario::{Outcome, RequestRecord};
 
-/// More requests than this under way at once is the end of what one generator is trusted with: each is a socket.
-/// What would exceed it is not sent, and the run is no result.
+/// More requests than this under way at once is the end of what one generator is trusted with: each
+/// is a socket. What would exceed it is not sent, and the run is no result.
 pub const MAX_IN_FLIGHT: usize = 8192;
 
 /// Everything that was sent.
@@ -27,8 +27,8 @@ pub struct Sent {
     pub started: std::time::SystemTime,
 }
 
-/// Sends a whole schedule on `runtime` (see [`crate::threads`]) and waits for the last answer (or its time-out). Blocks;
-/// call it from its own thread.
+/// Sends a whole schedule on `runtime` (see [`crate::threads`]) and waits for the last answer (or
+/// its time-out). Blocks; call it from its own thread.
 pub fn send_schedule(
     runtime: &tokio::runtime::Handle,
     client: &LoadClient,
@@ -73,7 +73,8 @@ fn record(at: Duration, late: Duration, latency: Duration, outcome: Outcome) -> 
     RequestRecord { at_us: micros(at), late_us: micros(late), latency_us: micros(latency), outcome }
 }
 
-/// The kernel's sleep, which is late by some tens of microseconds; a runtime's timer counts in milliseconds.
+/// The kernel's sleep, which is late by some tens of microseconds; a runtime's timer counts in
+/// milliseconds.
 fn sleep_until(moment: Instant) {
     let left = moment.saturating_duration_since(Instant::now());
     if !left.is_zero() {

@@ -48,7 +48,8 @@ pub fn read_run(path: &Path) -> Result<Run> {
     Ok(run)
 }
 
-/// Writes a results file whole or not at all: an interrupted write leaves no file that looks like a result.
+/// Writes a results file whole or not at all: an interrupted write leaves no file that looks like a
+/// result.
 pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let path = folder.join(format!("{}.json", run.id()));

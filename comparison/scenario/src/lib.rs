@@ -1,10 +1,12 @@
-//! What the load generator, the simulator and the runner share: scenarios, schedules and the results file.
+//! What the load generator, the simulator and the runner share: scenarios, schedules and the
+//! results file.
 //!
 //! No I/O, no clock, no threads: files are read by whoever has them.
 //!
 //! # Layout
 //!
-//! * [`Scenario`], [`rate`], [`sleep`], [`schedule`]: from the text of a scenario file to a seeded list of arrivals.
+//! * [`Scenario`], [`rate`], [`sleep`], [`schedule`]: from the text of a scenario file to a seeded
+//!   list of arrivals.
 //! * [`Outcome`], [`RequestRecord`], [`summary`]: what became of the requests.
 //! * [`recording`]: one run, as its results file keeps it.
 

@@ -1,4 +1,5 @@
-//! What one run leaves behind: the results file. Recorded from a cluster or made by the simulator, always labelled which.
+//! What one run leaves behind: the results file. Recorded from a cluster or made by the simulator,
+//! always labelled which.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +84,8 @@ impl Draw {
     }
 }
 
-/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, what was before is negative.
+/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, what was
+/// before is negative.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
     /// How long was watched: the schedule and a tail after it.
@@ -96,8 +98,8 @@ pub struct Recording {
     pub seen: Vec<(f64, f64)>,
     /// Cores in use by the variant's pods.
     pub cores_used: Vec<(f64, f64)>,
-    /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the load itself. Empty where
-    /// nobody tells.
+    /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the
+    /// load itself. Empty where nobody tells.
     pub node_busy: Vec<(f64, f64)>,
     /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,
@@ -170,14 +172,16 @@ pub struct Component {
 
 /// Facts that must be the same in all runs of one report, where they are known.
 const SHARED: [&str; 4] = ["Image ID", "Model", "Kubernetes", "Node"];
-/// Where both runs say what their image was built from, that counts and not its digest: a build of the same commit on
-/// another day has another date in it.
+/// Where both runs say what their image was built from, that counts and not its digest: a build of
+/// the same commit on another day has another date in it.
 const SOURCE: &str = "Image built from";
-/// Names of facts that begin so are the settings of a variant in a configuration: the same wherever the name is.
+/// Names of facts that begin so are the settings of a variant in a configuration: the same wherever
+/// the name is.
 const SETTINGS: &str = "Settings of ";
 
-/// Whether measured runs can stand in one table: same image, settings and ground, and the same requests for the same
-/// scenario and repeat. Runs of different days may be joined, runs of different things may not.
+/// Whether measured runs can stand in one table: same image, settings and ground, and the same
+/// requests for the same scenario and repeat. Runs of different days may be joined, runs of
+/// different things may not.
 pub fn joinable(runs: &[Run]) -> Result<()> {
     let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
     for (i, one) in measured.iter().enumerate() {

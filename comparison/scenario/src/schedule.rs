@@ -1,4 +1,5 @@
-//! The schedule: which image is sent when. A scenario, a scale, a stretch and a seed give one schedule, always the same.
+//! The schedule: which image is sent when. A scenario, a scale, a stretch and a seed give one
+//! schedule, always the same.
 
 use std::time::Duration;
 
@@ -29,12 +30,14 @@ pub struct Schedule {
     pub rate: RateCurve,
 }
 
-/// The arrivals and the images come from streams of their own: another image mix leaves the arrivals as they are.
+/// The arrivals and the images come from streams of their own: another image mix leaves the
+/// arrivals as they are.
 const ARRIVAL_STREAM: u128 = 1;
 const IMAGE_STREAM: u128 = 2;
 
 impl Schedule {
-    /// Draws the schedule of a scenario: `scale` requests a second for each 1.0 of its rate, time times `stretch`.
+    /// Draws the schedule of a scenario: `scale` requests a second for each 1.0 of its rate, time
+    /// times `stretch`.
     pub fn draw(scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
         let rate = scenario.rate.scaled(stretch, scale);
         let mut mix = Pcg64::new(u128::from(seed), IMAGE_STREAM);

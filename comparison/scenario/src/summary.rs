@@ -1,5 +1,5 @@
-//! From single requests to what a results file keeps: exact enough quantiles, counts by outcome, a row a second, and
-//! whether the load generator itself kept up.
+//! From single requests to what a results file keeps: exact enough quantiles, counts by outcome, a
+//! row a second, and whether the load generator itself kept up.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,9 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 /// An hour: no time-out is longer.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// A request is late when it left later than this share of the objective after its time. Lateness is part of the latency
-/// that is reported, so this is the error that a request in time may carry: 10 ms of 500.
+/// A request is late when it left later than this share of the objective after its time. Lateness
+/// is part of the latency that is reported, so this is the error that a request in time may carry:
+/// 10 ms of 500.
 pub const LATE_SHARE_OF_OBJECTIVE: f64 = 0.02;
 
 /// How many may be late: one in a hundred, as with the objective itself ...
@@ -59,7 +60,8 @@ pub struct LoadSummary {
     pub within_slo: u64,
     /// One row for each second of the schedule.
     pub seconds: Vec<LoadSecond>,
-    /// For each upward step of the rate: when, and the latency of the first request after it (microseconds).
+    /// For each upward step of the rate: when, and the latency of the first request after it
+    /// (microseconds).
     pub first_after_step: Vec<FirstAnswer>,
 }
 

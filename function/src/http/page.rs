@@ -11,8 +11,8 @@ use crate::error::RequestError;
 /// `{{model_license}}` and `{{source}}` stand for what only the running function knows.
 const PAGE: &str = include_str!("../../page/index.html");
 
-/// The page's style and behaviour: name, content type, text. Files of their own, so that the policy can forbid
-/// everything inline.
+/// The page's style and behaviour: name, content type, text. Files of their own, so that the policy
+/// can forbid everything inline.
 const PARTS: &[(&str, &str, &str)] = &[
     ("answer.js", "text/javascript; charset=utf-8", include_str!("../../page/answer.js")),
     ("page.css", "text/css; charset=utf-8", include_str!("../../page/page.css")),
@@ -20,11 +20,13 @@ const PARTS: &[(&str, &str, &str)] = &[
 ];
 const SAMPLE_LIST: &str = include_str!("../../samples/samples.json");
 
-/// Nothing from elsewhere, nothing inline; the camera and chosen files are blobs, the icon is a data URL.
+/// Nothing from elsewhere, nothing inline; the camera and chosen files are blobs, the icon is a
+/// data URL.
 const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; \
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// Samples change with the build only; an hour spares repeated loads and outlives no deployment by much.
+/// Samples change with the build only; an hour spares repeated loads and outlives no deployment by
+/// much.
 const SAMPLE_CACHE: &str = "public, max-age=3600";
 
 macro_rules! samples {

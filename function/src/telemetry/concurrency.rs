@@ -1,7 +1,8 @@
 //! Requests in flight and their integral over time.
 //!
-//! `rate(eye_state_concurrency_seconds_total[w])` is the exact average concurrency over the window `w`,
-//! whatever the scrape interval: the very quantity that Knative's autoscaler scales on, here given to the HPA.
+//! `rate(eye_state_concurrency_seconds_total[w])` is the exact average concurrency over the window
+//! `w`, whatever the scrape interval: the very quantity that Knative's autoscaler scales on, here
+//! given to the HPA.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,5 @@
-// How the page looks: fits every screen, passes axe in both schemes, and leaves screenshots to be looked at.
+// How the page looks: fits every screen, passes axe in both schemes, and leaves screenshots to be
+// looked at.
 
 import assert from 'node:assert/strict';
 import { mkdir, readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// The page in a real browser against the real function: what it shows, how it is operated, what it asks for.
+// The page in a real browser against the real function: what it shows, how it is operated, what it
+// asks for.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// What the browser tests stand on: the real function on a free port, and a real Chromium that talks to it only.
+// What the browser tests stand on: the real function on a free port, and a real Chromium that talks
+// to it only.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,4 +1,5 @@
-//! Which convolutions are computed together, a few rows at a time, because what lies between them outgrows the cache.
+//! Which convolutions are computed together, a few rows at a time, because what lies between them
+//! outgrows the cache.
 
 use std::collections::HashMap;
 
@@ -6,8 +7,8 @@ use model_runtime::kernels::chain::MAX_STAGES;
 
 use super::{Conv, Fusion};
 
-/// A map of as many bytes doesn't stay in a core's second-level cache (512 KB to 2 MB on today's servers) until it is read again.
-/// Chains over smaller ones gained nothing.
+/// A map of as many bytes doesn't stay in a core's second-level cache (512 KB to 2 MB on today's
+/// servers) until it is read again. Chains over smaller ones gained nothing.
 const MIN_BYTES_BETWEEN: usize = 1 << 20;
 
 impl Fusion {
@@ -33,7 +34,8 @@ impl Fusion {
         chains
     }
 
-    /// Whether one other convolution, and nobody else, reads what this one makes, and that is large.
+    /// Whether one other convolution, and nobody else, reads what this one makes, and that is
+    /// large.
     fn is_followed(&self, conv: &Conv, shapes: &HashMap<String, [usize; 3]>) -> bool {
         let [(value, _)] = &conv.outputs[..] else { return false };
         let plain = |conv: &Conv| {

@@ -26,8 +26,9 @@ impl Fusion {
         graph
     }
 
-    /// One node for convolutions that follow each other, mostly a single one; `inputs`: what the first reads, then every one's weight,
-    /// its gray form if it reads the image, and bias, then the residual.
+    /// One node for convolutions that follow each other, mostly a single one; `inputs`: what the
+    /// first reads, then every one's weight, its gray form if it reads the image, and bias, then
+    /// the residual.
     fn emit(&mut self, chain: Vec<Conv>, image: &str, shapes: &HashMap<String, [usize; 3]>) {
         let stem = chain[0].inputs.len() == 1 && chain[0].inputs[0].value == image;
         let mut inputs: Vec<String> = chain[0].inputs.iter().map(|input| input.value.clone()).collect();

@@ -5,7 +5,8 @@ use onnx_ir::{GraphProto, NodeProto};
 use super::{Conv, Input};
 use crate::onnx::{Graph, attribute, int, ints};
 
-/// A convolution that the fused operator can compute: one group, no dilation, equal padding on both sides.
+/// A convolution that the fused operator can compute: one group, no dilation, equal padding on both
+/// sides.
 pub(super) fn convolution(graph: &GraphProto, node: &NodeProto, position: usize) -> Option<Conv> {
     if node.op_type != "Conv"
         || int(node, "group", 1) != 1

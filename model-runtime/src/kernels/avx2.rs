@@ -56,7 +56,8 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn silu(x: V) -> V {
-        // The constant comes first: min and max return their second operand for NaN, and NaN has to come through.
+        // The constant comes first: min and max return their second operand for NaN, and NaN has to
+        // come through.
         let t = _mm256_min_ps(splat(silu::MAX_EXPONENT), _mm256_mul_ps(x, splat(silu::MINUS_LOG2_E)));
         let t = _mm256_max_ps(splat(-silu::MAX_EXPONENT), t);
         let n = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);

@@ -53,8 +53,8 @@ mod v {
     pub(super) fn fma(a: V, b: V, c: V) -> V {
         _mm512_fmadd_ps(a, b, c)
     }
-    /// x / (1 + 2^(-x·log2 e)). A true division: on current CPUs it takes less time than `vrcp14ps` with a Newton step,
-    /// and it needs no clamp, as x / ∞ is the limit already.
+    /// x / (1 + 2^(-x·log2 e)). A true division: on current CPUs it takes less time than `vrcp14ps`
+    /// with a Newton step, and it needs no clamp, as x / ∞ is the limit already.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn silu(x: V) -> V {

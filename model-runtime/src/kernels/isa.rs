@@ -37,7 +37,8 @@ pub(super) struct Tiles {
     pub(super) one: &'static [TileKernel],
     /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
     pub(super) two: &'static [TileKernel],
-    /// `stem[p - 1]`: p pixels of the first layer on gray images; empty where the registers don't suffice.
+    /// `stem[p - 1]`: p pixels of the first layer on gray images; empty where the registers don't
+    /// suffice.
     pub(super) stem: &'static [StemKernel],
     /// The same for the planes of Winograd's filtering.
     pub(super) one_planes: &'static [PlanesKernel],

@@ -4,11 +4,12 @@ use super::Isa;
 use super::image::{Image, ImageMut};
 use crate::buffers::Buffer;
 
-/// The largest of each channel over the pixels that start every `step` floats: a [`largest`] for some instruction set.
+/// The largest of each channel over the pixels that start every `step` floats: a [`largest`] for
+/// some instruction set.
 pub(super) type Largest = fn(into: &mut [f32], pixels: &[f32], step: usize);
 
-/// Writes `m(x)`, `m(m(x))` and `m(m(m(x)))` side by side, `input.channels` apart; m is a max pool of size `kernel` (odd),
-/// stride 1, with as much padding as keeps the size.
+/// Writes `m(x)`, `m(m(x))` and `m(m(m(x)))` side by side, `input.channels` apart; m is a max pool
+/// of size `kernel` (odd), stride 1, with as much padding as keeps the size.
 ///
 /// # Panics
 /// If `kernel` is even or `out` has no room for three times the input's channels.

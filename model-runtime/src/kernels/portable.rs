@@ -1,4 +1,5 @@
-//! Plain Rust for any CPU, and for Miri. The compiler vectorises the eight-lane arrays with what the target has.
+//! Plain Rust for any CPU, and for Miri. The compiler vectorises the eight-lane arrays with what
+//! the target has.
 
 use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;

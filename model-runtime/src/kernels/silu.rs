@@ -1,11 +1,14 @@
-//! SiLU's constants, shared by every instruction set: x · σ(x) with σ(x) = 1/(1 + 2^t), t = -x·log2 e.
+//! SiLU's constants, shared by every instruction set: x · σ(x) with σ(x) = 1/(1 + 2^t), t = -x·log2
+//! e.
 //!
-//! Relative error below (4 + |x|) · 2⁻²³, tested on every path; in absolute terms never more than 1e-6 · |x|.
+//! Relative error below (4 + |x|) · 2⁻²³, tested on every path; in absolute terms never more than
+//! 1e-6 · |x|.
 
 pub(crate) const MINUS_LOG2_E: f32 = -std::f32::consts::LOG2_E;
 /// t is clamped here: 2^126 is the largest power whose reciprocal is still a normal number.
 pub(crate) const MAX_EXPONENT: f32 = 126.0;
-/// 2^f on [-0.5, 0.5] as 1 + c1·f + … + c5·f⁵: minimax in relative error, which is 9.2e-8 before rounding.
+/// 2^f on [-0.5, 0.5] as 1 + c1·f + … + c5·f⁵: minimax in relative error, which is 9.2e-8 before
+/// rounding.
 #[allow(clippy::approx_constant)] // close to ln 2, and meant to differ from it
 pub(crate) const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 

@@ -1,11 +1,13 @@
 //! The register tile every instruction set shares: P pixels × NV vectors of output channels.
 //!
-//! One tile is `out[p][c] = activation(init[p][c] + Σ_k a[p][k] · w[k][c]) + residual[p][c]`; the sum runs over a list of
-//! [`Run`]s, stretches of input that are contiguous for one pixel and a constant step apart between pixels. Channels-last
-//! input makes a whole kernel row (`kernel width × input channels`) one run.
+//! One tile is `out[p][c] = activation(init[p][c] + Σ_k a[p][k] · w[k][c]) + residual[p][c]`; the
+//! sum runs over a list of [`Run`]s, stretches of input that are contiguous for one pixel and a
+//! constant step apart between pixels. Channels-last input makes a whole kernel row (`kernel width
+//! × input channels`) one run.
 //!
-//! The accumulators are an array whose every index is a literal after macro expansion. Loops over a const-generic array are
-//! unrolled only after LLVM has decided what lives in registers once `#[target_feature]` is involved, and the tile spills.
+//! The accumulators are an array whose every index is a literal after macro expansion. Loops over a
+//! const-generic array are unrolled only after LLVM has decided what lives in registers once
+//! `#[target_feature]` is involved, and the tile spills.
 
 /// A stretch of input that is contiguous for each pixel.
 #[derive(Clone, Copy)]
@@ -29,7 +31,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) weight_block: usize,
     /// Null: start from zero.
     pub(crate) bias: *const f32,
-    /// Partial sums at half resolution, null if none: pixel `p` starts from `init[(p + init_phase) / 2]`.
+    /// Partial sums at half resolution, null if none: pixel `p` starts from `init[(p + init_phase)
+    /// / 2]`.
     pub(crate) init: *const f32,
     pub(crate) init_step: usize,
     pub(crate) init_phase: usize,
@@ -40,11 +43,12 @@ pub(crate) struct Tile<'a> {
     pub(crate) silu: bool,
 }
 
-/// Computes one tile. The caller vouches for every pointer: `runs` readable for all pixels, weights for all their values,
-/// and bias, init, residual, out for whole blocks of 16 channels.
+/// Computes one tile. The caller vouches for every pointer: `runs` readable for all pixels, weights
+/// for all their values, and bias, init, residual, out for whole blocks of 16 channels.
 pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
 
-/// A product of matrices for each plane of Winograd's filtering: P tiles × NV vectors, nothing before or after the sum.
+/// A product of matrices for each plane of Winograd's filtering: P tiles × NV vectors, nothing
+/// before or after the sum.
 pub(crate) struct Planes<'a> {
     /// First tile of the first plane.
     pub(crate) input: *const f32,
@@ -55,7 +59,8 @@ pub(crate) struct Planes<'a> {
     /// Weights of the first channel block and tap.
     pub(crate) weight: *const f32,
     pub(crate) weight_block: usize,
-    /// How many times P tiles: the weights of a plane are used on all of them while they are in the first-level cache.
+    /// How many times P tiles: the weights of a plane are used on all of them while they are in the
+    /// first-level cache.
     pub(crate) groups: usize,
     /// The tap of each plane.
     pub(crate) taps: &'a [u8],
@@ -65,10 +70,12 @@ pub(crate) struct Planes<'a> {
     pub(crate) out_step: usize,
 }
 
-/// Computes `groups` times P tiles of all planes. The caller vouches for every pointer, as for [`TileKernel`].
+/// Computes `groups` times P tiles of all planes. The caller vouches for every pointer, as for
+/// [`TileKernel`].
 pub(crate) type PlanesKernel = unsafe fn(&Planes<'_>);
 
-/// Instantiates the tile for one instruction set. `$v` is a module with the vector type `V`, its `LANES` and its operations.
+/// Instantiates the tile for one instruction set. `$v` is a module with the vector type `V`, its
+/// `LANES` and its operations.
 macro_rules! define_tile {
     ($(#[$attribute:meta])* $v:ident, pixels = $max:literal [$($p:literal)*], vectors = $n:tt) => {
         define_tile!(@function [$(#[$attribute])*] $v, $max, [$($p)*], [$($p)*], $n);
@@ -82,7 +89,8 @@ macro_rules! define_tile {
         pub(super) unsafe fn tile<const P: usize, const NV: usize>(tile: &Tile<'_>) {
             const PER_BLOCK: usize = 16 / $v::LANES;
             let mut acc = [[$v::zero(); 4]; $max];
-            // SAFETY: the caller vouches for the pointers; every offset stays inside the tile it described.
+            // SAFETY: the caller vouches for the pointers; every offset stays inside the tile it
+            // described.
             unsafe {
                 if !tile.bias.is_null() {
                     let bias = tile.bias;

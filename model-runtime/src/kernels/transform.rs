@@ -1,14 +1,17 @@
 //! The transforms of Winograd's minimal filtering for 3 × 3 kernels, for every instruction set.
 //!
-//! Stride 1 is F(4×4, 3×3) with interpolation points 0, ±1, ±2, ∞ (Lavin and Gray, "Fast Algorithms for Convolutional Neural
-//! Networks", 2015): 36 products where the definition takes 144. For stride 2 the input splits into two phases along each
-//! axis. Four outputs take a two-tap filter, the outer taps, on five samples of one phase, which is F(4, 2) with points
-//! 0, ±1, 2, ∞; and the middle tap on four samples of the other, which pass as they are: 81 products where the definition
-//! takes 144. Each transform is a 1-D one down the columns and then along the rows.
+//! Stride 1 is F(4×4, 3×3) with interpolation points 0, ±1, ±2, ∞ (Lavin and Gray, "Fast Algorithms
+//! for Convolutional Neural Networks", 2015): 36 products where the definition takes 144. For
+//! stride 2 the input splits into two phases along each axis. Four outputs take a two-tap filter,
+//! the outer taps, on five samples of one phase, which is F(4, 2) with points 0, ±1, 2, ∞; and the
+//! middle tap on four samples of the other, which pass as they are: 81 products where the
+//! definition takes 144. Each transform is a 1-D one down the columns and then along the rows.
 
-/// Writes the transformed values of a patch for all channels; value (y, x) goes to plane `y * span + x` of `out`.
+/// Writes the transformed values of a patch for all channels; value (y, x) goes to plane `y *
+/// span + x` of `out`.
 ///
-/// The caller vouches that the patch is readable and the planes writable for `channels` (a multiple of 16).
+/// The caller vouches that the patch is readable and the planes writable for `channels` (a multiple
+/// of 16).
 pub(crate) type InputTransform = unsafe fn(&Patch);
 
 /// A patch of the input and where its transform goes.
@@ -23,7 +26,8 @@ pub(crate) struct Patch {
 
 /// Makes up to 4 × 4 pixels of the products; adds the bias, applies SiLU, adds the residual.
 ///
-/// The caller vouches for all pointers, for `channels` (a multiple of 16) and `rows` × `columns` pixels.
+/// The caller vouches for all pointers, for `channels` (a multiple of 16) and `rows` × `columns`
+/// pixels.
 pub(crate) type OutputTransform = unsafe fn(&Products<'_>);
 
 /// The products of one output tile and where its pixels go.
@@ -45,7 +49,8 @@ pub(crate) struct Products<'a> {
     pub(crate) columns: usize,
 }
 
-/// Instantiates the transforms for one instruction set; `$v` as for [`define_tile`](super::tile::define_tile).
+/// Instantiates the transforms for one instruction set; `$v` as for
+/// [`define_tile`](super::tile::define_tile).
 macro_rules! define_transforms {
     ($(#[$attribute:meta])* $v:ident) => {
         define_transforms!(@pair [$(#[$attribute])*] $v, 6, [0 1 2 3 4 5],
@@ -56,7 +61,8 @@ macro_rules! define_transforms {
     (@pair [$($attribute:tt)*] $v:ident, $span:literal, $all:tt,
         $input:ident, $input_line:ident, $output:ident, $output_line:ident) => {
         /// # Safety
-        /// See [`InputTransform`](super::transform::InputTransform); also the CPU must have the instruction set.
+        /// See [`InputTransform`](super::transform::InputTransform); also the CPU must have the
+        /// instruction set.
         $($attribute)*
         pub(super) unsafe fn $input(patch: &super::transform::Patch) {
             let mut channel = 0;
@@ -86,7 +92,8 @@ macro_rules! define_transforms {
         }
 
         /// # Safety
-        /// See [`OutputTransform`](super::transform::OutputTransform); also the CPU must have the instruction set.
+        /// See [`OutputTransform`](super::transform::OutputTransform); also the CPU must have the
+        /// instruction set.
         $($attribute)*
         pub(super) unsafe fn $output(tile: &super::transform::Products<'_>) {
             let mut channel = 0;

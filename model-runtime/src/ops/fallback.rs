@@ -1,4 +1,5 @@
-//! The fused operators in terms of burn's own: for other backends, and as the reference for the kernels.
+//! The fused operators in terms of burn's own: for other backends, and as the reference for the
+//! kernels.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -80,7 +81,8 @@ fn unpack<B: Backend>(mut weight: FloatTensor<B>, kernel: [usize; 2]) -> FloatTe
     B::float_reshape(ordered, Shape::from(vec![blocks * lanes, inputs, kernel[0], kernel[1]]))
 }
 
-/// Six transformed taps along `axis` to the three they were made of: 4·u₀, 3·(u₂ - u₁), u₅, by the rows of G.
+/// Six transformed taps along `axis` to the three they were made of: 4·u₀, 3·(u₂ - u₁), u₅, by the
+/// rows of G.
 fn untransform<B: Backend>(weight: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
     let tap = |i: isize| {
         let mut slices = vec![Slice::full(); axis];

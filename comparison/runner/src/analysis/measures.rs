@@ -1,4 +1,5 @@
-//! One run's measures. A measure that a run cannot give (no step up, no pod start, no such metric) is absent, never zero.
+//! One run's measures. A measure that a run cannot give (no step up, no pod start, no such metric)
+//! is absent, never zero.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,12 @@ use scenario::summary::LoadSecond;
 /// Values by the key of [`super::MEASURES`].
 pub type Values = BTreeMap<&'static str, f64>;
 
-/// How long after a step up a reaction is still taken for one to it, at most (and never beyond the next step).
+/// How long after a step up a reaction is still taken for one to it, at most (and never beyond the
+/// next step).
 const REACTION_S: f64 = 300.0;
 
-/// Seconds without an SLO violation after which a step counts as got over: a lull between two bad seconds is no recovery.
+/// Seconds without an SLO violation after which a step counts as got over: a lull between two bad
+/// seconds is no recovery.
 const RECOVERED_S: usize = 10;
 
 /// Everything that can be said of one run.
@@ -100,7 +103,8 @@ fn lag(run: &Run, values: &mut Values) {
     }
 }
 
-/// Seconds from a step until [`RECOVERED_S`] good ones in a row begin. Seconds without a request are good ones.
+/// Seconds from a step until [`RECOVERED_S`] good ones in a row begin. Seconds without a request
+/// are good ones.
 fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
     let from = (step.floor() as usize).min(seconds.len());
     let to = (end as usize).clamp(from, seconds.len());
@@ -165,7 +169,8 @@ fn run_conditions(run: &Run, values: &mut Values) {
         values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
     }
     let load_s = run.load.seconds.len() as f64;
-    // Each value is about the time since the one before: only what lies wholly within the load counts.
+    // Each value is about the time since the one before: only what lies wholly within the load
+    // counts.
     let within = |w: &&[(f64, f64)]| w[0].0 >= 0.0 && w[1].0 <= load_s;
     let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
     if !busy.is_empty() {
@@ -191,6 +196,7 @@ fn starts(recording: &Recording, values: &mut Values) {
     median("start_schedule_s", &|p| Some(p.scheduled_s? - p.created_s));
     median("start_container_s", &|p| Some(p.started_s? - p.scheduled_s?));
     median("start_ready_s", &|p| Some(p.first_ready()? - p.started_s?));
-    // The function's phase `ready` is the age of its process when it got ready; the others are parts of it.
+    // The function's phase `ready` is the age of its process when it got ready; the others are
+    // parts of it.
     median("start_function_s", &|p| p.startup.get("ready").copied());
 }

@@ -1,16 +1,17 @@
-//! Statistics over repeats: means with their spread, paired differences with interval and test, and the
-//! correction for several claims.
+//! Statistics over repeats: means with their spread, paired differences with interval and test, and
+//! the correction for several claims.
 //!
-//! Repeats are paired by seed: both variants receive the same arrivals. A difference is tested by the exact
-//! sign-flip test (Fisher's randomization test on paired differences) and described by Student's t interval.
-//! Claims of one table are corrected together by Holm's method (Scand. J. Statist. 6, 1979).
+//! Repeats are paired by seed: both variants receive the same arrivals. A difference is tested by
+//! the exact sign-flip test (Fisher's randomization test on paired differences) and described by
+//! Student's t interval. Claims of one table are corrected together by Holm's method (Scand. J.
+//! Statist. 6, 1979).
 
 use rand_pcg::Pcg64;
 use scenario::rate::uniform;
 use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal, StudentsT};
 
-/// Pairs below which nothing is claimed. The smallest p-value of the sign-flip test on n pairs is 2^(1-n):
-/// with five pairs it is 0.0625, so that not even a single claim can pass [`ALPHA`].
+/// Pairs below which nothing is claimed. The smallest p-value of the sign-flip test on n pairs is
+/// 2^(1-n): with five pairs it is 0.0625, so that not even a single claim can pass [`ALPHA`].
 pub const LEAST_PAIRS: usize = 6;
 
 /// Probability of at least one false claim in a table in which nothing differs.
@@ -22,7 +23,8 @@ pub const COVERAGE: f64 = 0.95;
 /// Power that [`pairs_needed`] plans for, the usual choice.
 pub const POWER: f64 = 0.8;
 
-/// Up to here the sign-flip test enumerates all signs (a million at most); above, it samples as many.
+/// Up to here the sign-flip test enumerates all signs (a million at most); above, it samples as
+/// many.
 const EXACT_PAIRS: usize = 20;
 
 /// A mean over repeats and its spread.
@@ -41,8 +43,8 @@ pub struct Estimate {
 pub enum Spread {
     /// A single run.
     Unknown,
-    /// Smallest and largest of fewer than [`LEAST_PAIRS`] repeats. Not an interval for the mean: of three
-    /// normal values, the range covers the mean in 75 % of cases.
+    /// Smallest and largest of fewer than [`LEAST_PAIRS`] repeats. Not an interval for the mean: of
+    /// three normal values, the range covers the mean in 75 % of cases.
     Range(f64, f64),
     /// Student's t interval for the mean, with a coverage of [`COVERAGE`] for normal values.
     Interval(f64, f64),
@@ -103,9 +105,10 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// Pairs needed to show a mean difference of `effect` with standard deviation `deviation` as one of `claims`
-/// claims, with a power of [`POWER`]: enough for the sign-flip test's smallest p-value, and for a t test by
-/// the normal approximation of its power. `None` where a thousand pairs do not suffice.
+/// Pairs needed to show a mean difference of `effect` with standard deviation `deviation` as one of
+/// `claims` claims, with a power of [`POWER`]: enough for the sign-flip test's smallest p-value,
+/// and for a t test by the normal approximation of its power. `None` where a thousand pairs do not
+/// suffice.
 pub fn pairs_needed(effect: f64, deviation: f64, claims: usize) -> Option<usize> {
     const MOST: usize = 1000;
     let level = ALPHA / claims.max(1) as f64;
@@ -196,8 +199,9 @@ mod tests {
 
     #[test]
     fn the_t_interval_of_a_published_sample_is_as_r_computes_it() {
-        // R 4: t.test(c(0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)), the data of Student 1908
-        // (R's data set `sleep`, group 1): mean 0.75, 95 percent interval -0.5297804 to 2.0297804.
+        // R 4: t.test(c(0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)), the data of Student
+        // 1908 (R's data set `sleep`, group 1): mean 0.75, 95 percent interval -0.5297804 to
+        // 2.0297804.
         let sleep = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
         let difference = difference(&sleep).expect("ten pairs");
         assert!((difference.interval.0 + 0.529_780_4).abs() < 1e-6, "{difference:?}");
@@ -208,8 +212,8 @@ mod tests {
     fn the_sign_flip_test_counts_assignments() {
         // All six of one sign: only the two assignments with equal signs are as extreme.
         assert_eq!(sign_flip(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 2.0 / 64.0);
-        // Fisher's example of Darwin's maize (The Design of Experiments, 1935, section 21): 15 differences in
-        // eighths of an inch; 1,726 of 32,768 assignments are at least as extreme.
+        // Fisher's example of Darwin's maize (The Design of Experiments, 1935, section 21): 15
+        // differences in eighths of an inch; 1,726 of 32,768 assignments are at least as extreme.
         let maize =
             [49.0, -67.0, 8.0, 16.0, 6.0, 23.0, 28.0, 41.0, 14.0, 29.0, 56.0, 24.0, 75.0, 60.0, -48.0];
         assert_eq!(sign_flip(&maize) * 32_768.0, 1_726.0);

@@ -1,4 +1,5 @@
-//! Functions of time that stay as they are until they change: `(second, value)`, each valid until the next.
+//! Functions of time that stay as they are until they change: `(second, value)`, each valid until
+//! the next.
 
 /// Value at a moment; `None` before the first.
 pub fn at(steps: &[(f64, f64)], second: f64) -> Option<f64> {
@@ -16,7 +17,8 @@ pub fn integral(steps: &[(f64, f64)], from: f64, to: f64) -> f64 {
         .sum()
 }
 
-/// First moment after `since` (exclusive) and not after `until` at which a value fulfils the condition.
+/// First moment after `since` (exclusive) and not after `until` at which a value fulfils the
+/// condition.
 pub fn first(steps: &[(f64, f64)], since: f64, until: f64, condition: impl Fn(f64) -> bool) -> Option<f64> {
     steps.iter().find(|s| s.0 > since && s.0 <= until && condition(s.1)).map(|s| s.0)
 }

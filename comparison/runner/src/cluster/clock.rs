@@ -1,4 +1,5 @@
-//! Kubernetes writes times as `2026-11-22T09:30:00Z`; runs count seconds. This turns one into the other.
+//! Kubernetes writes times as `2026-11-22T09:30:00Z`; runs count seconds. This turns one into the
+//! other.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +33,8 @@ pub fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar. March is counted as the first month, so that the leap day comes last.
+/// Days since 1970-01-01 in the Gregorian calendar. March is counted as the first month, so that
+/// the leap day comes last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;

@@ -12,7 +12,8 @@ use serde::Deserialize;
 pub struct ClusterConfig {
     /// Where all load goes in: the address of the gateway that both variants share.
     pub gateway: String,
-    /// Prometheus: a URL, or a path of the API server's service proxy (`/api/v1/namespaces/…/proxy`).
+    /// Prometheus: a URL, or a path of the API server's service proxy
+    /// (`/api/v1/namespaces/…/proxy`).
     pub prometheus: String,
     /// Seconds between scrapes: what is waited for after a run before it is read.
     pub scrape_s: f64,
@@ -22,8 +23,8 @@ pub struct ClusterConfig {
     /// Facts for the report that no API tells (hardware, provider).
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// Namespaces whose pods are the platform's: nothing else may run beside a comparison. A `*` at the end stands for
-    /// anything.
+    /// Namespaces whose pods are the platform's: nothing else may run beside a comparison. A `*` at
+    /// the end stands for anything.
     #[serde(default = "platform")]
     pub platform: Vec<String>,
     /// By name: `knative`, `k8s-autoscalers`.

@@ -1,4 +1,5 @@
-//! Is this cluster fit for a run? Every reason why not is found before anything is sent, and all are named at once.
+//! Is this cluster fit for a run? Every reason why not is found before anything is sent, and all
+//! are named at once.
 
 use std::time::SystemTime;
 
@@ -88,7 +89,8 @@ async fn scrapes(prometheus: &Prometheus) -> Result<()> {
     Ok(())
 }
 
-/// Only the platform and the variants may run: other pods take CPU at times that no recording shows.
+/// Only the platform and the variants may run: other pods take CPU at times that no recording
+/// shows.
 async fn others(kube: &Kube, config: &ClusterConfig) -> Result<()> {
     let mut own = Vec::new();
     for variant in config.variants.values() {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::config::{AutoscalerKind, VariantConfig};
 use super::kube::Kube;
 
-/// Facts of a deployed variant, as the API server has them. `configuration` is only part of the names.
+/// Facts of a deployed variant, as the API server has them. `configuration` is only part of the
+/// names.
 pub async fn facts(
     kube: &Kube,
     variant: &VariantConfig,

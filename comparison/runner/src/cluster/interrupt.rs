@@ -1,4 +1,5 @@
-//! Control-C and SIGTERM: noted at once, acted upon wherever the runner waits, so that it can tidy up before it ends.
+//! Control-C and SIGTERM: noted at once, acted upon wherever the runner waits, so that it can tidy
+//! up before it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

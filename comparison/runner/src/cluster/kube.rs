@@ -1,4 +1,5 @@
-//! The Kubernetes API through `kubectl proxy`: kubectl knows how to get in everywhere, this tool need not.
+//! The Kubernetes API through `kubectl proxy`: kubectl knows how to get in everywhere, this tool
+//! need not.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,5 @@
-//! Everything that talks to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and what is watched during a run.
+//! Everything that talks to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and what is
+//! watched during a run.
 
 pub mod clock;
 pub mod config;

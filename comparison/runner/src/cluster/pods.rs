@@ -126,7 +126,8 @@ fn container(name: &str, from: f64, cores: f64, bytes: f64) -> Container {
     Container { name: name.to_owned(), requests: vec![(from, cores, bytes)], ..Container::default() }
 }
 
-/// `(name, cores, bytes)` of each container: what the kubelet has given it, or what was asked for until it says.
+/// `(name, cores, bytes)` of each container: what the kubelet has given it, or what was asked for
+/// until it says.
 fn requests(pod: &Value) -> impl Iterator<Item = (&str, f64, f64)> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
     containers.filter_map(move |c| {

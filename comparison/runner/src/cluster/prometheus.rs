@@ -1,5 +1,5 @@
-//! Prometheus' HTTP API: raw samples of a time range, and what is pushed to it. Rates are made here, not there, so that
-//! nothing is extrapolated.
+//! Prometheus' HTTP API: raw samples of a time range, and what is pushed to it. Rates are made
+//! here, not there, so that nothing is extrapolated.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -35,7 +35,8 @@ impl Prometheus {
         Self { http, base: base.trim_end_matches('/').to_owned() }
     }
 
-    /// The raw samples of every series that a selector picks, between two moments (seconds since 1970).
+    /// The raw samples of every series that a selector picks, between two moments (seconds since
+    /// 1970).
     pub async fn samples(&self, selector: &str, from: f64, to: f64) -> Result<Vec<Series>> {
         let length = (to - from).ceil().max(1.0);
         let query = encode(&format!("{selector}[{length:.0}s]"));
@@ -71,15 +72,16 @@ fn parse(answer: &Value) -> Result<Vec<Series>> {
     Ok(series.collect())
 }
 
-/// How much a counter grew within a range. A counter that begins within it (`born`) grew by its first sample too;
-/// one that falls was reset and grew by what it shows after.
+/// How much a counter grew within a range. A counter that begins within it (`born`) grew by its
+/// first sample too; one that falls was reset and grew by what it shows after.
 pub fn increase(samples: &[(f64, f64)], born: bool) -> f64 {
     let first = samples.first().map_or(0.0, |s| if born { s.1 } else { 0.0 });
     let steps = samples.windows(2).map(|w| if w[1].1 >= w[0].1 { w[1].1 - w[0].1 } else { w[1].1 });
     first + steps.sum::<f64>()
 }
 
-/// Area under a gauge within a range; each sample holds until the next, the last for `hold` seconds at most.
+/// Area under a gauge within a range; each sample holds until the next, the last for `hold` seconds
+/// at most.
 pub fn area(samples: &[(f64, f64)], to: f64, hold: f64) -> f64 {
     let ends = samples.iter().skip(1).map(|s| s.0).chain(std::iter::once(to));
     samples.iter().zip(ends).map(|(s, end)| s.1 * (end - s.0).clamp(0.0, hold)).sum()

@@ -78,7 +78,8 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Watches one list, from a version or from everything there is, and takes it up again when it breaks.
+    /// Watches one list, from a version or from everything there is, and takes it up again when it
+    /// breaks.
     fn watch(
         &mut self,
         kube: &Kube,

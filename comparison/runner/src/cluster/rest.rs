@@ -1,7 +1,9 @@
-//! Between runs: what the last one left is taken away, the variant under test is deployed afresh, and it gets to rest.
+//! Between runs: what the last one left is taken away, the variant under test is deployed afresh,
+//! and it gets to rest.
 //!
-//! Fresh objects remember nothing: no HPA recommendations of the last five minutes, no KPA windows, no pods that still
-//! drain. And only one variant is deployed at a time: on a small node the other one's idle pods would take its room.
+//! Fresh objects remember nothing: no HPA recommendations of the last five minutes, no KPA windows,
+//! no pods that still drain. And only one variant is deployed at a time: on a small node the other
+//! one's idle pods would take its room.
 
 use std::time::{Duration, Instant};
 
@@ -20,12 +22,13 @@ use scenario::rate::uniform;
 
 const POLL: Duration = Duration::from_secs(1);
 
-/// The HPA controller forgets an HPA's past when it finds it gone, which it looks for every 15 s. Created again sooner
-/// under the same name, the new one would inherit the old one's recommendations.
+/// The HPA controller forgets an HPA's past when it finds it gone, which it looks for every 15 s.
+/// Created again sooner under the same name, the new one would inherit the old one's
+/// recommendations.
 pub const FORGETS_AFTER_S: u64 = 16;
 
-/// The slowest clock among the autoscalers, the HPA's. A run that always began at the same point of it would always see
-/// the same part of its delay.
+/// The slowest clock among the autoscalers, the HPA's. A run that always began at the same point of
+/// it would always see the same part of its delay.
 pub const SLOWEST_CLOCK_S: f64 = 15.0;
 /// Stream of the random numbers that draw this; the schedule has its own.
 const PHASE_STREAM: u128 = 77;
@@ -74,8 +77,9 @@ impl Runner<'_> {
         commands.iter().try_for_each(|command| shell(command))
     }
 
-    /// Waits until the variant is deployed, has exactly the pods it has at rest, all of them ready, and its autoscaler
-    /// knows its metric; then for a moment of the autoscalers' clocks that the seed draws.
+    /// Waits until the variant is deployed, has exactly the pods it has at rest, all of them ready,
+    /// and its autoscaler knows its metric; then for a moment of the autoscalers' clocks that the
+    /// seed draws.
     pub(super) fn await_rest(&self, job: &Job) -> Result<()> {
         let variant = self.config.variant(&job.variant)?;
         let rest = variant.rest_pods.get(&job.configuration).copied().unwrap_or(0);
@@ -115,7 +119,8 @@ impl Runner<'_> {
         if let Some(reason) = failed_condition(&object, condition) {
             return Ok(Some(format!("it is not {condition}: {reason}")));
         }
-        // One picture through the gateway, once. At zero pods it would wake one: there its route says that it is ready.
+        // One picture through the gateway, once. At zero pods it would wake one: there its route
+        // says that it is ready.
         if rest > 0 && !*answered {
             let outcome = self.first_picture(job, variant)?;
             if outcome != Outcome::Ok {
@@ -134,7 +139,8 @@ impl Runner<'_> {
         Ok(self.runtime.block_on(client.send(pictures.of(first))))
     }
 
-    /// Leaves the cluster without variants, and says so if that fails: there may be a better error to report.
+    /// Leaves the cluster without variants, and says so if that fails: there may be a better error
+    /// to report.
     pub(super) fn tidy(&mut self) {
         if self.plan.as_is {
             return;
@@ -147,7 +153,8 @@ impl Runner<'_> {
     }
 }
 
-/// Where in the autoscalers' clocks the load begins, 0 to 1: the same for both variants of a repeat.
+/// Where in the autoscalers' clocks the load begins, 0 to 1: the same for both variants of a
+/// repeat.
 fn phase(seed: u64) -> f64 {
     uniform(&mut Pcg64::new(u128::from(seed), PHASE_STREAM))
 }

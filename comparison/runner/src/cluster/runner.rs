@@ -1,4 +1,5 @@
-//! One run after the other: configuration, rest, load, tail, collection, results file. Resumes where it was interrupted.
+//! One run after the other: configuration, rest, load, tail, collection, results file. Resumes
+//! where it was interrupted.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -44,7 +45,8 @@ pub struct Plan {
     pub calm: Duration,
     /// How long a removed HPA is given to be forgotten: see [`super::rest::FORGETS_AFTER_S`].
     pub forget: Duration,
-    /// Over how many seconds the beginnings of runs are spread: see [`super::rest::SLOWEST_CLOCK_S`].
+    /// Over how many seconds the beginnings of runs are spread: see
+    /// [`super::rest::SLOWEST_CLOCK_S`].
     pub spread_s: f64,
     /// Pictures by kind.
     pub images: PathBuf,
@@ -138,7 +140,8 @@ impl Runner<'_> {
         files::write_run(&runs[runs.len() - 1], &self.plan.results)
     }
 
-    /// Every run of the plan without a results file, the variants' order swapped from repeat to repeat.
+    /// Every run of the plan without a results file, the variants' order swapped from repeat to
+    /// repeat.
     fn queue(&self) -> Result<Vec<Job>> {
         let plan = self.plan;
         let mut jobs = Vec::new();

@@ -1,12 +1,13 @@
-//! What may be claimed: differences of the primary measures that pass a test corrected for the whole table.
+//! What may be claimed: differences of the primary measures that pass a test corrected for the
+//! whole table.
 
 use super::table::Group;
 use crate::analysis::Measure;
 use crate::analysis::statistics::{ALPHA, Difference, difference, holm};
 use scenario::recording::Origin;
 
-/// The measures about which claims are made, fixed before the runs: quality, and cost. Every further one
-/// makes each claim of the table harder to show.
+/// The measures about which claims are made, fixed before the runs: quality, and cost. Every
+/// further one makes each claim of the table harder to show.
 pub const PRIMARY: [&str; 4] = ["good_share", "slo_violation_s", "core_seconds_requested", "cost_per_1000"];
 
 /// A tested difference between the variants.

@@ -1,5 +1,5 @@
-//! Good answers against cost as one SVG file: a panel for each scenario, a point for each variant and
-//! configuration. It contains its own styles, so that it can be shown outside the page.
+//! Good answers against cost as one SVG file: a panel for each scenario, a point for each variant
+//! and configuration. It contains its own styles, so that it can be shown outside the page.
 
 use std::fmt::Write;
 

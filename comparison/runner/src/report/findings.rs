@@ -39,7 +39,8 @@ pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
     KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
 }
 
-/// Lags count from the pods at the step: a variant with more of them may have needed no further one.
+/// Lags count from the pods at the step: a variant with more of them may have needed no further
+/// one.
 fn head_start(row: &Row) -> Option<String> {
     let [Some(first), Some(second)] = &row.estimates else { return None };
     ((first.mean - second.mean).abs() >= 1.0).then(|| {
@@ -103,8 +104,8 @@ fn amount(value: f64, unit: &str) -> String {
     format!("{}{}", number(value), unit.trim_end())
 }
 
-/// Only one variant has the measure. For reactions this is itself a finding: no reaction may be right (the
-/// pods were enough) or wrong; the good answers tell which.
+/// Only one variant has the measure. For reactions this is itself a finding: no reaction may be
+/// right (the pods were enough) or wrong; the good answers tell which.
 fn one_sided(row: &Row) -> Option<String> {
     if !LAGS.contains(&row.measure.key) {
         return None;

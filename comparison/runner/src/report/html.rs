@@ -1,4 +1,5 @@
-//! The page: what was compared, on what, the findings, and for each scenario the charts and the table.
+//! The page: what was compared, on what, the findings, and for each scenario the charts and the
+//! table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -10,7 +10,8 @@ use scenario::recording::Origin;
 const KEYS: [&str; 6] =
     ["good_share", "p50_ms", "p99_ms", "slo_violation_s", "pod_seconds", "core_seconds_requested"];
 
-/// A Markdown table of all groups of one origin in which both variants have at least so many runs; empty when there are none.
+/// A Markdown table of all groups of one origin in which both variants have at least so many runs;
+/// empty when there are none.
 pub fn table(groups: &[Group<'_>], origin: Origin, least: usize) -> String {
     let enough = |g: &&Group<'_>| g.origin == origin && g.repeats().iter().all(|r| *r >= least);
     let mut groups = groups.iter().filter(enough).peekable();

@@ -6,8 +6,9 @@ use super::claims::PRIMARY;
 use super::table::{Group, number};
 use crate::analysis::statistics::{deviation, pairs_needed};
 
-/// A Markdown table: for each group and primary measure the mean paired difference, its standard deviation,
-/// and the pairs needed to show a true difference of that size as one of `claims` claims.
+/// A Markdown table: for each group and primary measure the mean paired difference, its standard
+/// deviation, and the pairs needed to show a true difference of that size as one of `claims`
+/// claims.
 pub fn table(groups: &[Group<'_>], claims: Option<usize>) -> String {
     let claims = claims.unwrap_or(groups.len() * PRIMARY.len());
     let mut text = format!(

@@ -1,4 +1,5 @@
-//! Runs gathered into groups that can be compared: same origin, same scenario, same configuration, both variants.
+//! Runs gathered into groups that can be compared: same origin, same scenario, same configuration,
+//! both variants.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! A played cluster: API server, Prometheus and gateway in one small server, a script in the place of kubectl, and a file
-//! that is there while the variant is deployed. It answers in the form that the real ones do.
+//! A played cluster: API server, Prometheus and gateway in one small server, a script in the place
+//! of kubectl, and a file that is there while the variant is deployed. It answers in the form that
+//! the real ones do.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub(crate) const FIT: Fake = Fake {
     push: "200 OK",
 };
 
-/// Two seconds, one step up after the first. The objective is so loose that a busy test machine is not too late for it.
+/// Two seconds, one step up after the first. The objective is so loose that a busy test machine is
+/// not too late for it.
 const SHORT: &str = "title='Short'\nabout=''\nslo_ms=20000\ntimeout_ms=1000\n[images]\nopen=1.0\n[rate]\n\
     points=[[0,1],[1,1],[1,2],[2,2]]";
 
@@ -260,7 +262,8 @@ impl Server {
     }
 }
 
-/// Half a core and 256 MiB, every half second, in the container's own series; nothing but cAdvisor's.
+/// Half a core and 256 MiB, every half second, in the container's own series; nothing but
+/// cAdvisor's.
 fn prometheus(path: &str, cadvisor: bool) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let memory = path.contains("working_set");
