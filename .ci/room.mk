@@ -21,8 +21,8 @@ deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds car
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO) deny --workspace check
 
-release-notes: ## print the changelog's section of VERSION, or of the newest release
-	@python3 .ci/release.py notes $(VERSION_NOTES)
+release-notes: ## print the changelog's section of RELEASE=X.Y.Z, or of the newest one
+	@python3 .ci/release.py notes $(RELEASE)
 
 release-check: ## check that TAG=v… is this version and has a section in the changelog
 	@python3 .ci/release.py check $(TAG)
