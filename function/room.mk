@@ -28,7 +28,16 @@ measure: build-function ## start, answers, throughput and memory of the built fu
 	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
 	python3 function/measure.py target/release/eye-state function/samples/open.jpg
 
-verify: test-page
+verify: test-page test-loom test-clients
+
+.PHONY: test-loom test-clients
+test-loom: need-cargo ## run the hand-off to the inference threads through every interleaving
+	cd function/loom && $(CARGO) test --quiet
+
+test-clients: build-function ## let Python, curl and Node at the function: refused early, half closed, thousands at once
+	@for tool in python3 curl node; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
+	python3 function/tests/clients.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples/open.jpg
 
 BROWSER_TESTS := function/tests/browser
 .PHONY: test-page

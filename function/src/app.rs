@@ -1,4 +1,4 @@
-//! What every request shares: classifier pool, limits, metrics, and where in its life the process is.
+//! What all requests share: inference pool, limits, metrics, and the phase that the process is in.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use crate::annotate::{PictureFormat, annotate};
 use crate::body::{Body, BodyMemory};
 use crate::classifier::{Classification, Classifier};
-use crate::config::{Config, RequestLimits, Thresholds};
+use crate::config::{Config, Origins, RequestLimits, Thresholds};
 use crate::cpu;
 use crate::decode::decode;
 use crate::error::RequestError;
 use crate::pool::{InferencePool, Turn};
+use crate::server::Peer;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
 
-/// Where in its life the process is; it only ever goes forward.
+/// The phase that the process is in; it only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
@@ -37,6 +38,8 @@ pub struct App {
     pub limits: RequestLimits,
     /// Thresholds where the request names none.
     pub thresholds: Thresholds,
+    /// Pages of which origins may use the function.
+    pub origins: Origins,
     /// All instruments.
     pub metrics: Metrics,
     /// What all bodies together may take.
@@ -75,6 +78,7 @@ impl App {
             pool,
             limits: config.limits,
             thresholds: config.thresholds,
+            origins: config.origins.clone(),
             metrics,
             body_memory: BodyMemory::new(config.limits.max_body_memory),
             source_url: config.source_url.clone(),
@@ -84,7 +88,7 @@ impl App {
         })
     }
 
-    /// Where the process is in its life.
+    /// The phase that the process is in.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
@@ -106,12 +110,13 @@ impl App {
         }
     }
 
-    /// Classifies one image on an inference thread.
+    /// Classifies one image on an inference thread. When `peer` has closed its side, others go first.
     pub async fn classify(
         &self,
         body: Body,
         thresholds: Thresholds,
         picture: Option<PictureFormat>,
+        peer: Option<Peer>,
     ) -> Result<Analysis, RequestError> {
         let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
         let request = tracing::Span::current();
@@ -125,7 +130,13 @@ impl App {
             let _entered = request.enter();
             analyse(classifier, body, max_pixels, thresholds, picture, &metrics)
         };
-        let analysis = self.pool.run(work).await?;
+        let closed = async {
+            match &peer {
+                Some(peer) => peer.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let analysis = self.pool.run_for(closed, work).await?;
         self.metrics.result(analysis.classification.verdict.state);
         Ok(analysis)
     }
@@ -145,7 +156,7 @@ fn analyse(
         decode(&body, max_pixels)?
     };
     let decode = start.elapsed();
-    // The encoded bytes have served; their memory goes back to the budget before the model runs.
+    // Free the encoded body before inference.
     drop(body);
 
     let classification = classifier.classify(&frame, thresholds);

@@ -25,6 +25,9 @@ pub enum RequestError {
         "content type {0:?} is not supported: send image/jpeg, image/png, image/webp, image/bmp, image/tiff, image/x-portable-graymap, application/octet-stream or multipart/form-data"
     )]
     UnsupportedMediaType(String),
+    /// The body is compressed as a whole.
+    #[error("the body is compressed ({0}): send the image as it is, image formats are compressed themselves")]
+    Compressed(String),
     /// The body has more bytes than allowed.
     #[error("the image has more than {limit} bytes: send a smaller or more compressed one")]
     TooManyBytes {
@@ -72,7 +75,7 @@ pub enum RequestError {
         /// When a place is expected to be free, whole seconds.
         retry_after: Duration,
     },
-    /// The process is about to stop.
+    /// The process is shutting down.
     #[error("this instance is shutting down: send the request again, another one will take it")]
     Draining,
     /// The deadline passed while the request waited.
@@ -85,11 +88,19 @@ pub enum RequestError {
     #[error("there is nothing at this path: see the README for the routes")]
     NotFound,
     /// The path does not take this method.
-    #[error("this path does not take this method")]
-    MethodNotAllowed,
+    #[error("this path takes {allowed} only")]
+    MethodNotAllowed {
+        /// The methods that it takes, separated by commas.
+        allowed: &'static str,
+    },
     /// Something in the head of the request is wrong.
-    #[error("the request is malformed")]
-    BadRequest,
+    #[error("the request is malformed: {0}")]
+    BadRequest(&'static str),
+    /// There is no thread to compute on.
+    #[error(
+        "this instance cannot start an inference thread: send the request again, another one may take it"
+    )]
+    NoThreads,
 }
 
 /// The body of an error, RFC 9457 section 3.1.
@@ -118,18 +129,18 @@ impl RequestError {
             | Self::BrokenImage(_)
             | Self::BrokenMultipart(_)
             | Self::BrokenBody
-            | Self::BadRequest => StatusCode::BAD_REQUEST,
+            | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooManyParts { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnsupportedImage(_) | Self::InvalidParameter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::NoThreads => StatusCode::SERVICE_UNAVAILABLE,
             Self::DeadlineExceeded(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -154,8 +165,10 @@ impl RequestError {
             Self::DeadlineExceeded(_) => "deadline-exceeded",
             Self::Internal => "internal",
             Self::NotFound => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::BadRequest => "bad-request",
+            Self::MethodNotAllowed { .. } => "method-not-allowed",
+            Self::BadRequest(_) => "bad-request",
+            Self::Compressed(_) => "compressed-body",
+            Self::NoThreads => "no-threads",
         }
     }
 
@@ -178,8 +191,10 @@ impl RequestError {
             Self::DeadlineExceeded(_) => "Deadline exceeded",
             Self::Internal => "Internal error",
             Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::BadRequest => "Bad request",
+            Self::MethodNotAllowed { .. } => "Method not allowed",
+            Self::BadRequest(_) => "Bad request",
+            Self::Compressed(_) => "Compressed body",
+            Self::NoThreads => "No inference thread",
         }
     }
 
@@ -188,7 +203,7 @@ impl RequestError {
         match self {
             Self::Overloaded { retry_after } => Some(retry_after.as_secs().max(1)),
             // Another instance can take it at once; one second lets the endpoints settle.
-            Self::Draining => Some(1),
+            Self::Draining | Self::NoThreads => Some(1),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     // Inference has its own threads; two are plenty for sockets and small JSON.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let served = runtime.context("the async runtime could not be started").and_then(|runtime| {
-        let guard = telemetry::init()?;
+        let guard = telemetry::init(&config.telemetry, runtime.handle())?;
         let drained = runtime.block_on(serve(config, process))?;
         drop(guard);
         Ok(drained)
@@ -50,12 +50,13 @@ async fn serve(config: Config, process: std::time::Duration) -> anyhow::Result<D
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metadata = Classifier::metadata();
-    let metrics = Metrics::new(BuildInfo { model_name: metadata.name, model_version: metadata.version })?;
+    let build = BuildInfo { model_name: metadata.name, model_version: metadata.version };
+    let metrics = Metrics::new(build, &config.telemetry)?;
     metrics.startup(StartupPhase::Process, process);
 
     // Bound before the model is loaded: early probes get an answer instead of a refused connection.
-    let listener = tokio::net::TcpListener::bind(config.address).await.with_context(|| {
-        format!("cannot listen on {}: is another process there? Set PORT", config.address)
+    let listener = server::listen(config.host, config.port).with_context(|| {
+        format!("cannot listen on port {}: is another process there? Set PORT", config.port)
     })?;
     let address = listener.local_addr()?;
 

@@ -1,4 +1,4 @@
-//! More than can be carried: bounded waiting, honest refusals, and a stop that loses nothing.
+//! More than can be carried: bounded waiting, refusals, and a shutdown that loses nothing.
 
 mod support;
 
@@ -90,7 +90,7 @@ fn picture_request(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn stopping_under_load_answers_every_accepted_request() {
+fn shutting_down_under_load_answers_every_accepted_request() {
     let settings = [("DRAIN_DELAY_MS", "300"), ("QUEUE_CAPACITY", "64"), PATIENT];
     let mut server = TestServer::with(&settings);
     let (picture, address) = (picture_request(&sample("open.jpg")), server.address);
@@ -119,7 +119,7 @@ fn stopping_under_load_answers_every_accepted_request() {
 }
 
 #[test]
-fn a_client_that_connected_before_the_stop_and_asks_after_it_is_answered() {
+fn a_client_that_connected_before_the_shutdown_and_asks_after_it_is_answered() {
     let mut server = TestServer::start();
     let mut stream = connect(server.address);
     // The connection is established; that the server has it, too, a later one shows.
@@ -133,7 +133,7 @@ fn a_client_that_connected_before_the_stop_and_asks_after_it_is_answered() {
 }
 
 #[test]
-fn connections_that_wait_in_the_kernel_when_the_stop_comes_are_answered() {
+fn connections_that_wait_when_the_shutdown_begins_are_answered() {
     let mut server = TestServer::with(&[("MAX_CONNECTIONS", "1")]);
     let picture = picture_request(&sample("closed.jpg"));
     let mut first = connect(server.address);
@@ -159,7 +159,7 @@ fn connections_that_wait_in_the_kernel_when_the_stop_comes_are_answered() {
 fn what_still_waits_when_the_time_for_draining_is_over_is_refused_and_not_dropped() {
     const CLIENTS: usize = 16;
     let mut server = TestServer::with(&[("MAX_CONCURRENCY", "1"), ("DRAIN_TIMEOUT_MS", "1")]);
-    // Large, so that the queue outlasts the stop by far.
+    // Large, so that the queue outlasts the shutdown by far.
     let picture = picture_request(&encode(&DynamicImage::new_luma8(4000, 3000), ImageFormat::Jpeg));
     let waiting: Vec<_> = (0..CLIENTS)
         .map(|_| {
@@ -192,7 +192,7 @@ fn readiness_falls_at_once_while_requests_are_still_taken() {
     server.begin_stop();
     let deadline = Instant::now() + Duration::from_secs(2);
     while server.get("/readyz").status != 503 {
-        assert!(Instant::now() < deadline, "still ready after the stop began");
+        assert!(Instant::now() < deadline, "still ready after the shutdown began");
     }
     assert_eq!(server.get("/livez").status, 200);
     let answer = server.post("/", "image/jpeg", &sample("open.jpg"));
@@ -202,7 +202,7 @@ fn readiness_falls_at_once_while_requests_are_still_taken() {
 }
 
 #[test]
-fn a_request_that_is_half_sent_when_the_stop_comes_is_finished() {
+fn a_request_that_is_half_sent_when_the_shutdown_begins_is_finished() {
     let mut server = TestServer::start();
     let body = sample("closed.jpg");
     let mut stream = connect(server.address);
@@ -224,7 +224,7 @@ fn a_request_that_is_half_sent_when_the_stop_comes_is_finished() {
 }
 
 #[test]
-fn kept_alive_connections_are_closed_by_the_stop_and_not_reset() {
+fn kept_alive_connections_are_closed_by_the_shutdown_and_not_reset() {
     let mut server = TestServer::start();
     let mut stream = connect(server.address);
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: t\r\n\r\n").expect("sent");

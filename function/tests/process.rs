@@ -12,25 +12,36 @@ use support::{Answer, request, sample};
 struct Process {
     child: Child,
     address: SocketAddr,
+    log: Option<std::thread::JoinHandle<Vec<serde_json::Value>>>,
 }
 
 impl Process {
     fn start(vars: &[(&str, &str)]) -> Self {
         let mut child = command(vars).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut address = None;
-        let mut lines = lines.map(|line| line.expect("text"));
-        for line in lines.by_ref() {
-            let entry: serde_json::Value =
-                serde_json::from_str(&line).expect("logs are JSON lines when piped");
-            if entry["message"] == "ready" {
-                address = entry["address"].as_str().map(|text| text.parse().expect("an address"));
-                break;
-            }
-        }
-        // Keeps the pipe from filling up.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.expect("the process says that it is ready") }
+        let mut entries = lines.map(|line| -> serde_json::Value {
+            serde_json::from_str(&line.expect("text")).expect("logs are JSON lines when piped")
+        });
+        let ready = entries.by_ref().find(|entry| entry["message"] == "ready");
+        let ready = ready.expect("the process says that it is ready");
+        let address = ready["address"].as_str().expect("text").parse().expect("an address");
+        // Read to the end, which also keeps the pipe from filling up.
+        let log = std::thread::spawn(move || entries.collect());
+        Self { child, address, log: Some(log) }
+    }
+
+    /// Ends the process with SIGTERM, and gives what it logged after it was ready.
+    fn stop(mut self) -> Vec<serde_json::Value> {
+        self.signal("-TERM");
+        assert!(self.child.wait().expect("ends").success());
+        self.log.take().expect("stopped once").join().expect("no panic")
+    }
+
+    /// Classifies a picture as part of a trace.
+    fn classify_traced(&self) -> Answer {
+        let caller = format!("00-{TRACE_ID}-b7ad6b7169203331-01");
+        let headers = [("content-type", "image/jpeg"), ("traceparent", caller.as_str())];
+        request(self.address, "POST", "/", &headers, &sample("open.jpg"))
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -53,6 +64,41 @@ impl Process {
     }
 }
 
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// A collector of OTLP over HTTP (opentelemetry.io/docs/specs/otlp, section OTLP/HTTP) that takes one request and
+/// gives it back when joined.
+fn collector(answer: &'static str) -> (String, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let taken = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the exporter connects");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let (mut bytes, mut chunk) = (Vec::<u8>::new(), [0; 65536]);
+        loop {
+            let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+            let length = head.map_or(0, |end| {
+                let text = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+                let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+                length.expect("a length").parse::<usize>().expect("a number")
+            });
+            if head.is_some_and(|end| bytes.len() >= end + length) {
+                break;
+            }
+            let received = stream.read(&mut chunk).expect("the request");
+            assert!(received > 0, "the exporter hung up");
+            bytes.extend(&chunk[..received]);
+        }
+        stream.write_all(answer.as_bytes()).expect("answered");
+        bytes
+    });
+    (endpoint, taken)
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -69,10 +115,20 @@ fn command(vars: &[(&str, &str)]) -> Command {
 
 #[test]
 fn a_bad_configuration_names_every_error_and_exits_with_78() {
-    let output = command(&[("QUEUE_CAPACITY", "many"), ("IOU_THRESHOLD", "7")]).output().expect("runs");
+    let bad = [
+        ("QUEUE_CAPACITY", "18446744073709551615"),
+        ("MAX_CONNECTIONS", "many"),
+        ("IOU_THRESHOLD", "7"),
+        ("RUST_LOG", "verbose"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ];
+    let output = command(&bad).output().expect("runs");
     assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("QUEUE_CAPACITY=\"many\"") && text.contains("IOU_THRESHOLD=\"7\""), "{text}");
+    for (name, value) in bad {
+        assert!(text.contains(&format!("{name}={value:?}")), "{name}: {text}");
+    }
 }
 
 #[test]
@@ -127,40 +183,81 @@ fn fewer_cpus_mean_fewer_inferences_at_once_without_a_restart() {
 
 #[test]
 fn a_request_becomes_a_trace_with_a_span_for_each_stage() {
-    // A collector of OTLP over HTTP (opentelemetry.io/docs/specs/otlp, section OTLP/HTTP) that keeps what it gets.
-    let collector = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let endpoint = format!("http://{}", collector.local_addr().expect("bound"));
-    let collected = std::thread::spawn(move || {
-        let (mut stream, _) = collector.accept().expect("the exporter connects");
-        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
-        let (mut bytes, mut chunk) = (Vec::<u8>::new(), [0; 65536]);
-        while let Ok(length @ 1..) = stream.read(&mut chunk) {
-            bytes.extend(&chunk[..length]);
-            if bytes.windows(11).any(|window| window == b"postprocess") {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("answered");
-                break;
-            }
-        }
-        bytes
-    });
-    let mut process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
-    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let headers = [("content-type", "image/jpeg"), ("traceparent", caller)];
-    let answer = request(process.address, "POST", "/", &headers, &sample("open.jpg"));
-    let trace_id = "0af7651916cd43dd8448eb211c80319c";
-    assert!(answer.headers["traceparent"].contains(trace_id), "the answer names the trace");
-    // What is still to be sent goes out with the stop.
-    process.signal("-TERM");
-    assert!(process.child.wait().expect("ends").success());
+    let (endpoint, collected) = collector("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let answer = process.classify_traced();
+    assert!(answer.headers["traceparent"].contains(TRACE_ID), "the answer names the trace");
+    // The last spans go out when the process ends.
+    let log = process.stop();
+    assert!(!log.iter().any(|entry| entry["level"] == "WARN"), "{log:?}");
     let bytes = collected.join().expect("no panic");
-    let holds = |wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
-    assert!(holds(b"POST /v1/traces"));
+    assert!(holds(&bytes, b"POST /v1/traces"));
     for span in ["POST /classify", "queue", "decode", "preprocess", "inference", "postprocess"] {
-        assert!(holds(span.as_bytes()), "no span {span}");
+        assert!(holds(&bytes, span.as_bytes()), "no span {span}");
     }
     let id: Vec<u8> =
-        (0..16).map(|at| u8::from_str_radix(&trace_id[2 * at..][..2], 16).expect("hex")).collect();
-    assert!(holds(&id), "the spans are not of the caller's trace");
+        (0..16).map(|at| u8::from_str_radix(&TRACE_ID[2 * at..][..2], 16).expect("hex")).collect();
+    assert!(holds(&bytes, &id), "the spans are not of the caller's trace");
+}
+
+#[test]
+fn headers_and_compression_of_the_exporter_are_honoured() {
+    let (endpoint, collected) = collector("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let process = Process::start(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{endpoint}/spans")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ]);
+    process.classify_traced();
+    process.stop();
+    let bytes = collected.join().expect("no panic");
+    assert!(holds(&bytes, b"POST /spans HTTP/1.1\r\n"));
+    assert!(holds(&bytes, b"x-key: a b\r\n") && holds(&bytes, b"content-encoding: gzip\r\n"));
+    assert!(holds(&bytes, b"\r\n\r\n\x1f\x8b") && !holds(&bytes, b"postprocess"));
+}
+
+#[test]
+fn spans_that_no_collector_takes_are_warned_of_with_the_cause() {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let (busy, collected) =
+        collector("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    for (endpoint, cause) in [(format!("http://{unused}"), "refused"), (busy, "400 Bad Request")] {
+        let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+        assert_eq!(process.classify_traced().status, 200);
+        let log = process.stop();
+        let lost: Vec<_> = log.iter().filter(|entry| entry["spans"].is_number()).collect();
+        assert_eq!(lost.len(), 1, "{log:?}");
+        assert_eq!(lost[0]["level"], "WARN");
+        assert!(lost[0]["cause"].as_str().is_some_and(|text| text.contains(cause)), "{}", lost[0]);
+    }
+    collected.join().expect("no panic");
+}
+
+#[test]
+fn no_exporter_means_no_export() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let process = Process::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("RUST_LOG", "hyper=debug"),
+    ]);
+    assert_eq!(process.classify_traced().status, 200);
+    process.stop();
+    assert!(listener.accept().is_err(), "somebody connected");
+}
+
+#[test]
+fn without_a_host_both_address_families_are_served() {
+    let process = Process::start(&[("HOST", "")]);
+    let port = process.address.port();
+    let status = |address: SocketAddr| request(address, "GET", "/livez", &[], b"").status;
+    assert_eq!(status(SocketAddr::from(([127, 0, 0, 1], port))), 200);
+    let loopback = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+    if TcpListener::bind(loopback).is_ok() {
+        assert_eq!(status(SocketAddr::new(loopback.ip(), port)), 200);
+    }
 }
 
 #[test]

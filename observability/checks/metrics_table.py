@@ -16,9 +16,16 @@ DOCUMENT = REPOSITORY / "docs" / "metrics.md"
 CLOSED_SETS = {"stage", "state", "phase"}
 HEAD = """# Metrics of the function
 
-Made from the running function's `GET /metrics` by `make metrics-table`; a test compares it. Names follow
-OpenTelemetry's semantic conventions where they have one, written as Prometheus has them. Prometheus adds
-`namespace`, `pod`, `node` and `variant` when it scrapes (`observability/prometheus/prometheus.yaml`).
+Made from the running function's `GET /metrics` by `make metrics-table`; a test compares it. Names
+follow OpenTelemetry's semantic conventions where they have one, written as Prometheus has them.
+Prometheus adds `namespace`, `pod`, `node` and `variant` when it scrapes
+(`observability/prometheus/prometheus.yaml`).
+
+There is no OpenMetrics, and so there are no exemplars in a scrape: the SDK that records the metrics
+(opentelemetry_sdk 0.33) leaves the exemplars of every data point empty, and the `prometheus` crate
+(0.14) writes the text format 0.0.4 only. `GET /metrics` answers with that whatever `Accept` says,
+which Prometheus reads. A trace is found by the `traceparent` of the answer or the `trace_id` of the
+log.
 
 | metric | type | labels | what |
 | --- | --- | --- | --- |

@@ -10,9 +10,12 @@ use warp::reply::Response;
 use super::body::{read_image, read_parts};
 use super::negotiate::{self, Content};
 use super::reply::{self, ClassificationBody};
+use crate::annotate::PictureFormat;
 use crate::app::App;
+use crate::body::Body;
 use crate::config::Thresholds;
 use crate::error::RequestError;
+use crate::server::Peer;
 use crate::telemetry::traces;
 
 /// An error, and the multipart part that it is about.
@@ -31,11 +34,12 @@ pub(super) async fn handle<B: Buf>(
     app: &App,
     headers: HeaderMap,
     query: &str,
+    peer: Option<Peer>,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Response {
     let _in_flight = app.metrics.concurrency().enter();
     let span = traces::request(&headers);
-    let mut response = match respond(app, &headers, query, body).instrument(span.clone()).await {
+    let mut response = match respond(app, &headers, query, peer, body).instrument(span.clone()).await {
         Ok(response) => response,
         Err(Failure { error, part }) => {
             app.metrics.rejected(error.label());
@@ -53,41 +57,57 @@ async fn respond<B: Buf>(
     app: &App,
     headers: &HeaderMap,
     query: &str,
+    peer: Option<Peer>,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Result<Response, Failure> {
     let thresholds = negotiate::thresholds(query, app.thresholds)?;
+    let format = negotiate::picture(headers);
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match negotiate::content(headers)? {
         Content::Image => {
-            let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             let body = read_image(app, announced, body).await?;
-            let format = negotiate::picture(headers);
-            let mut analysis = app.classify(body, thresholds, format).await?;
-            tracing::Span::current().record("eye_state.state", analysis.classification.verdict.state.label());
-            Ok(match (format, analysis.picture.take()) {
-                (Some(format), Some(picture)) => reply::bytes(StatusCode::OK, format.content_type(), picture),
-                _ => reply::json(&ClassificationBody::from(&analysis)),
-            })
+            Ok(one(app, body, thresholds, format, peer).await?)
         }
-        Content::Multipart(boundary) => several(app, boundary, thresholds, body).await,
+        Content::Multipart(boundary) => {
+            let mut bodies = read_parts(app, announced, boundary, body).await?;
+            match bodies.len() {
+                1 => one(app, bodies.remove(0), thresholds, format, peer)
+                    .await
+                    .map_err(|error| Failure { error, part: Some(0) }),
+                _ => several(app, bodies, thresholds, peer).await,
+            }
+        }
     }
 }
 
-/// Parts are classified one after the other: one request never takes more than one place in the queue.
-async fn several<B: Buf>(
+/// A single image: a result, or the picture where that is asked for.
+async fn one(
     app: &App,
-    boundary: String,
+    body: Body,
     thresholds: Thresholds,
-    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+    format: Option<PictureFormat>,
+    peer: Option<Peer>,
+) -> Result<Response, RequestError> {
+    let mut analysis = app.classify(body, thresholds, format, peer).await?;
+    tracing::Span::current().record("eye_state.state", analysis.classification.verdict.state.label());
+    Ok(match (format, analysis.picture.take()) {
+        (Some(format), Some(picture)) => reply::bytes(StatusCode::OK, format.content_type(), picture),
+        _ => reply::json(&ClassificationBody::from(&analysis)),
+    })
+}
+
+/// Parts are classified one after the other: one request never takes more than one place in the queue.
+async fn several(
+    app: &App,
+    bodies: Vec<Body>,
+    thresholds: Thresholds,
+    peer: Option<Peer>,
 ) -> Result<Response, Failure> {
-    let bodies = read_parts(app, boundary, body).await?;
     let mut results = Vec::with_capacity(bodies.len());
     for (part, body) in bodies.into_iter().enumerate() {
-        let analysis = app.classify(body, thresholds, None).await;
+        let analysis = app.classify(body, thresholds, None, peer.clone()).await;
         let analysis = analysis.map_err(|error| Failure { error, part: Some(part) })?;
         results.push(ClassificationBody::from(&analysis));
     }
-    Ok(match results.as_slice() {
-        [single] => reply::json(single),
-        several => reply::json(&several),
-    })
+    Ok(reply::json(&results))
 }

@@ -1,25 +1,135 @@
-//! The HTTP room: routes, and what each of them answers. Knows nothing of tensors.
+//! HTTP: what is answered to which request. Knows nothing of tensors.
+//!
+//! # Layout
+//!
+//! - [`Service`] does what concerns every request: the head's validity, 404 and 405, CORS, metrics
+//! - `route`: the table of paths, methods and metric labels; a new route goes there and into
+//!   [`routes`]
+//! - `classify`: `POST /` and `POST /classify`; `body` reads what they are sent, `negotiate` what
+//!   they are asked
+//! - `page`: the page for people and its samples
+//! - `reply`: results as JSON, errors as problem documents
 
 mod body;
 mod classify;
+mod cors;
 mod negotiate;
+mod observe;
 mod page;
 mod reply;
+mod route;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use hyper::body::Body;
+use tower_service::Service as _;
 use warp::filters::BoxedFilter;
-use warp::http::StatusCode;
+use warp::http::header::{CONNECTION, HOST};
+use warp::http::uri::Authority;
+use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
+use self::observe::Observation;
+use self::route::Route;
 use crate::app::{App, Phase};
 use crate::classifier::Classifier;
 use crate::error::RequestError;
+use crate::server::Peer;
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Service {
+    app: Arc<App>,
+    routes: BoxedFilter<(Response,)>,
+}
+
+impl Service {
+    /// All routes of `app`.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { routes: routes(Arc::clone(&app)), app }
+    }
+
+    /// Answers one request. All but probes and scrapes are let in by `admitted` first, or refused
+    /// by it.
+    pub async fn answer<B>(
+        &self,
+        request: Request<B>,
+        admitted: impl Future<Output = Result<(), RequestError>>,
+    ) -> Response
+    where
+        B: Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let route = Route::of(request.uri().path());
+        let mut observation = Observation::begin(&self.app.metrics, request.method(), route);
+        let origin = cors::origin(request.headers());
+        let mut response = self.respond(request, route, admitted).await;
+        cors::mark(&self.app.origins, origin.as_ref(), response.headers_mut());
+        if self.app.phase() >= Phase::Draining {
+            // The client's next request goes to an instance that stays.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        observation.status = Some(response.status().as_u16());
+        response
+    }
+
+    async fn respond<B>(
+        &self,
+        request: Request<B>,
+        route: Route,
+        admitted: impl Future<Output = Result<(), RequestError>>,
+    ) -> Response
+    where
+        B: Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Err(error) = check_host(request.version(), request.headers()) {
+            return reply::problem(&error, None);
+        }
+        let method = request.method();
+        if let Some(response) = cors::preflight(&self.app.origins, method, request.headers(), route) {
+            return response;
+        }
+        match route.methods() {
+            None => return reply::problem(&RequestError::NotFound, None),
+            Some(allowed) if !route.takes(method) => {
+                return reply::problem(&RequestError::MethodNotAllowed { allowed }, None);
+            }
+            Some(_) => {}
+        }
+        if !route.is_probe()
+            && let Err(error) = admitted.await
+        {
+            self.app.metrics.rejected(error.label());
+            return reply::problem(&error, None);
+        }
+        match warp::service(self.routes.clone()).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// A request of HTTP/1.1 has exactly one `Host`, and every other at most one (RFC 9112, section
+/// 3.2).
+fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let bad = match (hosts.next(), hosts.next()) {
+        (None, _) if version >= Version::HTTP_11 => "it has no Host header",
+        (Some(_), Some(_)) => "it has more than one Host header",
+        (Some(host), None) if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() => {
+            "its Host header is no host and port"
+        }
+        _ => return Ok(()),
+    };
+    Err(RequestError::BadRequest(bad))
+}
 
 /// Every route of the function.
-pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
+fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let page = page::render(Classifier::metadata().license, app.source_url.as_deref());
     let shared = {
         let app = Arc::clone(&app);
@@ -33,13 +143,13 @@ pub fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
         .and(shared.clone())
         .and(warp::header::headers_cloned())
         .and(query)
+        .and(warp::ext::optional::<Peer>())
         .and(warp::body::stream())
-        .then(|app: Arc<App>, headers, query: String, body| async move {
-            classify::handle(&app, headers, &query, body).await
+        .then(|app: Arc<App>, headers, query: String, peer, body| async move {
+            classify::handle(&app, headers, &query, peer, body).await
         });
     let livez = warp::path!("livez").and(read()).map(|| text(StatusCode::OK, "ok\n"));
-    let readyz =
-        warp::path!("readyz").and(read()).and(shared.clone()).map(|app: Arc<App>| readiness(app.phase()));
+    let readyz = warp::path!("readyz").and(read()).and(shared.clone()).map(|app: Arc<App>| readiness(&app));
     let metrics = warp::path!("metrics").and(read()).and(shared).map(|app: Arc<App>| metrics(&app));
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
@@ -71,9 +181,12 @@ fn read() -> impl Filter<Extract = (), Error = Rejection> + Clone {
     warp::get().or(warp::head()).unify()
 }
 
-fn readiness(phase: Phase) -> Response {
-    match phase {
+fn readiness(app: &App) -> Response {
+    match app.phase() {
         Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Phase::Ready if !app.pool.ensure_threads() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "no inference thread can be started\n")
+        }
         Phase::Ready => text(StatusCode::OK, "ready\n"),
         Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
@@ -93,14 +206,39 @@ fn text(status: StatusCode, text: &'static str) -> Response {
     reply::bytes(status, "text/plain; charset=utf-8", text)
 }
 
-/// What warp itself refuses. Handlers never reject, so that no error falls through to another route.
+/// What warp itself refuses, of which the table of routes leaves nothing. Handlers never reject, so
+/// that no error falls through to another route.
 async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
+    tracing::debug!(?rejection, "rejected by warp");
     let error = if rejection.is_not_found() {
         RequestError::NotFound
-    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        RequestError::MethodNotAllowed
     } else {
-        RequestError::BadRequest
+        RequestError::BadRequest("it is not what this path takes")
     };
     Ok(reply::problem(&error, None).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(version: Version, hosts: &[&'static str]) -> Result<(), RequestError> {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, HeaderValue::from_static(host));
+        }
+        check_host(version, &headers)
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        for good in ["a", "a:80", "[::1]:8080", "", "10.0.0.1:8080", "eye_state.default.svc"] {
+            assert_eq!(host(Version::HTTP_11, &[good]), Ok(()), "{good}");
+        }
+        assert_eq!(host(Version::HTTP_10, &[]), Ok(()));
+        for bad in [&[][..], &["a", "a"], &["a b"], &["a/b"], &["a, b"]] {
+            assert!(host(Version::HTTP_11, bad).is_err(), "{bad:?}");
+        }
+        assert!(host(Version::HTTP_10, &["a", "b"]).is_err());
+    }
 }

@@ -1,25 +1,44 @@
 //! What the request brings and what it wants back: content type, `Accept`, query parameters.
 
 use warp::http::HeaderMap;
-use warp::http::header::{ACCEPT, CONTENT_TYPE};
+use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::annotate::PictureFormat;
 use crate::config::Thresholds;
 use crate::error::RequestError;
 
-/// Content types of a body that is one image; the bytes themselves decide which format it is.
-const IMAGE_TYPES: [&str; 9] = [
+/// Content types of a body that is one image; the bytes themselves decide which format it is. Types
+/// that browsers, cameras and storage services use in place of the registered ones are listed, too.
+const IMAGE_TYPES: [&str; 22] = [
     "image/jpeg",
+    "image/jpg",
+    "image/pjpeg",
     "image/png",
+    "image/x-png",
     "image/webp",
     "image/bmp",
+    "image/x-bmp",
+    "image/x-ms-bmp",
+    "image/x-windows-bmp",
     "image/tiff",
+    "image/tif",
+    "image/x-tiff",
     "image/x-portable-graymap",
     "image/x-portable-anymap",
+    "image/x-portable-bitmap",
+    "image/x-portable-pixmap",
+    "image/x-portable-arbitrarymap",
     "application/octet-stream",
+    "binary/octet-stream",
+    "image/*",
     // What `curl --data-binary` says of anything unless told otherwise.
     "application/x-www-form-urlencoded",
 ];
+
+/// Magic numbers of compressed files (RFC 1952, section 2.3.1; RFC 8878, section 3.1.1;
+/// APPNOTE.TXT, section 4.3.7).
+const COMPRESSED: [(&[u8], &str); 3] =
+    [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"PK\x03\x04", "zip")];
 
 /// How the body is packed.
 #[derive(Debug, PartialEq)]
@@ -30,8 +49,14 @@ pub(super) enum Content {
     Multipart(String),
 }
 
-/// Reads the content type; a missing one counts as `application/octet-stream` (RFC 9110, section 8.3).
+/// Reads the content type; a missing one counts as `application/octet-stream` (RFC 9110, section
+/// 8.3).
 pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(coding) = codings.map(|coding| coding.trim().to_ascii_lowercase()).find(|c| c != "identity") {
+        return Err(RequestError::Compressed(format!("Content-Encoding: {coding}")));
+    }
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Content::Image) };
     let value = value.to_str().map_err(|_| RequestError::UnsupportedMediaType("not ASCII".into()))?;
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -47,42 +72,72 @@ pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
     Err(RequestError::UnsupportedMediaType(essence))
 }
 
-/// The picture format that the client prefers to JSON, if any.
+/// Refuses bytes that are an image compressed once more.
+pub(super) fn check_compression(bytes: &[u8]) -> Result<(), RequestError> {
+    match COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        Some((_, name)) => Err(RequestError::Compressed((*name).into())),
+        None => Ok(()),
+    }
+}
+
+/// What can be answered, the usual first, with its type.
+const OFFERS: [(&str, &str, Option<PictureFormat>); 3] = [
+    ("application", "json", None),
+    ("image", "png", Some(PictureFormat::Png)),
+    ("image", "jpeg", Some(PictureFormat::Jpeg)),
+];
+
+/// The picture format that the client prefers to JSON, if any (RFC 9110, section 12.5.1).
+///
+/// The most specific range that fits an offer gives its quality. Of equal qualities the range that
+/// comes first wins, then JSON before PNG before JPEG. A client that accepts nothing of the three
+/// gets JSON.
 pub(super) fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
-    let mut best: (f32, Option<PictureFormat>) = (0.0, None);
-    let ranges =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    for range in ranges {
-        let mut parameters = range.split(';').map(str::trim);
-        let format = match parameters.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "image/png" => Some(PictureFormat::Png),
-            "image/jpeg" => Some(PictureFormat::Jpeg),
-            "application/json" | "application/*" | "*/*" => None,
-            _ => continue,
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges: Vec<(String, f32)> = values.flat_map(|value| value.split(',')).filter_map(range).collect();
+    let mut best: Option<(f32, usize, Option<PictureFormat>)> = None;
+    for (kind, subtype, format) in OFFERS {
+        let names = [format!("{kind}/{subtype}"), format!("{kind}/*"), "*/*".to_owned()];
+        let Some(at) = names.iter().find_map(|name| ranges.iter().position(|(range, _)| range == name))
+        else {
+            continue;
         };
-        let quality =
-            parameters.find_map(|parameter| parameter.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
-        // The first of equals wins.
-        if quality > best.0 {
-            best = (quality, format);
+        let quality = ranges[at].1;
+        let better = best.is_none_or(|(most, first, _)| quality > most || (quality == most && at < first));
+        if quality > 0.0 && better {
+            best = Some((quality, at, format));
         }
     }
-    best.1
+    best.and_then(|(.., format)| format)
+}
+
+/// A media range of `Accept` in lower case, and its quality. One that cannot be read counts as not
+/// there.
+fn range(text: &str) -> Option<(String, f32)> {
+    let mut parameters = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let name = parameters.next().filter(|name| !name.is_empty())?;
+    let quality = parameters.find_map(|parameter| Some(parameter.strip_prefix("q=")?.trim().parse::<f32>()));
+    match quality.unwrap_or(Ok(1.0)) {
+        Ok(quality) if (0.0..=1.0).contains(&quality) => Some((name, quality)),
+        _ => None,
+    }
 }
 
 /// The thresholds of this request: its own where it names them, `defaults` otherwise.
 pub(super) fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds, RequestError> {
     let mut thresholds = defaults;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let target = match name {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let target = match name.as_ref() {
             "confidence_threshold" => &mut thresholds.confidence,
             "iou_threshold" => &mut thresholds.iou,
             // Unknown parameters are for others on the way (tracing, cache busting).
             _ => continue,
         };
-        *target = value.parse().ok().filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| {
-            RequestError::InvalidParameter { name: name.into(), value: value.chars().take(40).collect() }
+        *target = value.trim().parse().ok().filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| {
+            RequestError::InvalidParameter {
+                name: name.clone().into_owned(),
+                value: value.chars().take(40).collect(),
+            }
         })?;
     }
     Ok(thresholds)
@@ -112,12 +167,30 @@ mod tests {
         assert_eq!(accept("image/jpeg, image/png"), Some(PictureFormat::Jpeg));
         assert_eq!(accept("image/png;q=0.2, image/jpeg;q=0.8, */*;q=0.1"), Some(PictureFormat::Jpeg));
         assert_eq!(accept("image/png;q=0"), None);
+        assert_eq!(accept("image/jpeg;Q=0.1, application/json"), None);
+        assert_eq!(accept("application/json;q=0.2 , IMAGE/JPEG; Q=0.8"), Some(PictureFormat::Jpeg));
+        assert_eq!(accept("image/jpeg;q=2, image/png;q=0.1"), Some(PictureFormat::Png));
+    }
+
+    #[test]
+    fn any_picture_is_png_unless_that_is_ruled_out() {
+        assert_eq!(accept("image/*"), Some(PictureFormat::Png));
+        assert_eq!(accept("image/*, image/png;q=0"), Some(PictureFormat::Jpeg));
+        assert_eq!(accept("image/avif,image/webp,image/*,*/*;q=0.8"), Some(PictureFormat::Png));
+        assert_eq!(accept("image/*;q=0.5, application/json"), None);
+        assert_eq!(accept("text/html"), None);
     }
 
     #[test]
     fn thresholds_override_one_by_one() {
         let thresholds = thresholds("confidence_threshold=0.5&cache=1", DEFAULTS).expect("valid");
         assert_eq!(thresholds, Thresholds { confidence: 0.5, iou: 0.45 });
+    }
+
+    #[test]
+    fn keys_and_values_may_be_percent_encoded() {
+        let thresholds = thresholds("confidence%5Fthreshold=0%2E5", DEFAULTS).expect("valid");
+        assert_eq!(thresholds.confidence, 0.5);
     }
 
     #[test]
@@ -136,7 +209,22 @@ mod tests {
         assert_eq!(content(&headers), Ok(Content::Image));
         headers.insert(CONTENT_TYPE, "Image/JPEG; q=1".parse().expect("a header value"));
         assert_eq!(content(&headers), Ok(Content::Image));
+        for alias in ["image/jpg", "image/pjpeg", "image/x-ms-bmp", "binary/octet-stream"] {
+            headers.insert(CONTENT_TYPE, alias.parse().expect("a header value"));
+            assert_eq!(content(&headers), Ok(Content::Image), "{alias}");
+        }
         headers.insert(CONTENT_TYPE, "application/json".parse().expect("a header value"));
         assert_eq!(content(&headers), Err(RequestError::UnsupportedMediaType("application/json".into())));
+    }
+
+    #[test]
+    fn a_compressed_body_is_named() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, "identity".parse().expect("a header value"));
+        assert_eq!(content(&headers), Ok(Content::Image));
+        headers.insert(CONTENT_ENCODING, "GZIP".parse().expect("a header value"));
+        assert_eq!(content(&headers), Err(RequestError::Compressed("Content-Encoding: gzip".into())));
+        assert_eq!(check_compression(b"\x1f\x8b\x08rest"), Err(RequestError::Compressed("gzip".into())));
+        assert_eq!(check_compression(b"\xff\xd8\xff"), Ok(()));
     }
 }

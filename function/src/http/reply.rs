@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use warp::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
@@ -108,6 +108,15 @@ pub(super) fn problem(error: &RequestError, part: Option<usize>) -> Response {
     let mut response = bytes(error.status(), "application/problem+json", body);
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match error {
+        RequestError::MethodNotAllowed { allowed } => {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        RequestError::Compressed(_) => {
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        _ => {}
     }
     response
 }

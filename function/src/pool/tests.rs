@@ -1,7 +1,7 @@
 //! What the pool promises: refusal, deadline, both directions of a changed limit, closing.
 
 use std::sync::Barrier;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 
@@ -24,7 +24,7 @@ async fn occupy(pool: &Pool) -> (std::sync::mpsc::Sender<()>, Answer) {
     };
     let occupied = pool.clone();
     let running = tokio::spawn(async move { occupied.run(work).await });
-    until(|| pool.shared.lock().running == 1).await;
+    until(|| pool.shared.dispatch.running() == 1).await;
     (hold, running)
 }
 
@@ -49,9 +49,7 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
     let queued = enqueue(&pool).await;
 
     let refused = pool.run(|_, _| Ok(3)).await;
-    assert!(
-        matches!(refused, Err(RequestError::Overloaded { retry_after }) if retry_after >= Duration::from_secs(1))
-    );
+    assert_eq!(refused, Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
     drop(hold);
     assert_eq!(running.await.expect("no panic"), Ok(1));
     assert_eq!(queued.await.expect("no panic"), Ok(2));
@@ -146,4 +144,79 @@ async fn a_requester_that_goes_away_frees_its_place() {
     until(|| pool.queue_depth() == 0).await;
     drop(hold);
     assert_eq!(running.await.expect("no panic"), Ok(1));
+}
+
+#[tokio::test]
+async fn the_advised_time_is_the_one_until_the_next_job_ends_not_until_the_queue_is_empty() {
+    let pool = pool(2, 16, LONG);
+    *pool.shared.service_time.lock().expect("not poisoned") = 6.5;
+    assert_eq!(
+        pool.shared.overloaded(),
+        RequestError::Overloaded { retry_after: Duration::from_secs(4) },
+        "two at once that take 6.5 s each: one ends every 3.25 s"
+    );
+}
+
+#[tokio::test]
+async fn a_requester_that_closed_its_side_goes_last_and_yields_to_a_newcomer() {
+    let pool = pool(1, 2, LONG);
+    let (hold, running) = occupy(&pool).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let job = |name: &'static str, closed: bool| {
+        let (pool, order) = (pool.clone(), Arc::clone(&order));
+        tokio::spawn(async move {
+            let closed = async move {
+                if !closed {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let work = move |_: &(), _| {
+                order.lock().expect("not poisoned").push(name);
+                Ok(0)
+            };
+            pool.run_for(closed, work).await
+        })
+    };
+    let first = job("closed", true);
+    until(|| pool.queue_depth() == 1).await;
+    // The requester's future runs on after the job was queued.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let second = job("attended", false);
+    until(|| pool.queue_depth() == 2).await;
+    let third = job("newcomer", false);
+    assert!(matches!(first.await.expect("no panic"), Err(RequestError::Overloaded { .. })));
+    drop(hold);
+    for job in [running, second, third] {
+        job.await.expect("no panic").expect("computed");
+    }
+    assert_eq!(*order.lock().expect("not poisoned"), ["attended", "newcomer"]);
+}
+
+#[tokio::test]
+async fn a_requester_that_closed_its_side_is_answered_where_there_is_room() {
+    let pool = pool(1, 2, LONG);
+    assert_eq!(pool.run_for(std::future::ready(()), |_, _| Ok(4)).await, Ok(4));
+}
+
+static THREADS_REFUSED: AtomicBool = AtomicBool::new(true);
+
+fn refusing(name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    if THREADS_REFUSED.load(Ordering::SeqCst) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    spawn_thread(name, work)
+}
+
+#[tokio::test]
+async fn without_threads_requests_are_refused_at_once_until_one_can_be_started() {
+    let two = NonZeroUsize::new(2).expect("positive");
+    let pool = Pool::with_spawn((), two, 4, LONG, refusing);
+    assert_eq!(pool.limit(), 0);
+    for _ in 0..3 {
+        assert_eq!(pool.run(|_, _| Ok(1)).await, Err(RequestError::NoThreads));
+    }
+    THREADS_REFUSED.store(false, Ordering::SeqCst);
+    *pool.shared.thread_refused.lock().expect("not poisoned") = Instant::now().checked_sub(THREAD_RETRY);
+    assert_eq!(pool.run(|_, _| Ok(1)).await, Ok(1));
+    assert_eq!(pool.limit(), 2);
 }

@@ -11,6 +11,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::concurrency::Concurrency;
 use super::process;
+use crate::config::TelemetryConfig;
 use crate::verdict::State;
 
 /// Bucket bounds of request durations in seconds: from a refusal to the deadline, fine enough around
@@ -108,14 +109,14 @@ pub struct BuildInfo {
 
 impl Metrics {
     /// Creates every instrument.
-    pub fn new(build: BuildInfo) -> anyhow::Result<Self> {
+    pub fn new(build: BuildInfo, config: &TelemetryConfig) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .build()?;
-        let mut provider = SdkMeterProvider::builder().with_resource(super::resource());
-        if !super::is_disabled() {
+        let mut provider = SdkMeterProvider::builder().with_resource(super::resource(config));
+        if config.metrics {
             provider = provider.with_reader(exporter);
         }
         // Without a reader every instrument does nothing.
@@ -180,7 +181,7 @@ impl Metrics {
         for state in State::ALL {
             instruments.results.add(0, &[KeyValue::new("state", state.label())]);
         }
-        for reason in ["overloaded", "deadline-exceeded", "draining", "internal"] {
+        for reason in ["overloaded", "deadline-exceeded", "draining", "no-threads", "internal"] {
             instruments.rejected.add(0, &[KeyValue::new("reason", reason)]);
         }
         Ok(Self(Arc::new(instruments)))

@@ -1,4 +1,4 @@
-//! Spans: W3C trace context in and out, OTLP over HTTP when an endpoint is configured.
+//! Spans: W3C trace context in and out, exported where an endpoint is configured.
 //!
 //! Whether a request is traced is decided once, when it comes in. One that is not builds no spans at all, so
 //! that tracing a tenth of the requests costs a tenth.
@@ -8,19 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tokio::runtime::Handle;
 use tracing::field::Empty;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Endpoint of the collector, such as `http://collector:4318`; unset or empty: no traces.
-pub const ENV_OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// The same for traces alone; wins over the general one.
-pub const ENV_OTLP_TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+use super::otlp;
+use crate::config::TelemetryConfig;
 
 /// The header of W3C Trace Context, section 3.2.
 const TRACEPARENT: &str = "traceparent";
@@ -32,17 +30,15 @@ pub const TARGET: &str = "eye_state::request";
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
 /// A provider that sends to the configured collector, or none.
-pub(super) fn provider() -> anyhow::Result<Option<SdkTracerProvider>> {
-    let configured = |name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    if super::is_disabled() {
-        return Ok(None);
-    }
-    if !configured(ENV_OTLP_ENDPOINT) && !configured(ENV_OTLP_TRACES_ENDPOINT) {
-        return Ok(None);
-    }
-    let exporter = SpanExporter::builder().with_http().build()?;
-    let provider =
-        SdkTracerProvider::builder().with_resource(super::resource()).with_batch_exporter(exporter).build();
+pub(super) fn provider(
+    config: &TelemetryConfig,
+    runtime: &Handle,
+) -> anyhow::Result<Option<SdkTracerProvider>> {
+    let Some(export) = &config.traces else { return Ok(None) };
+    let provider = SdkTracerProvider::builder()
+        .with_resource(super::resource(config))
+        .with_batch_exporter(otlp::exporter(export, runtime)?)
+        .build();
     EXPORTING.store(true, Ordering::Relaxed);
     Ok(Some(provider))
 }

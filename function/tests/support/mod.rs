@@ -43,7 +43,8 @@ impl TestServer {
             .expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let metrics = Metrics::new(BuildInfo { model_name: "test", model_version: "test" }).expect("metrics");
+        let build = BuildInfo { model_name: "test", model_version: "test" };
+        let metrics = Metrics::new(build, &config.telemetry).expect("metrics");
         let classifier = Classifier::load();
         classifier.warm_up();
         let app = App::new(&config, classifier, metrics);

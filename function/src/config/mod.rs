@@ -1,44 +1,61 @@
-//! The configuration room: environment variables only, all of them read here and nowhere else.
+//! Configuration: environment variables only, all of them read here.
 //!
 //! Every variable has an `ENV_*` name and a `DEFAULT_*` value with its reason. All values are
-//! parsed before the first error is returned, so that a bad deployment is mended in one round.
+//! parsed before the first error is returned, so that a bad deployment is corrected in one round.
+//! Every number has an upper bound: a larger one could only exhaust memory or never end.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod reader;
+pub mod telemetry;
+
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 use std::time::Duration;
+
+use reader::Reader;
+
+pub use reader::ConfigError;
+pub use telemetry::TelemetryConfig;
+
+/// Longest duration that can be set, one hour: longer than any gateway waits for an answer.
+const MAX_MILLISECONDS: u64 = 3_600_000;
 
 /// TCP port; the name is Knative's, which sets it itself.
 pub const ENV_PORT: &str = "PORT";
 /// 8080 is what Knative and most platforms assume.
 pub const DEFAULT_PORT: u16 = 8080;
 
-/// Address to listen on.
+/// Address to listen on. Unset: every address of the machine, IPv6 and IPv4, or IPv4 alone where
+/// there is no IPv6. Probes and the sidecar come in through the pod's own address, whichever family
+/// that is of.
 pub const ENV_HOST: &str = "HOST";
-/// All interfaces: probes and the sidecar come in through the pod's own address.
-pub const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Largest request body in bytes.
 pub const ENV_MAX_IMAGE_BYTES: &str = "MAX_IMAGE_BYTES";
 /// 10 MiB holds any JPEG of a phone and a raw 8-bit 4K frame (8.3 MB).
 pub const DEFAULT_MAX_IMAGE_BYTES: usize = 10 * 1024 * 1024;
+/// 1 GiB: an image is held in memory as a whole.
+const MAX_MAX_IMAGE_BYTES: usize = 1 << 30;
 
 /// Largest image in pixels, checked in the header before anything is decoded.
 pub const ENV_MAX_IMAGE_PIXELS: &str = "MAX_IMAGE_PIXELS";
 /// 4096 × 4096: twice a 4K frame; what decoding may cost in memory follows from it.
 pub const DEFAULT_MAX_IMAGE_PIXELS: u64 = 4096 * 4096;
+/// 2^30 pixels: a gray picture of 32,768 × 32,768 takes 1 GiB.
+const MAX_MAX_IMAGE_PIXELS: u64 = 1 << 30;
 
 /// Most `file` parts in one multipart request.
 pub const ENV_MAX_PARTS: &str = "MAX_PARTS";
 /// A short burst of frames from one camera; more belongs into several requests.
 pub const DEFAULT_MAX_PARTS: usize = 16;
+/// Results of all parts are held until the last is done.
+const MAX_MAX_PARTS: usize = 1024;
 
 /// Memory that request bodies still being read or queued may hold together, in bytes.
 pub const ENV_MAX_BODY_MEMORY: &str = "MAX_BODY_MEMORY_BYTES";
 /// Six of the largest bodies at once; typical frames of 50 kB never get near it.
 pub const DEFAULT_MAX_BODY_MEMORY: usize = 64 * 1024 * 1024;
+/// 2 GiB: also a number on 32-bit machines.
+const MAX_MAX_BODY_MEMORY: usize = 1 << 31;
 
 /// Confidence below which a detection does not count.
 pub const ENV_CONFIDENCE_THRESHOLD: &str = "CONFIDENCE_THRESHOLD";
@@ -56,12 +73,16 @@ pub const DEFAULT_IOU_THRESHOLD: f32 = 0.45;
 pub const ENV_MAX_CONCURRENCY: &str = "MAX_CONCURRENCY";
 /// Follow the CPUs: more inferences than CPUs only make each of them late.
 pub const DEFAULT_MAX_CONCURRENCY: usize = 0;
+/// Each is a thread with its own buffers (about 10 MB).
+const MAX_MAX_CONCURRENCY: usize = 1024;
 
 /// Requests that may wait for an inference.
 pub const ENV_QUEUE_CAPACITY: &str = "QUEUE_CAPACITY";
 /// Rides out a burst of a few hundred milliseconds; a longer queue only turns overload into
 /// latency.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 16;
+/// Room for all places is allocated at the start; a queue this long is minutes of work.
+const MAX_QUEUE_CAPACITY: usize = 65_536;
 
 /// Longest a request may wait in the queue before it is answered 504 without being computed.
 pub const ENV_REQUEST_DEADLINE_MS: &str = "REQUEST_DEADLINE_MS";
@@ -87,12 +108,19 @@ pub const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 20_000;
 pub const ENV_MAX_CONNECTIONS: &str = "MAX_CONNECTIONS";
 /// Each costs a few kilobytes; a gateway in front keeps far fewer.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
+/// Ports that one client address has, and more than the file descriptors most systems allow.
+const MAX_MAX_CONNECTIONS: usize = 65_535;
+
+/// Origins whose pages may use the function from a browser, separated by commas, or `*` for all.
+///
+/// None by default: the function's own page needs no leave, and what a gateway in front decides is
+/// not undone here.
+pub const ENV_CORS_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
 
 /// Where the source of what runs here is: the page offers it, as the AGPL (section 13) asks of a
-/// modified program that users reach over a network.
+/// modified program that users reach over a network. Unset: not known to the program; an image
+/// carries the repository that it was built from.
 pub const ENV_SOURCE_URL: &str = "SOURCE_URL";
-/// Not known to the program: the image is built with the repository that it was built from.
-pub const DEFAULT_SOURCE_URL: &str = "";
 
 /// Exit code of a bad configuration: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG: u8 = 78;
@@ -100,8 +128,10 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Everything that can be set from outside.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub address: SocketAddr,
+    /// Address to listen on; `None` for all of them.
+    pub host: Option<IpAddr>,
+    /// Port to listen on; 0 for any free one.
+    pub port: u16,
     /// Bounds on what a request may bring.
     pub limits: RequestLimits,
     /// Thresholds where the request names none.
@@ -120,6 +150,36 @@ pub struct Config {
     pub max_connections: usize,
     /// An http or https URL of the source, where one is known.
     pub source_url: Option<String>,
+    /// Origins whose pages may use the function.
+    pub origins: Origins,
+    /// Logs, metrics and traces.
+    pub telemetry: TelemetryConfig,
+}
+
+/// Origins (scheme, host and port) whose pages may use the function from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Only the function's own page.
+    None,
+    /// Pages from anywhere.
+    Any,
+    /// Pages of these, such as `https://example.org`.
+    These(Vec<String>),
+}
+
+impl Origins {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let origins = text.split(',').map(|origin| {
+            let origin = origin.trim();
+            let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))?;
+            let valid = hyper::http::uri::Authority::try_from(host).is_ok() && !host.contains('@');
+            valid.then(|| origin.to_owned())
+        });
+        origins.collect::<Option<_>>().map(Self::These)
+    }
 }
 
 /// Bounds on what a request may bring.
@@ -146,19 +206,6 @@ pub struct Thresholds {
     pub iou: f32,
 }
 
-/// All that is wrong with the environment, one line each.
-#[derive(Debug, PartialEq)]
-pub struct ConfigError(Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bad environment variable(s)", self.0.len())?;
-        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Reads the process environment.
     pub fn from_env() -> Result<Self, ConfigError> {
@@ -170,37 +217,68 @@ impl Config {
 
     /// Reads from any list of variables.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut env = Reader { vars: vars.into_iter().collect(), errors: Vec::new() };
-        let millis = |value| Duration::from_millis(value);
+        let mut env = Reader::new(vars);
         let config = Config {
-            address: SocketAddr::new(
-                env.get(ENV_HOST, DEFAULT_HOST, "an IP address, such as 0.0.0.0", |_| true),
-                env.get(ENV_PORT, DEFAULT_PORT, "a port from 0 to 65535", |_| true),
-            ),
+            host: env.parsed(ENV_HOST, "an IP address, such as 0.0.0.0 or ::", |text| text.parse().ok()),
+            port: env.number(ENV_PORT, DEFAULT_PORT, 0..=u16::MAX),
             limits: RequestLimits {
-                max_image_bytes: env.positive(ENV_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGE_BYTES),
-                max_image_pixels: env.positive(ENV_MAX_IMAGE_PIXELS, DEFAULT_MAX_IMAGE_PIXELS),
-                max_parts: env.positive(ENV_MAX_PARTS, DEFAULT_MAX_PARTS),
-                max_body_memory: env.positive(ENV_MAX_BODY_MEMORY, DEFAULT_MAX_BODY_MEMORY),
-                body_timeout: millis(env.positive(ENV_BODY_TIMEOUT_MS, DEFAULT_BODY_TIMEOUT_MS)),
+                max_image_bytes: env.number(
+                    ENV_MAX_IMAGE_BYTES,
+                    DEFAULT_MAX_IMAGE_BYTES,
+                    1..=MAX_MAX_IMAGE_BYTES,
+                ),
+                max_image_pixels: env.number(
+                    ENV_MAX_IMAGE_PIXELS,
+                    DEFAULT_MAX_IMAGE_PIXELS,
+                    1..=MAX_MAX_IMAGE_PIXELS,
+                ),
+                max_parts: env.number(ENV_MAX_PARTS, DEFAULT_MAX_PARTS, 1..=MAX_MAX_PARTS),
+                max_body_memory: env.number(
+                    ENV_MAX_BODY_MEMORY,
+                    DEFAULT_MAX_BODY_MEMORY,
+                    1..=MAX_MAX_BODY_MEMORY,
+                ),
+                body_timeout: env.milliseconds(
+                    ENV_BODY_TIMEOUT_MS,
+                    DEFAULT_BODY_TIMEOUT_MS,
+                    1..=MAX_MILLISECONDS,
+                ),
             },
             thresholds: Thresholds {
                 confidence: env.fraction(ENV_CONFIDENCE_THRESHOLD, DEFAULT_CONFIDENCE_THRESHOLD),
                 iou: env.fraction(ENV_IOU_THRESHOLD, DEFAULT_IOU_THRESHOLD),
             },
-            concurrency: NonZeroUsize::new(env.count(ENV_MAX_CONCURRENCY, DEFAULT_MAX_CONCURRENCY)),
-            queue_capacity: env.count(ENV_QUEUE_CAPACITY, DEFAULT_QUEUE_CAPACITY),
-            request_deadline: millis(env.positive(ENV_REQUEST_DEADLINE_MS, DEFAULT_REQUEST_DEADLINE_MS)),
-            drain_delay: millis(env.count(ENV_DRAIN_DELAY_MS, DEFAULT_DRAIN_DELAY_MS)),
-            drain_timeout: millis(env.positive(ENV_DRAIN_TIMEOUT_MS, DEFAULT_DRAIN_TIMEOUT_MS)),
-            max_connections: env.positive(ENV_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS),
-            source_url: Some(env.get(
-                ENV_SOURCE_URL,
-                DEFAULT_SOURCE_URL.to_owned(),
-                "an http or https URL",
-                |url| is_web_address(url),
-            ))
-            .filter(|url| !url.is_empty()),
+            concurrency: NonZeroUsize::new(env.number(
+                ENV_MAX_CONCURRENCY,
+                DEFAULT_MAX_CONCURRENCY,
+                0..=MAX_MAX_CONCURRENCY,
+            )),
+            queue_capacity: env.number(ENV_QUEUE_CAPACITY, DEFAULT_QUEUE_CAPACITY, 0..=MAX_QUEUE_CAPACITY),
+            request_deadline: env.milliseconds(
+                ENV_REQUEST_DEADLINE_MS,
+                DEFAULT_REQUEST_DEADLINE_MS,
+                1..=MAX_MILLISECONDS,
+            ),
+            drain_delay: env.milliseconds(ENV_DRAIN_DELAY_MS, DEFAULT_DRAIN_DELAY_MS, 0..=MAX_MILLISECONDS),
+            drain_timeout: env.milliseconds(
+                ENV_DRAIN_TIMEOUT_MS,
+                DEFAULT_DRAIN_TIMEOUT_MS,
+                1..=MAX_MILLISECONDS,
+            ),
+            max_connections: env.number(
+                ENV_MAX_CONNECTIONS,
+                DEFAULT_MAX_CONNECTIONS,
+                1..=MAX_MAX_CONNECTIONS,
+            ),
+            source_url: env.parsed(ENV_SOURCE_URL, "an http or https URL", web_address),
+            origins: env
+                .parsed(
+                    ENV_CORS_ORIGINS,
+                    "* or origins such as https://example.org (no path), separated by commas",
+                    Origins::parse,
+                )
+                .unwrap_or(Origins::None),
+            telemetry: TelemetryConfig::read(&mut env),
         };
         if config.limits.max_body_memory < config.limits.max_image_bytes {
             env.errors.push(format!(
@@ -214,44 +292,10 @@ impl Config {
 
 /// An http or https URL made of the characters that RFC 3986 allows, so that it can stand in a link
 /// as it is.
-fn is_web_address(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty()
-            && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&()*+,;=%".contains(c))
-    })
-}
-
-struct Reader {
-    vars: HashMap<String, String>,
-    errors: Vec<String>,
-}
-
-impl Reader {
-    fn get<T: FromStr>(&mut self, name: &str, default: T, expected: &str, valid: impl Fn(&T) -> bool) -> T {
-        let Some(text) = self.vars.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
-            return default;
-        };
-        match text.parse::<T>() {
-            Ok(value) if valid(&value) => value,
-            _ => {
-                self.errors.push(format!("{name}={text:?}: expected {expected}"));
-                default
-            }
-        }
-    }
-
-    fn positive<T: FromStr + PartialOrd + Default>(&mut self, name: &str, default: T) -> T {
-        self.get(name, default, "a whole number of at least 1", |value| *value > T::default())
-    }
-
-    fn count<T: FromStr>(&mut self, name: &str, default: T) -> T {
-        self.get(name, default, "a whole number of at least 0", |_| true)
-    }
-
-    fn fraction(&mut self, name: &str, default: f32) -> f32 {
-        self.get(name, default, "a number from 0 to 1", |value| (0.0..=1.0).contains(value))
-    }
+fn web_address(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"))?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&()*+,;=%".contains(c);
+    (!rest.is_empty() && rest.chars().all(allowed)).then(|| url.to_owned())
 }
 
 #[cfg(test)]
@@ -265,7 +309,7 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_the_defaults() {
         let config = config(&[]).expect("the defaults are valid");
-        assert_eq!(config.address.port(), DEFAULT_PORT);
+        assert_eq!(config.port, DEFAULT_PORT);
         assert_eq!(config.concurrency, None);
         assert_eq!(config.thresholds.iou, DEFAULT_IOU_THRESHOLD);
     }
@@ -279,8 +323,10 @@ mod tests {
             (ENV_MAX_IMAGE_BYTES, "0"),
             (ENV_QUEUE_CAPACITY, "-1"),
             (ENV_SOURCE_URL, "javascript:alert(1)"),
+            (telemetry::ENV_LOG, "verbose"),
+            (telemetry::ENV_TRACES_EXPORTER, "zipkin"),
         ])
-        .expect_err("six bad values")
+        .expect_err("eight bad values")
         .to_string();
         for name in [
             ENV_PORT,
@@ -289,14 +335,53 @@ mod tests {
             ENV_MAX_IMAGE_BYTES,
             ENV_QUEUE_CAPACITY,
             ENV_SOURCE_URL,
+            telemetry::ENV_LOG,
+            telemetry::ENV_TRACES_EXPORTER,
         ] {
             assert!(error.contains(name), "{name} is missing from: {error}");
         }
     }
 
     #[test]
+    fn every_number_has_an_upper_bound() {
+        for name in [
+            ENV_PORT,
+            ENV_MAX_IMAGE_BYTES,
+            ENV_MAX_IMAGE_PIXELS,
+            ENV_MAX_PARTS,
+            ENV_MAX_BODY_MEMORY,
+            ENV_BODY_TIMEOUT_MS,
+            ENV_CONFIDENCE_THRESHOLD,
+            ENV_IOU_THRESHOLD,
+            ENV_MAX_CONCURRENCY,
+            ENV_QUEUE_CAPACITY,
+            ENV_REQUEST_DEADLINE_MS,
+            ENV_DRAIN_DELAY_MS,
+            ENV_DRAIN_TIMEOUT_MS,
+            ENV_MAX_CONNECTIONS,
+        ] {
+            for value in ["18446744073709551615", "99999999999999999999999"] {
+                let error = config(&[(name, value)]).expect_err(name).to_string();
+                assert!(error.contains(name) && error.contains(" to "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn origins_are_schemes_and_hosts() {
+        let origins = |text| config(&[(ENV_CORS_ORIGINS, text)]).map(|config| config.origins);
+        assert_eq!(origins(""), Ok(Origins::None));
+        assert_eq!(origins("*"), Ok(Origins::Any));
+        let two = ["https://a.example", "http://localhost:3000"].map(str::to_owned);
+        assert_eq!(origins("https://a.example, http://localhost:3000"), Ok(Origins::These(two.to_vec())));
+        for bad in ["a.example", "https://a.example/", "https://a.example,", "null"] {
+            assert!(origins(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn an_empty_value_counts_as_unset() {
-        assert_eq!(config(&[(ENV_PORT, " ")]).expect("unset").address.port(), DEFAULT_PORT);
+        assert_eq!(config(&[(ENV_PORT, " ")]).expect("unset").port, DEFAULT_PORT);
     }
 
     #[test]

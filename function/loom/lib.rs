@@ -1,0 +1,1 @@
+//! Nothing but tests lives here: see `tests/dispatch.rs`.

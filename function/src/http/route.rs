@@ -1,0 +1,118 @@
+//! The table of routes: which paths there are, the methods they take, and their names in metrics.
+//!
+//! A request is looked up here before warp sees it, so that a 405 says what is allowed and a metric
+//! counts what was asked for. A route that warp answers must stand here, too: what is missing here
+//! is a 404.
+
+use warp::http::Method;
+
+/// What a path is.
+#[derive(Debug)]
+struct Entry {
+    /// The path; a trailing `/*` stands for one more segment.
+    path: &'static str,
+    /// `http.route` in metrics.
+    label: &'static str,
+    /// As `Allow` has them.
+    methods: &'static str,
+}
+
+const READ: &str = "GET, HEAD";
+
+const ENTRIES: &[Entry] = &[
+    Entry { path: "/", label: "/", methods: "GET, HEAD, POST" },
+    Entry { path: "/classify", label: CLASSIFY, methods: "POST" },
+    Entry { path: "/livez", label: "/livez", methods: READ },
+    Entry { path: "/readyz", label: "/readyz", methods: READ },
+    Entry { path: "/metrics", label: "/metrics", methods: READ },
+    Entry { path: "/samples", label: "/samples", methods: READ },
+    Entry { path: "/samples/*", label: "/samples", methods: READ },
+    Entry { path: "/page/*", label: "/page", methods: READ },
+];
+
+/// Both ways to classify count as one.
+const CLASSIFY: &str = "/classify";
+
+/// What tells whether the process is well. Answered even when every connection and every place is
+/// taken.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// The label of a path that is not there.
+const OTHER: &str = "_OTHER";
+
+/// The route of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route(Option<&'static Entry>);
+
+impl Route {
+    /// Looks a path up. One slash at its end makes no difference, as in warp.
+    pub(crate) fn of(path: &str) -> Self {
+        let short = path.strip_suffix('/').filter(|short| !short.is_empty() && !short.ends_with('/'));
+        let path = short.unwrap_or(path);
+        Self(ENTRIES.iter().find(|entry| {
+            match entry.path.strip_suffix("/*") {
+                Some(parent) => path
+                    .strip_prefix(parent)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|segment| !segment.is_empty() && !segment.contains('/')),
+                None => path == entry.path,
+            }
+        }))
+    }
+
+    /// Its name in metrics.
+    pub(crate) fn label(self, method: &Method) -> &'static str {
+        match self.0 {
+            Some(entry) if entry.path == "/" && *method == Method::POST => CLASSIFY,
+            Some(entry) => entry.label,
+            None => OTHER,
+        }
+    }
+
+    /// The methods that it takes, as `Allow` has them; `None` where there is nothing at the path.
+    pub(crate) fn methods(self) -> Option<&'static str> {
+        self.0.map(|entry| entry.methods)
+    }
+
+    /// Whether it takes `method`.
+    pub(crate) fn takes(self, method: &Method) -> bool {
+        self.methods().is_some_and(|methods| methods.split(", ").any(|taken| taken == method.as_str()))
+    }
+
+    /// Whether it is a probe or a scrape.
+    pub(crate) fn is_probe(self) -> bool {
+        self.0.is_some_and(|entry| PROBES.contains(&entry.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_counted_as_what_it_is() {
+        for (method, path, label) in [
+            (Method::POST, "/", "/classify"),
+            (Method::POST, "/classify", "/classify"),
+            (Method::POST, "/classify/", "/classify"),
+            (Method::GET, "/", "/"),
+            (Method::GET, "/samples/open.jpg", "/samples"),
+            (Method::GET, "/samples/", "/samples"),
+            (Method::GET, "/samplesXYZ", "_OTHER"),
+            (Method::GET, "/samples/a/b", "_OTHER"),
+            (Method::GET, "/livez//", "_OTHER"),
+            (Method::GET, "//", "_OTHER"),
+            (Method::GET, "/nowhere", "_OTHER"),
+        ] {
+            assert_eq!(Route::of(path).label(&method), label, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_route_knows_its_methods() {
+        assert!(Route::of("/classify").takes(&Method::POST) && !Route::of("/classify").takes(&Method::GET));
+        assert_eq!(Route::of("/").methods(), Some("GET, HEAD, POST"));
+        assert_eq!(Route::of("/nowhere").methods(), None);
+        assert!(Route::of("/livez").is_probe() && !Route::of("/").is_probe());
+    }
+}

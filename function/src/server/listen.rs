@@ -1,0 +1,63 @@
+//! The listening socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Connections that the kernel holds until they are accepted. It takes the lesser of this and
+/// `net.core.somaxconn` (4096 on Linux since 5.4).
+const BACKLOG: i32 = 4096;
+
+/// Listens on `host`. Without one, on every address of the machine: IPv6 and IPv4 through one
+/// socket, IPv4 alone where the machine has no IPv6. Must be called within an async runtime.
+pub fn listen(host: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
+    match host {
+        Some(host) => bind(SocketAddr::new(host, port)),
+        None => {
+            bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.kind() {
+                // Taken is taken in both families; a listener on IPv4 alone would hide it.
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+                _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+            })
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // A restart does not wait for the connections of the process before it to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_host_clients_of_both_families_get_in() {
+        let listener = listen(None, 0).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).expect("IPv4");
+        if address.is_ipv6() && std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).expect("IPv6");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_whatever_the_family() {
+        let taken = listen(None, 0).expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        assert_eq!(listen(None, port).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,335 @@
+//! Serving and stopping: bounded connections, and a graceful shutdown that loses no accepted
+//! request.
+
+mod activity;
+mod listen;
+mod peer;
+mod places;
+mod request;
+mod socket;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use warp::http::header::{CONNECTION, EXPECT};
+use warp::http::{HeaderValue, Request};
+use warp::reply::Response;
+
+use self::places::{Place, Places};
+use self::request::LentBody;
+use self::socket::Socket;
+use crate::app::{App, Phase};
+use crate::error::RequestError;
+use crate::http;
+
+pub use listen::listen;
+pub use peer::Peer;
+
+/// How long a connection may lie idle. Longer than the gateways in front keep theirs (Envoy, Go and
+/// Google's load balancer: up to 600 s), since a server that closes first races with a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
+
+/// Largest head of a request, and what hyper reads at a time: Node's limit, too. With 1,536
+/// connections that send this much and no end of it, heads take 24 MiB.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Time between two looks for request heads that stay incomplete.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause while every connection is too young to be closed for a new one.
+const ADMIT_RETRY: Duration = Duration::from_millis(2);
+
+/// Pause after the kernel refused a connection (out of file descriptors), so as not to spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long a connection that lost its place may take to end by itself.
+const CLOSE_TIME: Duration = Duration::from_millis(100);
+
+/// When a request that found every place taken may come back: any of them may become free at any
+/// time.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When nothing has come out of the kernel's backlog for this long, nothing is in it: no new
+/// handshake begins any more, and one that had begun takes a round trip.
+const BACKLOG_SETTLES: Duration = Duration::from_millis(100);
+
+/// How long a shutdown waits for a request on a connection that has none: it may be under way, or
+/// lie unread in the kernel. As long as a client waits before it sends a lost packet again (RFC
+/// 6298, section 2).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// When the time for draining is over: how long refusals may take to be written, and running
+/// inferences to end. A large picture takes a tenth of a second of CPU time, of which a small pod
+/// has a tenth a second.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Outcome of the drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every accepted request was answered.
+    Completely,
+    /// Time ran out first.
+    TimedOut,
+}
+
+/// How a shutdown is paced.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainPolicy {
+    /// How long requests are still taken, while readiness already says no.
+    pub delay: Duration,
+    /// How long accepted requests may then take.
+    pub timeout: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+}
+
+/// Serves on an already bound listener until `shutdown` completes, then drains.
+pub async fn run(
+    listener: TcpListener,
+    app: Arc<App>,
+    policy: DrainPolicy,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
+    let connections = places::fitting(policy.max_connections);
+    if connections < policy.max_connections {
+        tracing::warn!(connections, "the limit on open files allows fewer connections than MAX_CONNECTIONS");
+    }
+    let server = Server {
+        places: Places::new(connections),
+        closing: watch::Sender::new(false),
+        // Idle connections alone must not use up the time.
+        linger: LINGER.min(policy.timeout / 2),
+        http: http::Service::new(Arc::clone(&app)),
+        app: Arc::clone(&app),
+    };
+    let sweeping = tokio::spawn(sweep(Arc::clone(&server.places), app.limits.body_timeout));
+    tokio::select! {
+        () = server.accept_all(&listener) => {}
+        () = shutdown => {}
+    }
+    app.set_phase(Phase::Draining);
+    tracing::info!(
+        delay_ms = policy.delay.as_millis() as u64,
+        "draining: still taking requests, no longer ready"
+    );
+    let _ = tokio::time::timeout(policy.delay, server.accept_all(&listener)).await;
+
+    let drained = match tokio::time::timeout(policy.timeout, server.close(listener)).await {
+        Ok(()) => Drained::Completely,
+        Err(_) => Drained::TimedOut,
+    };
+    app.pool.close();
+    if drained == Drained::TimedOut {
+        let _ = tokio::time::timeout(LAST_ANSWERS, server.closing.closed()).await;
+    }
+    sweeping.abort();
+    drained
+}
+
+/// Closes connections whose request heads take longer than `limit`, again and again.
+async fn sweep(places: Arc<Places>, limit: Duration) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        places.close_incomplete(limit);
+    }
+}
+
+struct Server {
+    places: Arc<Places>,
+    /// True once connections are to end; each holds a receiver for as long as it lives.
+    closing: watch::Sender<bool>,
+    linger: Duration,
+    http: http::Service,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Never ends by itself.
+    async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            self.take(listener.accept().await).await;
+        }
+    }
+
+    /// Ends when every connection has ended, those included that only the kernel had accepted.
+    async fn close(&self, listener: TcpListener) {
+        let refused = refuse_handshakes(&listener);
+        self.closing.send_replace(true);
+        match refused {
+            Ok(()) => self.empty_backlog(&listener).await,
+            Err(error) => {
+                // Bounded, so that new clients cannot delay the shutdown.
+                tracing::debug!(%error, "connections that begin in this instant may be reset");
+                let _ = tokio::time::timeout(self.linger, self.empty_backlog(&listener)).await;
+            }
+        }
+        drop(listener);
+        self.closing.closed().await;
+    }
+
+    async fn empty_backlog(&self, listener: &TcpListener) {
+        loop {
+            match tokio::time::timeout(BACKLOG_SETTLES, listener.accept()).await {
+                Ok(accepted) => self.take(accepted).await,
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn take(&self, accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) {
+        match accepted {
+            Ok((stream, _)) => loop {
+                if let Some(place) = self.places.admit() {
+                    return self.serve(stream, place);
+                }
+                tokio::time::sleep(ADMIT_RETRY).await;
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                self.places.close_one();
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, place: Place) {
+        // Answers are small and written at once: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let (stream, place) = (Arc::new(stream), Arc::new(place));
+        let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place.activity));
+        let exchange = Exchange {
+            http: self.http.clone(),
+            place: Arc::clone(&place),
+            peer: Peer::new(stream),
+            longest_wait: self.app.pool.deadline(),
+        };
+        let exchange = Arc::new(exchange);
+        let service = hyper::service::service_fn(move |request| {
+            let exchange = Arc::clone(&exchange);
+            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            // A client may close its side after the request and still read the answer (RFC 9293,
+            // section 3.6).
+            .half_close(true)
+            .serve_connection(TokioIo::new(socket), service);
+        let (mut closing, linger) = (self.closing.subscribe(), self.linger);
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let lingered = async {
+                let _ = closing.wait_for(|closing| *closing).await;
+                tokio::time::sleep(linger).await;
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = lingered => {
+                    // hyper drops a connection here from which it has read nothing: not before it
+                    // had its time.
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection.as_mut() => Some(ended),
+                        () = place.lost() => None,
+                    }
+                }
+                () = place.lost() => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                // Nothing was asked, so there is nothing to answer.
+                None if !place.activity.has_served() => Ok(()),
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    loop {
+                        match tokio::time::timeout(CLOSE_TIME, connection.as_mut()).await {
+                            Ok(ended) => break ended,
+                            Err(_) if place.activity.is_busy() => {}
+                            Err(_) => break Ok(()),
+                        }
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop((place, closing));
+        });
+    }
+}
+
+/// What the requests of one connection share.
+struct Exchange {
+    http: http::Service,
+    place: Arc<Place>,
+    peer: Peer,
+    longest_wait: Duration,
+}
+
+impl Exchange {
+    async fn answer(&self, request: Request<hyper::body::Incoming>) -> Response {
+        let activity = &self.place.activity;
+        activity.begin();
+        let _ended = EndOnDrop(activity);
+        let expects = request.headers().contains_key(EXPECT);
+        let (head, body) = request.into_parts();
+        let (body, left) = LentBody::new(body, Arc::clone(activity));
+        let mut request = Request::from_parts(head, body);
+        request.extensions_mut().insert(self.peer.clone());
+        let mut response = self.http.answer(request, self.admitted()).await;
+        if !left.finish(activity, expects).await {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Waits for a place where there is none.
+    async fn admitted(&self) -> Result<(), RequestError> {
+        match tokio::time::timeout(self.longest_wait, self.place.wait()).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) | Err(_) => Err(RequestError::Overloaded { retry_after: RETRY_AFTER }),
+        }
+    }
+}
+
+/// The request is over, also where its future is dropped because the client went away.
+struct EndOnDrop<'a>(&'a activity::Activity);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// From here on the kernel ignores who begins to connect, and still finishes the handshakes that it
+/// has begun. Closing a listener resets what it holds, so it must be emptied first, and cannot be
+/// while it fills.
+#[cfg(target_os = "linux")]
+fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF, which sees a segment from its TCP header on (linux/filter.h): pass all but SYN
+    // without ACK.
+    const FLAGS: u32 = 13; // their place in the header, RFC 9293, section 3.1
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    socket2::SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),     // load that byte
+        SockFilter::new(0x54, 0, 0, SYN | ACK), // keep two of its bits
+        SockFilter::new(0x15, 0, 1, SYN),       // skip one instruction unless only SYN is set
+        SockFilter::new(0x06, 0, 0, 0),         // drop
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass, whole
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_handshakes(_: &TcpListener) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}

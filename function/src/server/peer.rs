@@ -1,0 +1,31 @@
+//! The other end of a connection: whether it still listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Time between two looks while unread bytes hide the end of the stream.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The client of a request.
+#[derive(Clone, Debug)]
+pub struct Peer(Arc<TcpStream>);
+
+impl Peer {
+    pub(super) fn new(stream: Arc<TcpStream>) -> Self {
+        Self(stream)
+    }
+
+    /// Completes when the client has closed its side. It went away, or it has sent all that it will
+    /// and waits for the answer: TCP does not tell the two apart before something is written.
+    pub async fn closed(&self) {
+        while let Ok(ready) = self.0.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Room for connections: a fixed number of places, and some to spare for probes.
+//!
+//! A connection is always accepted, since the one that waits may be the kubelet's. When all places
+//! are taken, the oldest connection that has nothing to lose makes room: first one that never sent
+//! a whole request head, then one that lies idle between requests. When every connection has a
+//! request under way, newcomers get a spare place: probes and scrapes are answered there at once,
+//! other requests wait for a place that becomes free. When the spare places are taken, too, the
+//! oldest of them is refused or closed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::activity::Activity;
+
+/// A connection younger than this is not closed to make room: its request may be under way, or lie
+/// unread in the kernel. With 512 spare places, 5,000 half-sent bodies hold a probe up for less
+/// than half a second.
+const SETTLES: Duration = Duration::from_millis(50);
+
+/// Fewest spare places: enough for a burst where there are few places.
+const MIN_SPARE: usize = 64;
+
+/// File descriptors that are not connections: the listener, epoll, standard streams, the collector,
+/// procfs.
+const OTHER_FILES: usize = 64;
+
+/// Spare places: half as many as places.
+fn spare(places: usize) -> usize {
+    (places / 2).max(MIN_SPARE)
+}
+
+/// As many of the `wanted` places as the process may have files open.
+#[expect(clippy::disallowed_methods, reason = "procfs never waits for a disk")]
+pub(super) fn fitting(wanted: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    match open_files.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()) {
+        Some(limit) => wanted.min(fitting_in(limit)),
+        None => wanted,
+    }
+}
+
+fn fitting_in(files: usize) -> usize {
+    let connections = files.saturating_sub(OTHER_FILES);
+    (connections * 2 / 3).min(connections.saturating_sub(MIN_SPARE)).max(1)
+}
+
+/// All places.
+#[derive(Debug)]
+pub(super) struct Places {
+    table: Mutex<Table>,
+    places: usize,
+    spare: usize,
+    /// A place became free, or a connection lost its own.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    // In the order in which they came.
+    connections: BTreeMap<u64, Connection>,
+    taken: usize,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Connection {
+    activity: Arc<Activity>,
+    is_spare: bool,
+    lost: Arc<Notify>,
+}
+
+/// A connection's place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    pub(super) activity: Arc<Activity>,
+    lost: Arc<Notify>,
+}
+
+impl Places {
+    pub(super) fn new(places: usize) -> Arc<Self> {
+        let spare = spare(places);
+        Arc::new(Self { table: Mutex::default(), places, spare, changed: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection that was just accepted. `None`: every connection is too young to be
+    /// closed.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Place> {
+        let mut table = self.lock();
+        let mut is_spare = table.taken >= self.places;
+        if is_spare && let Some(id) = table.least_needed(false) {
+            self.remove(&mut table, id);
+            is_spare = false;
+        }
+        // Requests that wait for a place come first.
+        is_spare |= table.waiting > 0;
+        if is_spare && table.connections.len() - table.taken >= self.spare {
+            let id = table.least_needed(true)?;
+            self.remove(&mut table, id);
+        }
+        if !is_spare {
+            table.taken += 1;
+        }
+        let id = table.next;
+        table.next += 1;
+        let activity = Arc::new(Activity::new());
+        let lost = Arc::new(Notify::new());
+        let connection = Connection { activity: Arc::clone(&activity), is_spare, lost: Arc::clone(&lost) };
+        table.connections.insert(id, connection);
+        drop(table);
+        Some(Place { places: Arc::clone(self), id, activity, lost })
+    }
+
+    /// Closes the oldest connection that is not busy, so that the process has a file descriptor to
+    /// spare.
+    pub(super) fn close_one(&self) {
+        let mut table = self.lock();
+        if let Some(id) = table.least_needed(false).or_else(|| table.least_needed(true)) {
+            self.remove(&mut table, id);
+        }
+    }
+
+    /// Closes connections whose request head has been incomplete for longer than `limit`.
+    pub(super) fn close_incomplete(&self, limit: Duration) {
+        let mut table = self.lock();
+        let late = |connection: &Connection| {
+            !connection.activity.is_busy()
+                && connection.activity.incomplete_head().is_some_and(|age| age > limit)
+        };
+        let late: Vec<u64> =
+            table.connections.iter().filter(|(_, one)| late(one)).map(|(id, _)| *id).collect();
+        for id in late {
+            self.remove(&mut table, id);
+        }
+    }
+
+    /// Takes a connection's place away and lets it know. Without effect on one that has none any
+    /// more.
+    fn remove(&self, table: &mut Table, id: u64) {
+        if let Some(connection) = table.connections.remove(&id) {
+            if !connection.is_spare {
+                table.taken -= 1;
+            }
+            connection.lost.notify_one();
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Table {
+    /// The connection that can best be closed, among the spare places or the others.
+    fn least_needed(&self, is_spare: bool) -> Option<u64> {
+        self.connections
+            .iter()
+            .filter(|(_, connection)| connection.is_spare == is_spare && !connection.activity.is_busy())
+            .map(|(id, connection)| (connection.activity.has_served(), connection.activity.idle(), *id))
+            .filter(|(_, idle, _)| *idle >= SETTLES)
+            // Strangers before those that brought a request, and the longest idle of each.
+            .min_by_key(|(served, idle, _)| (*served, std::cmp::Reverse(*idle)))
+            .map(|(.., id)| id)
+    }
+}
+
+impl Place {
+    /// Waits until the connection has a place that is not a spare one. `None`: it lost the one it
+    /// had.
+    pub(super) async fn wait(&self) -> Option<()> {
+        let mut waiting = None;
+        loop {
+            let changed = self.places.changed.notified();
+            {
+                let mut table = self.places.lock();
+                if !table.connections.get(&self.id)?.is_spare {
+                    return Some(());
+                }
+                if table.taken >= self.places.places
+                    && let Some(id) = table.least_needed(false)
+                {
+                    self.places.remove(&mut table, id);
+                }
+                if table.taken < self.places.places {
+                    table.connections.get_mut(&self.id)?.is_spare = false;
+                    table.taken += 1;
+                    return Some(());
+                }
+                if waiting.is_none() {
+                    table.waiting += 1;
+                    self.activity.set_waiting(true);
+                    waiting = Some(Waiting(self));
+                }
+            }
+            // Others also become old enough to be closed.
+            let _ = tokio::time::timeout(SETTLES, changed).await;
+        }
+    }
+
+    /// Completes when the connection has lost its place.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.places.lock();
+        self.places.remove(&mut table, self.id);
+    }
+}
+
+/// A request waits for a place, until dropped.
+struct Waiting<'a>(&'a Place);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.activity.set_waiting(false);
+        self.0.places.lock().waiting -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle() {
+        std::thread::sleep(SETTLES + Duration::from_millis(5));
+    }
+
+    fn has_lost(place: &Place) -> bool {
+        !place.places.lock().connections.contains_key(&place.id)
+    }
+
+    #[test]
+    fn strangers_make_room_before_idle_connections_and_busy_ones_never() {
+        let places = Places::new(3);
+        let admit = || places.admit().expect("room");
+        let (busy, idle, stranger) = (admit(), admit(), admit());
+        busy.activity.begin();
+        idle.activity.begin();
+        idle.activity.end();
+        settle();
+        let fourth = admit();
+        assert!(has_lost(&stranger) && !has_lost(&idle));
+        fourth.activity.begin();
+        let fifth = admit();
+        assert!(has_lost(&idle) && !has_lost(&busy));
+        fifth.activity.begin();
+        let sixth = admit();
+        assert!(places.lock().connections[&sixth.id].is_spare, "all places are busy");
+        assert!([&busy, &fourth, &fifth, &sixth].iter().all(|place| !has_lost(place)));
+    }
+
+    #[test]
+    fn all_places_fit_in_the_open_files() {
+        for files in [0, 100, 256, 1024, 4096, 1 << 20] {
+            let places = fitting_in(files);
+            assert!(places == 1 || places + spare(places) + OTHER_FILES <= files, "{files}: {places}");
+        }
+        assert_eq!(fitting_in(1024), 640);
+        assert_eq!(fitting(1), 1);
+    }
+
+    #[test]
+    fn young_connections_are_not_closed() {
+        let places = Places::new(1);
+        let held: Vec<_> = (0..65).map(|_| places.admit().expect("one place and 64 spare ones")).collect();
+        assert!(places.admit().is_none());
+        settle();
+        assert!(places.admit().is_some() && has_lost(&held[0]));
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_spare_place_waits_for_a_free_one() {
+        let places = Places::new(1);
+        let first = places.admit().expect("room");
+        first.activity.begin();
+        let second = places.admit().expect("a spare place");
+        second.activity.begin();
+        let mut wait = std::pin::pin!(second.wait());
+        let waited = tokio::time::timeout(Duration::from_millis(20), wait.as_mut()).await;
+        assert!(waited.is_err(), "there is no place yet");
+        drop(first);
+        assert!(wait.await.is_some());
+        assert!(!places.lock().connections[&second.id].is_spare);
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_spare_place_takes_that_of_a_stranger_who_stays_silent() {
+        let places = Places::new(1);
+        let stranger = places.admit().expect("room");
+        let second = places.admit().expect("a spare place");
+        second.activity.begin();
+        assert!(second.wait().await.is_some());
+        assert!(has_lost(&stranger));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_loses_its_spare_place_is_told() {
+        let places = Places::new(1);
+        let first = places.admit().expect("room");
+        first.activity.begin();
+        let second = places.admit().expect("a spare place");
+        second.activity.begin();
+        let (_, waited) = tokio::join!(
+            async {
+                tokio::time::sleep(SETTLES * 2).await;
+                places.close_one();
+            },
+            second.wait(),
+        );
+        assert!(waited.is_none());
+        assert_eq!(places.lock().waiting, 0);
+    }
+}

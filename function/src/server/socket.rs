@@ -1,0 +1,165 @@
+//! A client's connection as hyper sees it: writes that never end are cut off, and closing it loses
+//! no answer.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::activity::Activity;
+
+/// How long a client may take to read [`MIN_PROGRESS`] bytes of an answer: as long as it may take
+/// to send a body. At the least rate of 6.5 kB/s a JSON answer takes a tenth of a second.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_PROGRESS: usize = 64 * 1024;
+
+/// After an answer that came before the request was read to its end: how much of the rest is taken
+/// and thrown away, so that its sender gets to read the answer instead of a reset connection (RFC
+/// 9112, section 9.6).
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// How long that may take.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes thrown away at a time.
+const SCRATCH: usize = 16 * 1024;
+
+pub(super) struct Socket {
+    stream: Arc<TcpStream>,
+    activity: Arc<Activity>,
+    /// The client does not take what is written.
+    stall: Option<Stall>,
+    /// Our side is closed, and the client's rest is being thrown away.
+    linger: Option<Linger>,
+}
+
+struct Stall {
+    deadline: Pin<Box<Sleep>>,
+    taken: usize,
+}
+
+struct Linger {
+    deadline: Pin<Box<Sleep>>,
+    taken: usize,
+}
+
+impl Socket {
+    pub(super) fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, stall: None, linger: None }
+    }
+
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.stream.poll_write_ready(cx)?.is_pending() {
+                self.activity.set_writing(true);
+                let stall = self.stall.get_or_insert_with(|| Stall {
+                    deadline: Box::pin(tokio::time::sleep(WRITE_TIMEOUT)),
+                    taken: 0,
+                });
+                ready!(stall.deadline.as_mut().poll(cx));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client does not read its answer",
+                )));
+            }
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(written) => {
+                    if let Some(stall) = &mut self.stall {
+                        stall.taken += written;
+                    }
+                    self.stall.take_if(|stall| stall.taken >= MIN_PROGRESS);
+                    return Poll::Ready(Ok(written));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let received = ready!(self.poll_received(cx, buffer.initialize_unfilled()))?;
+        if received > 0 {
+            self.activity.received();
+        }
+        buffer.advance(received);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_written(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_written(cx, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper flushes when it has written all that it has.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stall = None;
+        self.activity.set_writing(false);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = &mut *self;
+        if socket.linger.is_none() {
+            socket2::SockRef::from(&*socket.stream).shutdown(Shutdown::Write)?;
+            if !socket.activity.has_unread() {
+                return Poll::Ready(Ok(()));
+            }
+            socket.linger = Some(Linger { deadline: Box::pin(tokio::time::sleep(LINGER_TIME)), taken: 0 });
+        }
+        let mut scratch = [0; SCRATCH];
+        loop {
+            match socket.poll_received(cx, &mut scratch) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(received)) => {
+                    let linger = socket.linger.as_mut().expect("set above");
+                    linger.taken += received;
+                    if linger.taken > LINGER_BYTES {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Pending => {
+                    let linger = socket.linger.as_mut().expect("set above");
+                    return linger.deadline.as_mut().poll(cx).map(Ok);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Connections that are slow, half closed, refused early, or do nothing: each gets its answer or is
+//! closed, and probes are answered within a second whatever the others do.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use support::{TestServer, connect, read_answer, request, sample};
+
+/// What a kubelet waits for a probe unless told otherwise.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn head(content_type: &str, length: usize, more: &str) -> Vec<u8> {
+    format!(
+        "POST / HTTP/1.1\r\nhost: t\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n{more}\r\n"
+    )
+    .into_bytes()
+}
+
+/// Probes and a scrape on connections of their own, each within the time that a kubelet waits.
+#[track_caller]
+fn assert_probes_are_answered(server: &TestServer) {
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let start = Instant::now();
+        assert_eq!(server.get(path).status, 200, "{path}");
+        assert!(start.elapsed() < PROBE_TIMEOUT, "{path} took {:?}", start.elapsed());
+    }
+}
+
+/// Connects so often and sends this on each.
+fn hold(server: &TestServer, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let mut held = Vec::with_capacity(count);
+    while held.len() < count {
+        let mut stream = connect(server.address);
+        // Where many are held, the server may have closed some already.
+        let _ = stream.write_all(bytes);
+        held.push(stream);
+    }
+    held
+}
+
+#[test]
+fn a_client_that_writes_all_before_it_reads_gets_its_early_refusal() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "1000000")]);
+    let body = vec![0u8; 9_000_000];
+    for (path, content_type, status) in [
+        ("/", "application/json", 415),
+        ("/?iou_threshold=7", "image/jpeg", 422),
+        ("/nowhere", "image/jpeg", 404),
+        ("/livez", "image/jpeg", 405),
+        ("/", "image/jpeg", 413),
+        ("/", "multipart/form-data", 400),
+    ] {
+        let mut stream = connect(server.address);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&body).unwrap_or_else(|error| panic!("{status}: {error} while sending"));
+        let answer = read_answer(stream);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.headers["connection"], "close", "{status}");
+    }
+}
+
+#[test]
+fn a_small_body_that_is_refused_costs_no_connection() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    stream.write_all(&[&head("text/plain", 5, "")[..], b"hello"].concat()).expect("sent");
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).expect("an answer");
+    let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(text.starts_with("HTTP/1.1 415") && !text.contains("connection: close"), "{text}");
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").expect("still open");
+    assert_eq!(read_answer(stream).status, 200);
+}
+
+#[test]
+fn a_client_that_closes_its_side_after_the_request_gets_its_answer() {
+    let server = TestServer::start();
+    let body = sample("open.jpg");
+    for _ in 0..7 {
+        let mut stream = connect(server.address);
+        stream.write_all(&[&head("image/jpeg", body.len(), "")[..], &body].concat()).expect("sent");
+        stream.shutdown(Shutdown::Write).expect("half closed");
+        let answer = read_answer(stream);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["state"], "open");
+    }
+}
+
+#[test]
+fn an_expected_continue_over_the_limit_is_refused_at_once() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "1000")]);
+    for content_type in ["image/jpeg", "multipart/form-data; boundary=x"] {
+        let mut stream = connect(server.address);
+        let start = Instant::now();
+        stream.write_all(&head(content_type, 100_000_000, "expect: 100-continue\r\n")).expect("sent");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 413");
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn an_expected_continue_within_the_limit_is_sent() {
+    let server = TestServer::start();
+    let body = sample("open.jpg");
+    let mut stream = connect(server.address);
+    let more = "expect: 100-continue\r\nconnection: close\r\n";
+    stream.write_all(&head("image/jpeg", body.len(), more)).expect("sent");
+    let mut first = [0; 25];
+    stream.read_exact(&mut first).expect("an interim answer");
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&body).expect("sent");
+    assert_eq!(read_answer(stream).status, 200);
+}
+
+#[test]
+fn a_head_over_16_kib_is_refused() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    let _ = stream
+        .write_all(format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "a".repeat(40_000)).as_bytes());
+    assert_eq!(read_answer(stream).status, 431);
+}
+
+#[test]
+fn a_head_that_stays_incomplete_is_cut_off_and_a_silent_connection_is_kept() {
+    let server = TestServer::with(&[("BODY_TIMEOUT_MS", "200")]);
+    let mut silent = connect(server.address);
+    let mut half = connect(server.address);
+    half.write_all(b"GET / HTTP/1.1\r\nho").expect("sent");
+    let start = Instant::now();
+    match half.read(&mut [0; 16]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("not closed: {other:?}"),
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    silent.write_all(b"GET /livez HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").expect("still open");
+    assert_eq!(read_answer(silent).status, 200);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    // More answers than the buffers of both kernels hold (some megabytes), none of which is read.
+    const REQUESTS: usize = 2_000;
+    let requests = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(REQUESTS);
+    let writing = stream.try_clone().expect("another handle");
+    std::thread::spawn(move || (&writing).write_all(&requests));
+    // Longer than the 10 s that a client has to take some of its answer.
+    std::thread::sleep(Duration::from_secs(13));
+    let mut rest = vec![0; 1 << 16];
+    let mut taken = 0;
+    // What was sent before the end is read out; then the connection ends, in order or by a reset.
+    while let Ok(length @ 1..) = stream.read(&mut rest) {
+        taken += length;
+    }
+    let whole = REQUESTS * sample("open.jpg").len();
+    assert!(taken < whole / 2, "{taken} of {whole} bytes: it was never cut off");
+}
+
+#[test]
+fn probes_are_answered_beside_5_000_half_sent_heads() {
+    let server = TestServer::start();
+    let held = hold(&server, 5_000, b"GET / HTTP/1.1\r\nho");
+    assert_probes_are_answered(&server);
+    drop(held);
+}
+
+#[test]
+fn probes_are_answered_beside_5_000_idle_connections() {
+    let server = TestServer::start();
+    let held = hold(&server, 5_000, b"");
+    assert_probes_are_answered(&server);
+    drop(held);
+}
+
+#[test]
+fn probes_are_answered_beside_5_000_half_sent_bodies_and_a_full_queue() {
+    let settings = [("MAX_CONCURRENCY", "1"), ("QUEUE_CAPACITY", "2"), ("REQUEST_DEADLINE_MS", "20000")];
+    let server = TestServer::with(&settings);
+    let held = hold(&server, 5_000, &[&head("image/jpeg", 100_000, "")[..], b"\xff\xd8"].concat());
+    assert_probes_are_answered(&server);
+    drop(held);
+}
+
+#[test]
+fn probes_are_answered_beside_slow_readers() {
+    let server = TestServer::start();
+    let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(50);
+    let held = hold(&server, 2_000, &asked);
+    assert_probes_are_answered(&server);
+    drop(held);
+}
+
+#[test]
+fn requests_are_served_again_when_idle_connections_have_filled_every_place() {
+    let server = TestServer::with(&[("MAX_CONNECTIONS", "32")]);
+    let held = hold(&server, 200, b"GET / HTTP/1.1\r\n");
+    let headers = [("content-type", "image/jpeg")];
+    let answer = request(server.address, "POST", "/", &headers, &sample("closed.jpg"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["state"], "closed");
+    drop(held);
+}
