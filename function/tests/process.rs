@@ -66,8 +66,8 @@ impl Process {
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// A collector of OTLP over HTTP (opentelemetry.io/docs/specs/otlp, section OTLP/HTTP) that takes one request and
-/// gives it back when joined.
+/// A collector of OTLP over HTTP (opentelemetry.io/docs/specs/otlp, section OTLP/HTTP) that takes
+/// one request and gives it back when joined.
 fn collector(answer: &'static str) -> (String, std::thread::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("bound"));

@@ -184,7 +184,8 @@ def test_a_new_recording_has_panics_memory_and_the_platform_over_time():
     assert at("variant_role:eye_state_memory_bytes_used:sum", 90.0, role="function") == 2**29
     total = sum(component["core_seconds"] for component in recording["components"])
     used = "variant_role:eye_state_core_seconds_used:integral"
-    # Of 170 s the first half at a third of what the second half used: a quarter of the total by then.
+    # Of 170 s the first half at a third of what the second half used: a quarter of the total by
+    # then.
     assert at(used, 85.0, role="platform") == pytest.approx(total / 4) and at(used, 170.0, role="platform") == pytest.approx(total)
 
 

@@ -14,8 +14,8 @@ use super::process;
 use crate::config::TelemetryConfig;
 use crate::verdict::State;
 
-/// Bucket bounds of request durations in seconds: from a refusal to the deadline, fine enough around
-/// an inference (tens of milliseconds) that a quantile is off by 20 % at most.
+/// Bucket bounds of request durations in seconds: from a refusal to the deadline, fine enough
+/// around an inference (tens of milliseconds) that a quantile is off by 20 % at most.
 const REQUEST_SECONDS: [f64; 24] = [
     0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1,
     0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0,

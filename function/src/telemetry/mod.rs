@@ -38,8 +38,8 @@ impl Drop for TelemetryGuard {
     }
 }
 
-/// Starts logs and, where a collector is configured, traces, which are sent on `runtime`. JSON lines when standard
-/// error is no terminal.
+/// Starts logs and, where a collector is configured, traces, which are sent on `runtime`. JSON
+/// lines when standard error is no terminal.
 pub fn init(config: &TelemetryConfig, runtime: &Handle) -> anyhow::Result<TelemetryGuard> {
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let logs = if std::io::stderr().is_terminal() {

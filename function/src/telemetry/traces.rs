@@ -1,7 +1,7 @@
 //! Spans: W3C trace context in and out, exported where an endpoint is configured.
 //!
-//! Whether a request is traced is decided once, when it comes in. One that is not builds no spans at all, so
-//! that tracing a tenth of the requests costs a tenth.
+//! Whether a request is traced is decided once, when it comes in. One that is not builds no spans
+//! at all, so that tracing a tenth of the requests costs a tenth.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,9 +55,10 @@ where
     layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == TARGET))
 }
 
-/// The span of a request. A caller that decided against a trace is followed, whatever the sampler; where the caller
-/// decided for one or decided nothing, `OTEL_TRACES_SAMPLER` has its say. A request that is not traced gets a
-/// span only to put its caller's trace id into the log, and none where there is no id.
+/// The span of a request. A caller that decided against a trace is followed, whatever the sampler;
+/// where the caller decided for one or decided nothing, `OTEL_TRACES_SAMPLER` has its say. A
+/// request that is not traced gets a span only to put its caller's trace id into the log, and none
+/// where there is no id.
 pub fn request(headers: &HeaderMap) -> Span {
     let parent = headers
         .contains_key(TRACEPARENT)
@@ -110,7 +111,8 @@ macro_rules! stage {
 }
 pub(crate) use stage;
 
-/// Writes a traced request's context into the headers of its answer, so that the caller can find the trace.
+/// Writes a traced request's context into the headers of its answer, so that the caller can find
+/// the trace.
 pub fn inject(span: &Span, headers: &mut HeaderMap) {
     if span.metadata().is_some_and(|metadata| metadata.target() == TARGET) {
         TraceContextPropagator::new().inject_context(&span.context(), &mut Outgoing(headers));

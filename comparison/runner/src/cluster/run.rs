@@ -1,5 +1,5 @@
-//! One run: load, tail, and what is read afterwards. While the load lasts nothing is asked of anybody; watches bring what
-//! changes, and Prometheus is read when it is over.
+//! One run: load, tail, and what is read afterwards. While the load lasts nothing is asked of
+//! anybody; watches bring what changes, and Prometheus is read when it is over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +82,8 @@ impl Runner<'_> {
         })
     }
 
-    /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a warning, and a result.
+    /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a
+    /// warning, and a result.
     fn mark(&self, job: &Job, length: Duration) -> Option<Marker> {
         let labels = [
             ("run", job.id()),

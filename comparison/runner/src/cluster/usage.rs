@@ -1,5 +1,5 @@
-//! What was used during a run: CPU time and memory of containers from cAdvisor through Prometheus, and what the function
-//! says about its own start.
+//! What was used during a run: CPU time and memory of containers from cAdvisor through Prometheus,
+//! and what the function says about its own start.
 
 use std::collections::BTreeMap;
 
@@ -159,7 +159,8 @@ pub async fn component(
     Ok(component)
 }
 
-/// What the KPA saw: the panic window's concurrency a pod over its target, from Knative's own metrics.
+/// What the KPA saw: the panic window's concurrency a pod over its target, from Knative's own
+/// metrics.
 pub async fn kpa_seen(
     prometheus: &Prometheus,
     service: &str,
@@ -185,8 +186,8 @@ pub async fn kpa_seen(
     Ok(seen.collect())
 }
 
-/// The series of the revision that the pods are of, the newest if there are two: the autoscaler goes
-/// on exporting revisions that are gone.
+/// The series of the revision that the pods are of, the newest if there are two: the autoscaler
+/// goes on exporting revisions that are gone.
 fn serving(series: Vec<Series>, recording: &Recording) -> Option<Series> {
     let serves = |s: &Series| {
         let prefix = format!("{}-", s.label("kn_revision_name"));
@@ -218,7 +219,8 @@ fn changes(samples: &[(f64, f64)], from: f64) -> Vec<(f64, f64)> {
     changes
 }
 
-/// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is scraped.
+/// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is
+/// scraped.
 pub async fn node_busy(prometheus: &Prometheus, range: Range) -> Result<Vec<(f64, f64)>> {
     let idle = r#"node_cpu_seconds_total{mode="idle"}"#;
     let idle = prometheus.samples(idle, range.from - 2.0 * range.scrape_s, range.to).await?;
