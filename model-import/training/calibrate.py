@@ -4,7 +4,7 @@
 
 YOLOv5's confidence is sigmoid(objectness) x sigmoid(class); objectness learns the overlap, so a sure eye gets about 0.85.
 Platt scaling of both logits (a x logit + b, the same for every anchor and level) is fitted to "right class, IoU at least
-0.5" on DATASET, and folded into the last three convolutions: no step is added anywhere, and every tool that runs the
+0.5" on DATASET, and on pictures without eyes (`--things`), where no box is right, and folded into the last three convolutions: no step is added anywhere, and every tool that runs the
 model gives calibrated values. The error it states is out of sample: fitted on one half of the pictures, measured on the other.
 """
 
@@ -19,7 +19,8 @@ from onnx import numpy_helper
 
 import metrics
 from detector import DETECT_IOU, Onnx, decode, to_picture
-from evaluate import labelled
+from dataset import folders
+from evaluate import SUFFIXES, labelled
 
 FITTED_ABOVE = 0.02  # confidence; below lie only thousands of nothings
 PULL = 1e-3  # towards the identity; keeps a scale from running away where classes separate
@@ -78,6 +79,10 @@ def fold(model, parameters, names):
 
 def main(opt):
     pictures, detector = labelled(opt.dataset, opt.split), Onnx(opt.model)
+    if opt.things:
+        # Those of negatives.tar only: the folders of categories are many more, and show one thing each.
+        files = sorted(f for f in folders(opt.things, "train")[0].glob("negobj_*") if f.suffix.lower() in SUFFIXES)
+        pictures += [(f, f.stem, cv2.imread(str(f), cv2.IMREAD_GRAYSCALE).shape, np.zeros((0, 5)), None) for f in files]
     seen = observations(pictures, detector)
     parameters = fit(seen)
     odd = seen[:, 0] % 2 == 1
@@ -100,6 +105,7 @@ if __name__ == "__main__":
     parser.add_argument("dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--things", help="folder with images/train of pictures without eyes (negatives.py)")
     parser.add_argument("--out", required=True)
     parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)
     main(parser.parse_args())

@@ -17,12 +17,13 @@ from yolov5.utils.general import non_max_suppression, scale_boxes
 import audit
 import augment
 import average
+import calibrate
 import dataset
 import detector
 import ellipse
-import halve
 import evaluate
 import from_onnx
+import halve
 import metrics
 import negatives
 import widen
@@ -172,6 +173,24 @@ class Negatives(unittest.TestCase):
         self.assertEqual((result["called_open"], result["called_closed"], result["share"][0]), (1, 1, 0.5))
         self.assertEqual(result["thresholds"][0.25], 0.75)
         self.assertEqual(result["names"], ["lamp", "knot"])
+
+
+class Calibration(unittest.TestCase):
+    def test_logits_that_say_too_much_are_scaled_to_probabilities(self):
+        rng = np.random.default_rng(8)
+        truth = rng.normal(1, 2, 4000)  # of the class; objectness is sure
+        seen = np.column_stack([np.arange(4000), np.full(4000, 9.0), 2 * truth + 1, rng.random(4000) < calibrate.sigmoid(truth)])
+        _, _, scale, shift = calibrate.fit(seen)
+        self.assertAlmostEqual(scale, 0.5, delta=0.08)
+        self.assertAlmostEqual(shift, -0.5, delta=0.15)
+
+    def test_what_is_found_in_things_is_wrong_and_lowers_what_looks_like_it(self):
+        rng = np.random.default_rng(9)
+        eyes = np.column_stack([np.arange(300), rng.normal(3, 1, 300), rng.normal(4, 1, 300), np.ones(300)])
+        things = np.column_stack([np.arange(300, 340), rng.normal(1, 1, 40), rng.normal(2, 1, 40), np.zeros(40)])
+        without, with_things = calibrate.fit(eyes), calibrate.fit(np.concatenate([eyes, things]))
+        self.assertLess(calibrate.confidence(with_things, things).mean(), 0.5 * calibrate.confidence(without, things).mean())
+        self.assertGreater(calibrate.confidence(with_things, eyes).mean(), 0.9)
 
 
 class FromOnnx(unittest.TestCase):
