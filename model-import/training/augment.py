@@ -5,6 +5,7 @@ import numpy as np
 
 import ellipse
 
+ROUND_THINGS = 0.2  # share of pictures of things onto which round ones are drawn, which a model takes for eyes most often
 
 def blob(shape, centre, radii, angle):
     """Soft 0..1 Gaussian spot, float32 [H, W]."""
@@ -188,4 +189,37 @@ def part_of_thing(rng, image):
         part_h, part_w = int(h * rng.uniform(0.33, 1)), int(w * rng.uniform(0.33, 1))
         y, x = rng.integers(0, h - part_h + 1), rng.integers(0, w - part_w + 1)
         image = image[y : y + part_h, x : x + part_w]
+    if rng.random() < ROUND_THINGS:
+        image = round_things(rng, image)
     return 255 - image if rng.random() < 0.1 else image
+
+
+def round_things(rng, image):
+    """Draws what is round and no eye onto a picture without eyes: knobs, buttons, lenses, wheels, clocks, one to six of a kind."""
+    h, w = image.shape
+    image = image.copy()
+    rings = [(1.0, int(rng.integers(0, 256)))]
+    for _ in range(int(rng.integers(1, 5))):
+        rings.append((rings[-1][0] * rng.uniform(0.35, 0.9), int(rng.integers(0, 256))))
+    squash, angle = rng.uniform(0.6, 1), rng.uniform(0, 360)
+    spokes, holes = (int(rng.integers(3, 13)), 0) if rng.random() < 0.3 else (0, int(rng.choice([0, 0, 2, 3, 4])))
+    gray, glint = int(rng.integers(0, 256)), rng.random() < 0.4
+    radius = min(h, w) * np.exp(rng.uniform(np.log(0.03), np.log(0.25)))
+    x, y = rng.uniform([0.1 * w, 0.1 * h], [0.9 * w, 0.9 * h])
+    step = radius * rng.uniform(2.2, 6) * np.array([np.cos(turn := rng.uniform(0, 2 * np.pi)), np.sin(turn)])
+    for _ in range(int(rng.integers(1, 7))):
+        for share, value in rings:
+            axes = (max(1, round(radius * share)), max(1, round(radius * share * squash)))
+            cv2.ellipse(image, (round(x), round(y)), axes, angle, 0, 360, value, -1, cv2.LINE_AA)
+        around = np.radians(angle) + np.arange(max(spokes, holes)) * 2 * np.pi / max(spokes, holes, 1)
+        for a in around:
+            end = (round(x + 0.85 * radius * squash * np.cos(a)), round(y + 0.85 * radius * squash * np.sin(a)))
+            if spokes:
+                cv2.line(image, (round(x), round(y)), end, gray, max(1, round(radius * 0.06)), cv2.LINE_AA)
+            else:
+                middle = (round((x + end[0]) / 2), round((y + end[1]) / 2))
+                cv2.circle(image, middle, max(1, round(radius * 0.13)), gray, -1, cv2.LINE_AA)
+        if glint:
+            cv2.circle(image, (round(x - radius * 0.2), round(y - radius * 0.25)), max(1, round(radius * 0.1)), 255, -1, cv2.LINE_AA)
+        x, y = x + step[0], y + step[1]
+    return image
