@@ -40,10 +40,9 @@ train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=y
 	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
 		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
 
-# Pictures without eyes: `train` learns from those of images/train with ARGS="--things $(NEGATIVES)", `calibrate`
-# counts those of negatives.tar among them, and `evaluate` counts false alarms on images/test.
+# Pictures without eyes: `train` learns from those of images/train with ARGS="--things $(NEGATIVES)", `evaluate`
+# counts false alarms on images/test. `calibrate` takes them too with ARGS="--things $(NEGATIVES)"; the model card says at what price.
 NEGATIVES ?= .tools/negatives
-CALIBRATION_THINGS = $(if $(wildcard $(NEGATIVES)/images/train),--things $(NEGATIVES))
 negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split by name: DATASET=folder with negatives.tar [THINGS=folder of categories]
 	$(TRAINING_PY) $(TRAINING)/negatives.py $(DATASET) --out $(NEGATIVES) $(if $(THINGS),--things $(THINGS))
 
@@ -88,12 +87,12 @@ neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoi
 	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes model-import/weights/neighbours
 	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && $(EXPORT_SIZE) && \
-	  $(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $$raw.onnx $(CALIBRATION_THINGS) --out $$raw-calibrated.onnx && \
+	  $(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $$raw.onnx $(ARGS) --out $$raw-calibrated.onnx && \
 	  $(TRAINING_PY) $(TRAINING)/halve.py $$raw-calibrated.onnx --out model-import/weights/neighbours/eye-state-yolov5n-$$size.onnx || exit 1; done
 	cd model-import/weights/neighbours && sha256sum *.onnx > SHA256SUMS
 
 calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx
-	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) $(CALIBRATION_THINGS) --out $(OUT)
+	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) $(ARGS) --out $(OUT)
 
 crosscheck: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same figures from YOLOv5's own val.py: DATASET=path YOLOV5=checkout
 	mkdir -p $(EVALUATION)
