@@ -6,7 +6,10 @@ ACTIONLINT ?= $(TOOLS)/bin/actionlint
 
 verify: rooms lines workflows
 
-.PHONY: rooms lines workflows deny release-notes release-check
+# What is checked weekly: too slow for every change, or found out without one.
+SCHEDULED := deny asan miri fuzz
+
+.PHONY: rooms lines workflows deny scheduled-targets release-notes release-check
 rooms: need-cargo ## check which crate imports which, and licences and sources of all others
 	python3 .ci/rooms.py
 
@@ -20,6 +23,10 @@ workflows: $(ACTIONLINT) ## check the GitHub workflows
 deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds cargo-deny once)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO) deny --workspace check
+
+scheduled-targets: ## print those of the weekly checks that there are, as JSON
+	@for target in $(SCHEDULED); do $(MAKE) --dry-run $$target >/dev/null 2>&1 && echo $$target || true; done \
+	  | python3 -c 'import json, sys; print(json.dumps(sys.stdin.read().split()))'
 
 release-notes: ## print the changelog's section of RELEASE=X.Y.Z, or of the newest one
 	@python3 .ci/release.py notes $(RELEASE)

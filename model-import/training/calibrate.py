@@ -80,7 +80,8 @@ def fold(model, parameters, names):
 def main(opt):
     pictures, detector = labelled(opt.dataset, opt.split), Onnx(opt.model)
     if opt.things:
-        # Those of negatives.tar only: the folders of categories are many more, and show one thing each.
+        # Those of negatives.tar only: the folders of categories are many more, and show one thing
+        # each.
         files = sorted(f for f in folders(opt.things, "train")[0].glob("negobj_*") if f.suffix.lower() in SUFFIXES)
         pictures += [(f, f.stem, cv2.imread(str(f), cv2.IMREAD_GRAYSCALE).shape, np.zeros((0, 5)), None) for f in files]
     seen = observations(pictures, detector)

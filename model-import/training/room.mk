@@ -40,8 +40,9 @@ train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=y
 	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
 		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
 
-# Pictures without eyes: `train` learns from those of images/train with ARGS="--things $(NEGATIVES)", `evaluate`
-# counts false alarms on images/test. `calibrate` takes them too with ARGS="--things $(NEGATIVES)"; the model card says at what price.
+# Pictures without eyes: `train` learns from those of images/train with ARGS="--things
+# $(NEGATIVES)", `evaluate` counts false alarms on images/test. `calibrate` takes them too with
+# ARGS="--things $(NEGATIVES)"; the model card says at what price.
 NEGATIVES ?= .tools/negatives
 negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split by name: DATASET=folder with negatives.tar [THINGS=folder of categories]
 	$(TRAINING_PY) $(TRAINING)/negatives.py $(DATASET) --out $(NEGATIVES) $(if $(THINGS),--things $(THINGS))
