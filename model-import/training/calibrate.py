@@ -17,7 +17,9 @@ import onnx
 import scipy.optimize
 from onnx import numpy_helper
 
+import ellipse
 import metrics
+from curves import turned, turning
 from detector import DETECT_IOU, Onnx, decode, to_picture
 from dataset import folders
 from evaluate import SUFFIXES, labelled
@@ -29,13 +31,23 @@ PULL = 1e-3  # towards the identity; keeps a scale from running away where class
 def observations(pictures, detector):
     """[n, 4]: picture, logit of objectness, logit of class, right or not; of every box that NMS keeps."""
     out = []
-    for i, (file, _, shape, truth, _) in enumerate(pictures):
-        raw, scale, shift = detector.run(cv2.imread(str(file)))
+    for i, (image, truth) in enumerate(pictures):
+        image = image if isinstance(image, np.ndarray) else cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
+        raw, scale, shift = detector.run(image)
         rows = decode(raw, DETECT_IOU, False, parts=True)
-        right = metrics.match(to_picture(rows, scale, shift, shape), truth)[:, 0]
+        right = metrics.match(to_picture(rows, scale, shift, image.shape), truth)[:, 0]
         logits = np.log(rows[:, 6:8].clip(1e-7, 1 - 1e-7)) - np.log1p(-rows[:, 6:8].clip(1e-7, 1 - 1e-7))
         out.append(np.column_stack([np.full(len(rows), i), logits, right])[rows[:, 4] > FITTED_ABOVE])
     return np.concatenate(out)
+
+
+def turned_by(degrees, pictures):
+    """(turned picture, truth rows of the turned eyes) of each."""
+    for file, _, _, truth, eyes in pictures:
+        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        matrix, _ = turning(image.shape, degrees)
+        boxes = ellipse.to_boxes(ellipse.transform(eyes, matrix)).reshape(-1, 4)
+        yield turned(image, degrees), np.column_stack([truth[:, 0], boxes])
 
 
 def sigmoid(x):
@@ -78,15 +90,18 @@ def fold(model, parameters, names):
 
 
 def main(opt):
-    pictures, detector = labelled(opt.dataset, opt.split), Onnx(opt.model)
+    upright, detector = labelled(opt.dataset, opt.split), Onnx(opt.model)
+    pictures = [(file, truth) for file, _, _, truth, _ in upright]
+    for degrees in opt.turned:
+        pictures += turned_by(degrees, upright)
     if opt.things:
         # Those of negatives.tar only: the folders of categories are many more, and show one thing
         # each.
         files = sorted(f for f in folders(opt.things, "train")[0].glob("negobj_*") if f.suffix.lower() in SUFFIXES)
-        pictures += [(f, f.stem, cv2.imread(str(f), cv2.IMREAD_GRAYSCALE).shape, np.zeros((0, 5)), None) for f in files]
+        pictures += [(f, np.zeros((0, 5))) for f in files]
     seen = observations(pictures, detector)
     parameters = fit(seen)
-    odd = seen[:, 0] % 2 == 1
+    odd = seen[:, 0] % len(upright) % 2 == 1  # a turned picture on the side of the upright one
     crossed = np.empty(len(seen))
     for half in (odd, ~odd):
         crossed[half] = confidence(fit(seen[~half]), seen[half])
@@ -106,6 +121,7 @@ if __name__ == "__main__":
     parser.add_argument("dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--turned", type=float, nargs="*", default=[], help="degrees by which every picture is turned, to fit on those as well")
     parser.add_argument("--things", help="folder with images/train of pictures without eyes (negatives.py)")
     parser.add_argument("--out", required=True)
     parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)

@@ -27,12 +27,18 @@ CURVES = {
 }
 
 
-def turned(image, degrees):
-    h, w = image.shape
+def turning(shape, degrees):
+    """2 x 3 matrix about the middle of a picture [h, w], onto a canvas (w, h) that holds all of it."""
+    h, w = shape
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1)
     new_w, new_h = (int(round(v)) for v in np.abs(matrix[:, :2]) @ [w, h])
     matrix[:, 2] += (new_w - w) / 2, (new_h - h) / 2
-    return cv2.warpAffine(image, matrix, (new_w, new_h), borderValue=114)
+    return matrix, (new_w, new_h)
+
+
+def turned(image, degrees):
+    matrix, size = turning(image.shape, degrees)
+    return cv2.warpAffine(image, matrix, size, borderValue=114)
 
 
 def shrunk(image, side):

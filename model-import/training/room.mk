@@ -92,7 +92,7 @@ neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoi
 	  $(TRAINING_PY) $(TRAINING)/halve.py $$raw-calibrated.onnx --out model-import/weights/neighbours/eye-state-yolov5n-$$size.onnx || exit 1; done
 	cd model-import/weights/neighbours && sha256sum *.onnx > SHA256SUMS
 
-calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx
+calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx [ARGS="--turned 60 150 270"]
 	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) $(ARGS) --out $(OUT)
 
 crosscheck: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same figures from YOLOv5's own val.py: DATASET=path YOLOV5=checkout

@@ -193,6 +193,25 @@ class Calibration(unittest.TestCase):
         self.assertGreater(calibrate.confidence(with_things, eyes).mean(), 0.9)
 
 
+class TurnedLabels(unittest.TestCase):
+    def test_boxes_turn_with_the_picture(self):
+        canvas = np.full((200, 300), 20, np.uint8)
+        eyes = np.array([[90.0, 80.0, 40.0, 0.0], [190.0, 80.0, 40.0, 0.0]])
+        for x, y, d, angle in eyes:
+            axes = (round(d * ellipse.HALF_WIDTH), round(d * ellipse.HALF_HEIGHT))
+            cv2.ellipse(canvas, (int(x), int(y)), axes, np.degrees(angle), 0, 360, 255, -1)
+        truth = np.column_stack([[0, 1], ellipse.to_boxes(eyes)])
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "eyes.png"
+            cv2.imwrite(str(file), canvas)
+            for degrees in (60, 90, 150):
+                ((image, rows),) = calibrate.turned_by(degrees, [(file, "eyes", canvas.shape, truth, eyes)])
+                _, _, stats, _ = cv2.connectedComponentsWithStats((image > 190).astype(np.uint8))
+                drawn = [[x, y, x + w, y + h] for x, y, w, h, _ in stats[1:]]
+                np.testing.assert_array_equal(rows[:, 0], [0, 1])
+                np.testing.assert_allclose(sorted(rows[:, 1:].tolist(), key=sum), sorted(drawn, key=sum), atol=3)
+
+
 class FromOnnx(unittest.TestCase):
     def test_normalizations_come_back_and_the_network_computes_the_same(self):
         folder = pathlib.Path(yolov5.__file__).parent / "models"
