@@ -1,7 +1,8 @@
 ##@ comparison: KPA against HPA + VPA
 
 COMPARISON := target/release/comparison
-# What to compare: make compare SCENARIOS=spike,ramp VARIANTS=knative CONFIGURATIONS=tuned REPEATS=3 SCALE=5 STRETCH=1
+# What to compare: make compare SCENARIOS=spike,ramp VARIANTS=knative CONFIGURATIONS=tuned REPEATS=3
+# SCALE=5 STRETCH=1
 SCENARIOS      ?=
 VARIANTS       ?= knative,k8s-autoscalers
 CONFIGURATIONS ?= defaults,tuned
@@ -24,28 +25,34 @@ compare: build-comparison ## load both variants on the current cluster and recor
 	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
 	  --commit $$(git rev-parse --short HEAD)
 
-# What a simulated pod is like; see comparison simulate --help
-POD ?= --service 0.01 --start 2 --cores 0.5
+# What a simulated pod is like: --plant FILE (from comparison fit), --platform NAME; see comparison
+# simulate --help
+PLANT ?=
 
 simulate: build-comparison ## the same scenarios through the autoscaler simulator (no cluster; labelled simulated)
 	$(COMPARISON) simulate --results $(RESULTS)/simulated $(if $(SCENARIOS),--only $(SCENARIOS)) \
-	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(POD)
+	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(PLANT)
 
 report: build-comparison ## results files to one page, a table and a chart (RESULTS=folder TABLE=file.md CHART=file.svg)
 	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(TABLE),--table $(TABLE)) $(if $(CHART),--chart $(CHART)) \
 	  --command "make compare CLUSTER=$(CLUSTER) SCALE=$(SCALE) STRETCH=$(STRETCH) TAIL=$(TAIL) REPEATS=$(REPEATS) && make report"
 
-# The simulator knows no files, no network, no clock and no threads: it must compile where there are none.
+# The simulator knows no files, no network, no clock and no threads: it must compile where there are
+# none.
 WASM_TARGET := wasm32-unknown-unknown
 SIMULATOR_MAY_USE := scenario simulator
 
 verify: verify-simulator
 
-.PHONY: verify-simulator
+.PHONY: verify-simulator oracles
+oracles: need-cargo ## the simulator's decisions against the real autoscalers' code (needs Go; CASES=300 for more of them)
+	comparison/simulator/oracles/run.sh $(if $(CASES),compare)
+
 verify-simulator: need-cargo ## the simulator's rules: no other room of this repository, and WebAssembly compiles
 	comparison/simulator/check-rooms.sh $(SIMULATOR_MAY_USE)
 	rustup target add $(WASM_TARGET)
 	$(CARGO) check --release -p simulator --lib --target $(WASM_TARGET)
+	if command -v go > /dev/null; then comparison/simulator/oracles/run.sh; else echo "no Go: the oracles were not asked again"; fi
 
 load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
 	$(CARGO) build --release --workspace --example constant_server

@@ -1,5 +1,5 @@
 //! The simulator beside recorded runs: the same schedule, the same settings, and how far its ready pods are from theirs.
-//! Nothing is fitted: what a pod is like comes from the command line, everything else from the manifests.
+//! What pods are like comes from `comparison fit`, the settings come from the manifests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,9 @@ use crate::analysis::steps;
 use crate::report::table::number;
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
-use simulator::{PodSize, simulated_run};
+use simulator::Drawn;
+
+use crate::fit::Arms;
 
 /// One recorded run and its simulation.
 #[derive(Debug)]
@@ -27,18 +29,18 @@ pub struct Difference {
 }
 
 /// Simulates every measured run again.
-pub fn differences(runs: &[Run], scenarios: &[Scenario], size: &PodSize) -> Result<Vec<Difference>> {
+pub fn differences(runs: &[Run], scenarios: &[Scenario], arms: &Arms) -> Result<Vec<Difference>> {
     let measured = runs.iter().filter(|r| r.origin == Origin::Measured);
-    measured.map(|run| difference(run, scenarios, size)).collect()
+    measured.map(|run| difference(run, scenarios, arms)).collect()
 }
 
-fn difference(run: &Run, scenarios: &[Scenario], size: &PodSize) -> Result<Difference> {
+fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms) -> Result<Difference> {
     let scenario = scenarios.iter().find(|s| s.name == run.scenario);
     let scenario = scenario.with_context(|| format!("{}: no such scenario any more", run.id()))?;
-    let draw = (run.draw.scale, run.draw.stretch, run.draw.seed);
+    let drawn = Drawn { scale: run.draw.scale, stretch: run.draw.stretch, seed: run.draw.seed };
     let tail_s = run.recording.observed_s - scenario.rate.duration() * run.draw.stretch;
-    let simulated =
-        simulated_run(scenario, &run.variant, &run.configuration, run.repeat, draw, tail_s, size)?;
+    let arm = arms.arm(&run.variant, &run.configuration)?;
+    let simulated = arm.run(scenario, run.repeat, drawn, tail_s);
     anyhow::ensure!(
         simulated.draw.fingerprint == run.draw.fingerprint,
         "{}: the scenario has changed since it was recorded",
@@ -68,28 +70,68 @@ fn distance(one: &[(f64, f64)], other: &[(f64, f64)], seconds: f64) -> [f64; 3] 
     sums.map(|sum| sum / count)
 }
 
-/// Means over the repeats as a Markdown table.
-pub fn table(differences: &[Difference]) -> String {
+/// How far the simulation of one group is from its recording, means over the repeats.
+struct Apart {
+    /// Mean ready pods, per cent of the recorded.
+    pods: f64,
+    /// Ready pods second by second, per cent of the recorded mean.
+    seconds: f64,
+    /// Good answers, points.
+    good: f64,
+    /// 99th percentile of the latency, per cent.
+    p99: f64,
+    /// Core-seconds requested, per cent.
+    cost: f64,
+}
+
+fn groups(differences: &[Difference]) -> BTreeMap<&(String, String, String), Vec<&Difference>> {
     let mut groups: BTreeMap<_, Vec<&Difference>> = BTreeMap::new();
     differences.iter().for_each(|d| groups.entry(&d.group).or_default().push(d));
+    groups
+}
+
+/// The mean of what at least one repeat has.
+fn mean(group: &[&Difference], of: impl Fn(&Difference) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = group.iter().filter_map(|d| of(d)).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Means of a measure: recorded, simulated.
+fn both(group: &[&Difference], key: &str) -> [Option<f64>; 2] {
+    [mean(group, |d| d.measured.get(key).copied()), mean(group, |d| d.simulated.get(key).copied())]
+}
+
+fn apart(group: &[&Difference]) -> Apart {
+    let pods = [0, 1, 2].map(|i| mean(group, |d| Some(d.pods[i])).unwrap_or(0.0));
+    let percent = |[recorded, simulated]: [Option<f64>; 2]| match (recorded, simulated) {
+        (Some(r), Some(s)) if r > 0.0 => (s / r - 1.0) * 100.0,
+        _ => 0.0,
+    };
+    let good = both(group, "good_share").map(|g| g.unwrap_or(0.0));
+    Apart {
+        pods: percent([Some(pods[0]), Some(pods[1])]),
+        seconds: pods[2] / pods[0].max(f64::MIN_POSITIVE) * 100.0,
+        good: good[1] - good[0],
+        p99: percent(both(group, "p99_ms")),
+        cost: percent(both(group, "core_seconds_requested")),
+    }
+}
+
+/// Recorded and simulated side by side as a Markdown table, means over the repeats, and below it
+/// how far they are apart over all groups.
+pub fn table(differences: &[Difference]) -> String {
     let mut text = String::from(
-        "| scenario | variant | runs | ready pods, mean: recorded, simulated | apart | most pods | pods ready after | good answers |\n\
+        "| scenario | variant | runs | ready pods, mean | apart | good answers | p99 | core-seconds requested |\n\
          |---|---|--:|--:|--:|--:|--:|--:|\n",
     );
-    for ((scenario, variant, configuration), group) in groups {
-        let mean = |of: &dyn Fn(&Difference) -> Option<f64>| {
-            let values: Vec<f64> = group.iter().filter_map(|d| of(d)).collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    let shown = |value: Option<f64>| value.map_or("–".to_owned(), number);
+    let mut aparts = vec![];
+    for ((scenario, variant, configuration), group) in groups(differences) {
+        let pair = |key: &str, unit: &str| {
+            let [recorded, simulated] = both(&group, key).map(shown);
+            format!("{recorded}, {simulated}{unit}")
         };
-        let shown = |value: Option<f64>| value.map_or("–".to_owned(), number);
-        let both = |key: &str, unit: &str| {
-            let [a, b] = [
-                shown(mean(&|d: &Difference| d.measured.get(key).copied())),
-                shown(mean(&|d: &Difference| d.simulated.get(key).copied())),
-            ];
-            format!("{a}, {b}{unit}")
-        };
-        let pods = [0, 1, 2].map(|i| shown(mean(&|d: &Difference| Some(d.pods[i]))));
+        let pods = [0, 1, 2].map(|i| shown(mean(&group, |d| Some(d.pods[i]))));
         let _ = writeln!(
             text,
             "| {scenario}, {configuration} | {variant} | {} | {}, {} | {} | {} | {} | {} |",
@@ -97,10 +139,27 @@ pub fn table(differences: &[Difference]) -> String {
             pods[0],
             pods[1],
             pods[2],
-            both("pods_max", ""),
-            both("lag_ready_s", " s"),
-            both("good_share", " %"),
+            pair("good_share", " %"),
+            pair("p99_ms", " ms"),
+            pair("core_seconds_requested", " s"),
         );
+        aparts.push(apart(&group));
+    }
+    text.push_str("\n| apart, over the groups | mean | median | most |\n|---|--:|--:|--:|\n");
+    let rows: [(&str, fn(&Apart) -> f64); 5] = [
+        ("mean ready pods, %", |a| a.pods),
+        ("ready pods second by second, % of the mean", |a| a.seconds),
+        ("good answers, points", |a| a.good),
+        ("p99, %", |a| a.p99),
+        ("core-seconds requested, %", |a| a.cost),
+    ];
+    for (name, of) in rows {
+        let mut values: Vec<f64> = aparts.iter().map(|a| of(a).abs()).collect();
+        values.sort_by(f64::total_cmp);
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let [median, most] =
+            [values.len() / 2, values.len().saturating_sub(1)].map(|i| shown(values.get(i).copied()));
+        let _ = writeln!(text, "| {name} | {} | {median} | {most} |", number(mean));
     }
     text
 }
@@ -109,15 +168,10 @@ pub fn table(differences: &[Difference]) -> String {
 mod tests {
     use super::*;
 
-    const SIZE: PodSize = PodSize {
-        service_s: 0.01,
-        start_s: 2.0,
-        cores: 0.15,
-        vpa_cores: (0.1, 0.18),
-        queue: 16,
-        target: 1.0,
-        max: 10,
-    };
+    fn arms() -> Arms {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Arms { root, platform: Some("two-cores".into()), measured: crate::fit::Measured::default() }
+    }
 
     #[test]
     fn the_distance_of_two_curves_is_taken_second_by_second() {
@@ -128,13 +182,13 @@ mod tests {
     #[test]
     fn a_run_that_the_simulator_made_itself_is_no_distance_away() {
         let scenarios = [Scenario::shipped_named("spike").expect("shipped")];
-        let mut run =
-            simulated_run(&scenarios[0], "knative", "tuned", 1, (5.0, 0.5, 3), 30.0, &SIZE).expect("a run");
+        let arm = arms().arm("knative", "tuned").expect("shipped");
+        let mut run = arm.run(&scenarios[0], 1, Drawn { scale: 5.0, stretch: 0.5, seed: 3 }, 30.0);
         run.origin = Origin::Measured;
-        let found = differences(&[run.clone()], &scenarios, &SIZE).expect("simulated");
+        let found = differences(&[run.clone()], &scenarios, &arms()).expect("simulated");
         assert_eq!((found[0].pods[2], &found[0].measured), (0.0, &found[0].simulated));
         assert!(table(&found).contains("| spike, tuned | knative | 1 |"));
         run.draw.fingerprint = "another".into();
-        assert!(differences(&[run], &scenarios, &SIZE).is_err(), "a changed scenario is no basis");
+        assert!(differences(&[run], &scenarios, &arms()).is_err(), "a changed scenario is no basis");
     }
 }

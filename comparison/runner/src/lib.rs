@@ -5,10 +5,15 @@
 //! * [`files`]: scenario files and results files on disk.
 //! * [`cluster`]: the runner; everything that talks to Kubernetes and Prometheus.
 //! * [`analysis`]: from results files to measures; [`report`]: from measures to a page.
+//! * [`manifests`], [`fit`]: what the simulator is told, from the manifests and from recorded runs.
+//! * [`explore`]: searches settings with the simulator.
 //! * [`against`]: the simulator beside recorded runs.
 
 pub mod against;
 pub mod analysis;
 pub mod cluster;
+pub mod explore;
 pub mod files;
+pub mod fit;
+pub mod manifests;
 pub mod report;

@@ -1,7 +1,7 @@
 //! The command line: `comparison schedule`, and so on. Each subcommand is a few lines over the library.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +10,18 @@ use clap::{Args, Parser, Subcommand};
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
 use comparison::cluster::runner::{Plan, compare};
+use comparison::fit::{Arms, Measured};
 use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
-use comparison::{against, files};
+use comparison::{against, explore, files};
 use load::client::{LoadClient, Target};
 use load::images::Pictures;
 use load::pace::send_schedule;
 use scenario::Scenario;
-use scenario::recording::{Origin, joinable};
+use scenario::recording::{Origin, Run, joinable};
 use scenario::schedule::Schedule;
 use scenario::summary::LoadSummary;
-use simulator::{PodSize, simulated_run};
+use simulator::Drawn;
 
 /// A table in the documents leaves out what was repeated less often than this.
 const LEAST_REPEATS: usize = 3;
@@ -44,6 +45,10 @@ enum Command {
     Simulate(SimulateArgs),
     /// Run the simulator on the schedules of recorded runs and print how far its pods are from theirs
     Against(AgainstArgs),
+    /// Take what pods are like from recorded runs, and print it for --plant
+    Fit(FitArgs),
+    /// Search settings: the frontier of good answers against cost, as a table and a picture
+    Explore(ExploreArgs),
     /// Make the HTML page and the Markdown table from results files
     Report(ReportArgs),
     /// Print how many pairs of runs it takes to show what recorded runs suggest
@@ -139,7 +144,7 @@ struct RunArgs {
 #[derive(Args)]
 struct SimulateArgs {
     #[command(flatten)]
-    size: SizeArgs,
+    plant: PlantArgs,
     #[command(flatten)]
     plan: PlanArgs,
 }
@@ -152,47 +157,51 @@ struct AgainstArgs {
     /// Folder with the scenario files
     #[arg(long, default_value = "comparison/scenarios")]
     scenarios: PathBuf,
+    /// Repeats that are simulated again; all when not given
+    #[arg(long, value_delimiter = ',')]
+    repeats: Vec<u32>,
     #[command(flatten)]
-    size: SizeArgs,
+    plant: PlantArgs,
 }
 
 #[derive(Args)]
-struct SizeArgs {
-    /// Seconds of a core for one request
-    #[arg(long, default_value_t = 0.1)]
-    service: f64,
-    /// Seconds from decision to ready pod
-    #[arg(long, default_value_t = 3.0)]
-    start: f64,
-    /// Cores a pod has at first
-    #[arg(long, default_value_t = 1.0)]
-    cores: f64,
-    /// Fewest and most cores that the VPA may give a pod
-    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"], default_values_t = [0.5, 2.0])]
-    vpa: Vec<f64>,
-    /// Requests a pod holds besides those it works on: the function's QUEUE_CAPACITY
-    #[arg(long, default_value_t = 16)]
-    queue: usize,
-    /// Concurrency target of both autoscalers: function/manifests/scaling.yaml
-    #[arg(long, default_value_t = 1.0)]
-    target: f64,
-    /// Most pods
-    #[arg(long, default_value_t = 10)]
-    max: u32,
+struct FitArgs {
+    /// Folder with recorded results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Repeats that are looked at; all when not given
+    #[arg(long, value_delimiter = ',')]
+    repeats: Vec<u32>,
 }
 
-impl SizeArgs {
-    fn size(&self) -> PodSize {
-        PodSize {
-            service_s: self.service,
-            start_s: self.start,
-            cores: self.cores,
-            vpa_cores: (self.vpa[0], self.vpa[1]),
-            queue: self.queue,
-            target: self.target,
-            max: self.max,
-        }
-    }
+#[derive(Args)]
+struct ExploreArgs {
+    /// Random settings to try for each autoscaler
+    #[arg(long, default_value_t = 300)]
+    candidates: u32,
+    /// Seeds that each is tried with
+    #[arg(long, default_value_t = 3)]
+    seeds: u32,
+    /// Where the picture goes, as SVG
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
+    plant: PlantArgs,
+}
+
+#[derive(Args)]
+struct PlantArgs {
+    /// The repository: the autoscalers' settings and the pod's size are read from its manifests
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// A folder of platforms/ whose changes to the manifests apply
+    #[arg(long)]
+    platform: Option<String>,
+    /// What pods are like, from `comparison fit`; without it, round numbers that nobody measured
+    #[arg(long)]
+    plant: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -250,6 +259,8 @@ fn main() -> Result<()> {
         Command::Run(args) => run(&args),
         Command::Simulate(args) => simulate(&args),
         Command::Against(args) => against(&args),
+        Command::Fit(args) => fit(&args),
+        Command::Explore(args) => explore(&args),
         Command::Report(args) => report(&args),
         Command::Power(args) => power(&args),
         Command::Draw => draw(),
@@ -288,17 +299,32 @@ fn run(args: &RunArgs) -> Result<()> {
     compare(&plan, &config, &args.kubectl)
 }
 
+impl PlantArgs {
+    /// The arms of the comparison, and what their pods are like.
+    fn arms(&self) -> Result<Arms> {
+        let measured = match &self.plant {
+            Some(path) => Measured::read(path)?,
+            None => Measured::default(),
+        };
+        Ok(Arms { root: self.root.clone(), platform: self.platform.clone(), measured })
+    }
+}
+
 fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
     let scenarios = files::read_scenarios(&plan.draw.scenarios, &plan.only)?;
-    let size = args.size.size();
-    for repeat in 1..=plan.repeats {
-        for scenario in &scenarios {
-            for configuration in &plan.configurations {
-                for variant in &plan.variants {
-                    let draw = (plan.draw.scale, plan.draw.stretch, plan.draw.seed + u64::from(repeat) - 1);
-                    let run =
-                        simulated_run(scenario, variant, configuration, repeat, draw, plan.tail, &size)?;
+    let arms = args.plant.arms()?;
+    for configuration in &plan.configurations {
+        for variant in &plan.variants {
+            let arm = arms.arm(variant, configuration)?;
+            for repeat in 1..=plan.repeats {
+                for scenario in &scenarios {
+                    let drawn = Drawn {
+                        scale: plan.draw.scale,
+                        stretch: plan.draw.stretch,
+                        seed: plan.draw.seed + u64::from(repeat) - 1,
+                    };
+                    let run = arm.run(scenario, repeat, drawn, plan.tail);
                     files::write_run(&run, &plan.results)?;
                 }
             }
@@ -307,11 +333,38 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
+/// The runs of these repeats; of all when none is named.
+fn runs_of(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
+    let mut runs = files::read_runs(folder)?;
+    runs.retain(|r| repeats.is_empty() || repeats.contains(&r.repeat));
+    anyhow::ensure!(!runs.is_empty(), "no results files of these repeats in {}", folder.display());
+    Ok(runs)
+}
+
 fn against(args: &AgainstArgs) -> Result<()> {
-    let runs = files::read_runs(&args.results)?;
+    let runs = runs_of(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
-    let text = against::table(&against::differences(&runs, &scenarios, &args.size.size())?);
+    let text = against::table(&against::differences(&runs, &scenarios, &args.plant.arms()?)?);
     write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
+fn fit(args: &FitArgs) -> Result<()> {
+    let runs = runs_of(&args.results, &args.repeats)?;
+    let measured = Measured::of(&runs)?;
+    write!(std::io::stdout(), "{}", measured.to_toml()?).context("cannot write")
+}
+
+fn explore(args: &ExploreArgs) -> Result<()> {
+    let draw = &args.schedule.draw;
+    let path = draw.scenarios.join(format!("{}.toml", args.schedule.scenario));
+    let scenario = files::read_scenario(&path)?;
+    let drawn = Drawn { scale: draw.scale, stretch: draw.stretch, seed: draw.seed };
+    let points = explore::explore(&args.plant.arms()?, &scenario, drawn, args.candidates, args.seeds)?;
+    if let Some(file) = &args.svg {
+        std::fs::write(file, explore::svg(&points, &scenario.title))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    write!(std::io::stdout(), "{}", explore::table(&points)).context("cannot write")
 }
 
 fn report(args: &ReportArgs) -> Result<()> {

@@ -122,26 +122,53 @@ impl RateCurve {
     /// unit-rate exponential gaps, mapped back through the inverse of the area under the curve.
     pub fn arrivals(&self, random: &mut Pcg64) -> Vec<f64> {
         let mut arrivals = Vec::with_capacity(self.expected(0.0, self.duration()).ceil() as usize);
-        let mut area_left = exponential(random);
-        for pair in self.points.windows(2) {
-            let ((t0, r0), (t1, r1)) = (pair[0], pair[1]);
-            let length = t1 - t0;
-            if length <= 0.0 {
-                continue;
-            }
-            let slope = (r1 - r0) / length;
-            let mut done = 0.0;
-            let area = (r0 + r1) / 2.0 * length;
-            while done + area_left < area {
-                done += area_left;
-                // Solves r0·τ + slope·τ²/2 = done; this form of the root does not cancel for small slopes.
-                let tau = 2.0 * done / (r0 + (r0 * r0 + 2.0 * slope * done).max(0.0).sqrt());
-                arrivals.push(t0 + tau.min(length));
-                area_left = exponential(random);
-            }
-            area_left -= area - done;
-        }
+        arrivals.extend(self.draw(random));
         arrivals
+    }
+
+    /// The same one by one, for schedules that are too long to be kept.
+    pub fn draw<'a>(&'a self, random: &'a mut Pcg64) -> Arrivals<'a> {
+        let area_left = exponential(random);
+        Arrivals { points: &self.points, done: 0.0, area_left, random }
+    }
+}
+
+/// Arrivals in the order of time: see [`RateCurve::draw`].
+#[derive(Debug)]
+pub struct Arrivals<'a> {
+    /// From the start of the piece that it is in.
+    points: &'a [(f64, f64)],
+    /// Area of that piece up to the last arrival.
+    done: f64,
+    /// Area to the next arrival.
+    area_left: f64,
+    random: &'a mut Pcg64,
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = f64;
+
+    #[inline]
+    fn next(&mut self) -> Option<f64> {
+        while let [(t0, r0), (t1, r1), ..] = *self.points {
+            let length = t1 - t0;
+            if length > 0.0 {
+                let area = (r0 + r1) / 2.0 * length;
+                if self.done + self.area_left < area {
+                    self.done += self.area_left;
+                    let slope = (r1 - r0) / length;
+                    // Solves r0·τ + slope·τ²/2 = done; this form of the root does not cancel for small slopes.
+                    let root = (r0 * r0 + 2.0 * slope * self.done).max(0.0).sqrt();
+                    let tau = 2.0 * self.done / (r0 + root);
+                    self.area_left = exponential(self.random);
+                    return Some(t0 + tau.min(length));
+                }
+                self.area_left -= area - self.done;
+                self.done = 0.0;
+            }
+            self.points = &self.points[1..];
+        }
+        None
     }
 }
 

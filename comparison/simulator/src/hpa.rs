@@ -1,38 +1,57 @@
-//! The horizontal pod autoscaler (`autoscaling/v2`, kube-controller-manager) on a Pods metric with `AverageValue`: tolerance,
-//! pods that are not ready, behaviour policies and stabilisation windows, as documented and as in `replica_calculator.go`.
+//! The horizontal pod autoscaler (`autoscaling/v2`, Kubernetes 1.36): `horizontal.go` and
+//! `replica_calculator.go` of kube-controller-manager for one Pods metric with an `AverageValue`.
+//!
+//! Decisions are compared with that code itself: see `oracles/hpa` and `tests/conformance.rs`.
+
+use crate::time::{Micros, SECOND};
 
 /// `--horizontal-pod-autoscaler-sync-period`.
-pub const SYNC_S: f64 = 15.0;
+pub const SYNC: Micros = 15 * SECOND;
+/// `--horizontal-pod-autoscaler-tolerance`.
+pub const TOLERANCE: f64 = 0.1;
 
-/// One policy of a behaviour.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// One policy of a behaviour: a limit of the change in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Up to this many pods in the period (seconds).
-    Pods(f64, f64),
-    /// Up to this many per cent in the period (seconds).
-    Percent(f64, f64),
+    /// Up to this many pods in so many seconds.
+    Pods(i64, i64),
+    /// Up to this many per cent in so many seconds.
+    Percent(i64, i64),
+}
+
+/// `selectPolicy`: which of several policies counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Select {
+    /// The one that allows the largest change.
+    Max,
+    /// The one that allows the smallest change.
+    Min,
+    /// No change in this direction.
+    Disabled,
 }
 
 /// Scaling rules of one direction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// `stabilizationWindowSeconds`.
-    pub stabilization_s: f64,
+    pub stabilization_s: i64,
     /// `tolerance`: how far from the target is near enough.
     pub tolerance: f64,
-    /// `policies`, of which the one allowing the largest change counts (`selectPolicy: Max`).
+    /// `policies`.
     pub policies: Vec<Policy>,
+    /// `selectPolicy`.
+    pub select: Select,
 }
 
-/// Settings of one object; the defaults are Kubernetes'.
+/// Settings of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HpaSettings {
-    /// `averageValue` of the metric.
-    pub target: f64,
+    /// `averageValue` of the metric, in thousandths: Kubernetes counts in whole ones.
+    pub target_milli: i64,
     /// `minReplicas`.
-    pub min: u32,
+    pub min: i64,
     /// `maxReplicas`.
-    pub max: u32,
+    pub max: i64,
     /// `behavior.scaleUp`.
     pub up: Rules,
     /// `behavior.scaleDown`.
@@ -40,193 +59,242 @@ pub struct HpaSettings {
 }
 
 impl HpaSettings {
-    /// Kubernetes' defaults: double or four pods per 15 s without delay; down by anything after five quiet minutes.
-    pub fn defaults(target: f64, max: u32) -> Self {
+    /// Kubernetes' defaults (`SetDefaults_HorizontalPodAutoscalerBehavior`): double or four pods
+    /// per 15 s without delay; down by anything, but only to the highest recommendation of the last
+    /// five minutes.
+    pub fn defaults(target_milli: i64, max: i64) -> Self {
         let up = Rules {
-            stabilization_s: 0.0,
-            tolerance: 0.1,
-            policies: vec![Policy::Percent(100.0, 15.0), Policy::Pods(4.0, 15.0)],
+            stabilization_s: 0,
+            tolerance: TOLERANCE,
+            policies: vec![Policy::Pods(4, 15), Policy::Percent(100, 15)],
+            select: Select::Max,
         };
-        let down =
-            Rules { stabilization_s: 300.0, tolerance: 0.1, policies: vec![Policy::Percent(100.0, 15.0)] };
-        Self { target, min: 1, max, up, down }
+        let down = Rules { stabilization_s: 300, policies: vec![Policy::Percent(100, 15)], ..up.clone() };
+        Self { target_milli, min: 1, max, up, down }
     }
 }
 
-/// What the HPA knows of the pods at one sync.
-#[derive(Debug, Clone, Default)]
+/// What the HPA knows of the pods at one sync. Pods that are being deleted or have failed are not
+/// counted at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Metric of each ready pod that has one.
-    pub ready: Vec<f64>,
-    /// Ready pods without a metric.
-    pub missing: usize,
-    /// Pods that are not ready (pending, starting).
-    pub unready: usize,
+    /// Sum of the metric over the pods that have one, in thousandths.
+    pub sum_milli: i64,
+    /// Running pods with a metric, whether or not they are ready.
+    pub measured: i64,
+    /// Running pods without a metric.
+    pub missing: i64,
+    /// Pending pods.
+    pub pending: i64,
 }
 
 /// The controller's memory for one object.
 #[derive(Debug, Clone)]
 pub struct Hpa {
     settings: HpaSettings,
-    recommendations: Vec<(f64, u32)>,
-    /// Changes made: `(when, by how many)`, upwards positive.
-    changes: Vec<(f64, f64)>,
+    /// `(when, replicas)`.
+    recommendations: Vec<(Micros, i64)>,
+    /// `(when, by how many)`.
+    ups: Vec<(Micros, i64)>,
+    /// See `ups`; positive too.
+    downs: Vec<(Micros, i64)>,
 }
 
 impl Hpa {
     /// A new object without history.
     pub fn new(settings: HpaSettings) -> Self {
-        Self { settings, recommendations: Vec::new(), changes: Vec::new() }
+        Self { settings, recommendations: Vec::new(), ups: Vec::new(), downs: Vec::new() }
     }
 
-    /// One sync: the replicas to set.
-    pub fn sync(&mut self, now: f64, current: u32, observed: &Observed) -> u32 {
-        let wanted = self.recommendation(current, observed);
-        let stabilised = self.stabilise(now, current, wanted);
-        let limited = self.limit(now, current, stabilised);
-        let replicas = limited.clamp(self.settings.min, self.settings.max);
+    /// Its settings.
+    pub fn settings(&self) -> &HpaSettings {
+        &self.settings
+    }
+
+    /// One sync: the replicas to set (`reconcileAutoscaler`).
+    pub fn sync(&mut self, now: Micros, current: i64, observed: &Observed) -> i64 {
+        if self.recommendations.is_empty() {
+            // recordInitialRecommendation
+            self.recommendations.push((now, current));
+        }
+        let HpaSettings { min, max, .. } = self.settings;
+        let replicas = if current == 0 {
+            // Scaling is disabled: only object and external metrics can bring an object back from
+            // zero.
+            0
+        } else if current > max {
+            max
+        } else if current < min {
+            min
+        } else {
+            let Some(wanted) = self.recommendation(current, observed) else { return current };
+            let stabilized = self.stabilize(now, current, wanted);
+            self.limit(now, current, stabilized)
+        };
         if replicas != current {
-            self.changes.push((now, f64::from(replicas) - f64::from(current)));
+            self.store(now, replicas - current);
         }
         replicas
     }
 
-    /// The metric's verdict, before behaviour and bounds.
-    pub fn recommendation(&self, current: u32, observed: &Observed) -> u32 {
-        let Observed { ready, missing, unready } = observed;
-        if ready.is_empty() {
-            return current;
+    /// The metric's verdict before behaviour and bounds (`calcPlainMetricReplicas`); none without
+    /// any metric.
+    pub fn recommendation(&self, current: i64, observed: &Observed) -> Option<i64> {
+        let &Observed { sum_milli, measured, missing, pending } = observed;
+        if measured == 0 {
+            return None;
         }
-        let sum: f64 = ready.iter().sum();
-        let ratio = |sum: f64, pods: usize| sum / pods as f64 / self.settings.target;
+        let target = self.settings.target_milli;
+        // The average is cut to whole thousandths.
+        let ratio = |sum: i64, pods: i64| (sum / pods) as f64 / target as f64;
         let near = |ratio: f64| {
-            let tolerance =
-                if ratio > 1.0 { self.settings.up.tolerance } else { self.settings.down.tolerance };
-            (1.0 - ratio).abs() <= tolerance
+            1.0 - self.settings.down.tolerance <= ratio && ratio <= 1.0 + self.settings.up.tolerance
         };
-        let first = ratio(sum, ready.len());
-        let rebalance = *unready > 0 && first > 1.0;
-        if !rebalance && *missing == 0 {
-            return if near(first) { current } else { (first * ready.len() as f64).ceil() as u32 };
+        let first = ratio(sum_milli, measured);
+        let pending = if first > 1.0 { pending } else { 0 };
+        if pending == 0 && missing == 0 {
+            return Some(if near(first) { current } else { (first * measured as f64).ceil() as i64 });
         }
-        // Missing pods count as idle on the way up and as on target on the way down; pods that are not ready
+        // Missing pods count as idle on the way up and as on target on the way down; pending pods
         // count as idle on the way up. If that turns the direction round, nothing is done.
-        let mut pods = ready.len() + missing;
-        let mut total = sum;
+        let (mut sum, mut pods) = (sum_milli, measured + pending);
         if first < 1.0 {
-            total += *missing as f64 * self.settings.target;
+            sum += missing * target;
         }
-        if rebalance {
-            pods += unready;
+        if first != 1.0 {
+            pods += missing;
         }
-        let second = ratio(total, pods);
-        if near(second) || (first < 1.0) != (second < 1.0) {
-            return current;
+        let second = ratio(sum, pods);
+        if near(second) || (first < 1.0 && second > 1.0) || (first > 1.0 && second < 1.0) {
+            return Some(current);
         }
-        let replicas = (second * pods as f64).ceil() as u32;
+        let replicas = (second * pods as f64).ceil() as i64;
         let turned = (second < 1.0 && replicas > current) || (second > 1.0 && replicas < current);
-        if turned { current } else { replicas }
+        Some(if turned { current } else { replicas })
     }
 
-    /// Up: the lowest recommendation of the window; down: the highest.
-    fn stabilise(&mut self, now: f64, current: u32, wanted: u32) -> u32 {
-        let (up, down) = (self.settings.up.stabilization_s, self.settings.down.stabilization_s);
-        let within =
-            |window: f64| self.recommendations.iter().filter(move |r| r.0 > now - window).map(|r| r.1);
-        let stabilised = if wanted >= current {
-            within(up).fold(wanted, u32::min)
-        } else {
-            within(down).fold(wanted, u32::max)
-        };
-        self.recommendations.retain(|r| r.0 >= now - up.max(down));
+    /// The current count, raised to the lowest and lowered to the highest recommendation of each
+    /// direction's window (`stabilizeRecommendationWithBehaviors`).
+    fn stabilize(&mut self, now: Micros, current: i64, wanted: i64) -> i64 {
+        let up = now - self.settings.up.stabilization_s * SECOND;
+        let down = now - self.settings.down.stabilization_s * SECOND;
+        let within = |cutoff: Micros| self.recommendations.iter().filter(move |r| r.0 > cutoff).map(|r| r.1);
+        let lowest = within(up).fold(wanted, i64::min);
+        let highest = within(down).fold(wanted, i64::max);
+        self.recommendations.retain(|r| r.0 > up.min(down));
         self.recommendations.push((now, wanted));
-        stabilised
+        current.max(lowest).min(highest)
     }
 
-    /// The policies: how far it may go from where it was at the start of each policy's period.
-    fn limit(&self, now: f64, current: u32, wanted: u32) -> u32 {
-        let changed = |period: f64, sign: f64| {
-            let recent = self.changes.iter().filter(|c| c.0 > now - period && c.1 * sign > 0.0);
-            recent.map(|c| c.1.abs()).sum::<f64>()
-        };
-        let here = f64::from(current);
+    /// Policies and bounds (`convertDesiredReplicasWithBehaviorRate`).
+    fn limit(&self, now: Micros, current: i64, wanted: i64) -> i64 {
         if wanted > current {
-            let bound = |policy: &Policy| match *policy {
-                Policy::Pods(pods, period) => here - changed(period, 1.0) + pods,
-                Policy::Percent(percent, period) => {
-                    ((here - changed(period, 1.0)) * (1.0 + percent / 100.0)).ceil()
-                }
-            };
-            let most = self.settings.up.policies.iter().map(bound).fold(0.0, f64::max).max(here);
-            wanted.min(most as u32)
+            let most = self.bound(now, current, &self.settings.up, 1).max(current);
+            wanted.min(most.min(self.settings.max))
         } else if wanted < current {
-            let bound = |policy: &Policy| match *policy {
-                Policy::Pods(pods, period) => here + changed(period, -1.0) - pods,
-                Policy::Percent(percent, period) => {
-                    ((here + changed(period, -1.0)) * (1.0 - percent / 100.0)).floor()
-                }
-            };
-            let least = self.settings.down.policies.iter().map(bound).fold(f64::MAX, f64::min).min(here);
-            wanted.max(least.max(0.0) as u32)
+            let least = self.bound(now, current, &self.settings.down, -1).min(current);
+            wanted.max(least.max(self.settings.min))
         } else {
             wanted
+        }
+    }
+
+    /// How far it may go in a direction (1 or -1) from where it was at the start of each policy's
+    /// period.
+    fn bound(&self, now: Micros, current: i64, rules: &Rules, direction: i64) -> i64 {
+        let changed = |changes: &[(Micros, i64)], period: i64| -> i64 {
+            changes.iter().filter(|c| c.0 > now - period * SECOND).map(|c| c.1).sum()
+        };
+        let start = |period: i64| current - changed(&self.ups, period) + changed(&self.downs, period);
+        let proposals = rules.policies.iter().map(|policy| match *policy {
+            Policy::Pods(pods, period) => start(period) + direction * pods,
+            Policy::Percent(percent, period) if direction > 0 => {
+                (start(period) as f64 * (1.0 + percent as f64 / 100.0)).ceil() as i64
+            }
+            Policy::Percent(percent, period) => {
+                (start(period) as f64 * (1.0 - percent as f64 / 100.0)) as i64
+            }
+        });
+        let change = |bound: &i64| direction * bound;
+        let bound = match rules.select {
+            Select::Disabled => None,
+            Select::Max => proposals.max_by_key(change),
+            Select::Min => proposals.min_by_key(change),
+        };
+        bound.unwrap_or(current)
+    }
+
+    /// Keeps a change. Where an older one of the same direction is beyond that direction's longest
+    /// period it is overwritten, although the other direction's policies may still look at it
+    /// (`storeScaleEvent`).
+    fn store(&mut self, now: Micros, change: i64) {
+        let (rules, changes) = if change > 0 {
+            (&self.settings.up, &mut self.ups)
+        } else {
+            (&self.settings.down, &mut self.downs)
+        };
+        let periods = rules.policies.iter().map(|policy| match *policy {
+            Policy::Pods(_, period) | Policy::Percent(_, period) => period,
+        });
+        let cutoff = now - periods.max().unwrap_or(0) * SECOND;
+        match changes.iter().rposition(|c| c.0 < cutoff) {
+            Some(outdated) => changes[outdated] = (now, change.abs()),
+            None => changes.push((now, change.abs())),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Expected numbers are those of the Kubernetes documentation ("Horizontal Pod Autoscaling") and of KEP-853.
+    //! Expected numbers are those of the Kubernetes documentation ("Horizontal Pod Autoscaling")
+    //! and of KEP-853.
     use super::*;
 
+    /// Pods with a metric each, in the metric's unit.
     fn pods(values: &[f64]) -> Observed {
-        Observed { ready: values.to_vec(), ..Observed::default() }
+        let sum: f64 = values.iter().sum();
+        Observed { sum_milli: (sum * 1000.0) as i64, measured: values.len() as i64, ..Observed::default() }
+    }
+
+    fn many(value: f64, count: i64) -> Observed {
+        pods(&vec![value; count as usize])
     }
 
     fn hpa(change: impl Fn(&mut HpaSettings)) -> Hpa {
-        let mut settings = HpaSettings::defaults(100.0, 1000);
+        let mut settings = HpaSettings::defaults(100_000, 1000);
         change(&mut settings);
         Hpa::new(settings)
     }
 
     #[test]
     fn twice_the_target_doubles_and_half_the_target_halves() {
-        assert_eq!(hpa(|_| {}).recommendation(1, &pods(&[200.0])), 2);
-        assert_eq!(hpa(|_| {}).recommendation(2, &pods(&[50.0, 50.0])), 1);
+        assert_eq!(hpa(|_| {}).recommendation(1, &pods(&[200.0])), Some(2));
+        assert_eq!(hpa(|_| {}).recommendation(2, &pods(&[50.0, 50.0])), Some(1));
     }
 
     #[test]
     fn within_a_tenth_of_the_target_nothing_happens() {
-        assert_eq!(hpa(|_| {}).recommendation(4, &pods(&[109.0; 4])), 4);
-        assert_eq!(hpa(|_| {}).recommendation(4, &pods(&[91.0; 4])), 4);
-        assert_eq!(hpa(|_| {}).recommendation(4, &pods(&[112.0; 4])), 5);
-        assert_eq!(
-            hpa(|s| s.up.tolerance = 0.05).recommendation(4, &pods(&[109.0; 4])),
-            5,
-            "tolerance per direction"
-        );
+        assert_eq!(hpa(|_| {}).recommendation(4, &many(109.0, 4)), Some(4));
+        assert_eq!(hpa(|_| {}).recommendation(4, &many(91.0, 4)), Some(4));
+        assert_eq!(hpa(|_| {}).recommendation(4, &many(112.0, 4)), Some(5));
+        let strict = hpa(|s| s.up.tolerance = 0.05);
+        assert_eq!(strict.recommendation(4, &many(109.0, 4)), Some(5), "tolerance per direction");
     }
 
     #[test]
-    fn pods_that_are_not_ready_dampen_a_scale_up() {
-        let observed = Observed { ready: vec![250.0, 250.0], unready: 2, ..Observed::default() };
-        assert_eq!(
-            hpa(|_| {}).recommendation(4, &observed),
-            5,
-            "500 over 100, with the two unready counted as idle"
-        );
-        let observed = Observed { ready: vec![150.0, 150.0], unready: 2, ..Observed::default() };
-        assert_eq!(
-            hpa(|_| {}).recommendation(4, &observed),
-            4,
-            "would turn into a scale-down: nothing is done"
-        );
+    fn pending_pods_dampen_a_scale_up() {
+        let observed = Observed { pending: 2, ..pods(&[250.0, 250.0]) };
+        let wanted = hpa(|_| {}).recommendation(4, &observed);
+        assert_eq!(wanted, Some(5), "500 over 100, with the two pending counted as idle");
+        let observed = Observed { pending: 2, ..pods(&[150.0, 150.0]) };
+        let wanted = hpa(|_| {}).recommendation(4, &observed);
+        assert_eq!(wanted, Some(4), "would turn into a scale-down: nothing is done");
     }
 
     #[test]
     fn a_missing_metric_counts_against_the_direction() {
-        let observed = Observed { ready: vec![10.0, 10.0], missing: 2, ..Observed::default() };
-        assert_eq!(hpa(|_| {}).recommendation(4, &observed), 3, "20 + 2 × 100 over 100");
+        let observed = Observed { missing: 2, ..pods(&[10.0, 10.0]) };
+        assert_eq!(hpa(|_| {}).recommendation(4, &observed), Some(3), "20 + 2 × 100 over 100");
     }
 
     #[test]
@@ -235,7 +303,7 @@ mod tests {
         let mut replicas = 1;
         let mut seen = vec![];
         for sync in 0..5 {
-            replicas = a.sync(f64::from(sync) * SYNC_S, replicas, &pods(&vec![1e9; replicas as usize]));
+            replicas = a.sync(sync * SYNC, replicas, &many(1e6, replicas));
             seen.push(replicas);
         }
         assert_eq!(seen, [5, 10, 20, 40, 80]);
@@ -244,42 +312,63 @@ mod tests {
     #[test]
     fn by_default_a_scale_down_waits_for_five_quiet_minutes() {
         let mut a = hpa(|_| {});
-        a.sync(0.0, 4, &pods(&[100.0; 4]));
-        let down = (1..60).map(|i| f64::from(i) * SYNC_S).find(|now| a.sync(*now, 4, &pods(&[0.0; 4])) < 4);
-        assert_eq!(down, Some(300.0));
+        a.sync(0, 4, &many(100.0, 4));
+        let down = (1..60).map(|i| i * SYNC).find(|now| a.sync(*now, 4, &many(0.0, 4)) < 4);
+        assert_eq!(down, Some(300 * SECOND));
+    }
+
+    #[test]
+    fn a_wish_for_fewer_pods_never_adds_any() {
+        // The highest recommendation of the window is above the current count, which a policy had
+        // held back.
+        let one_more = Rules {
+            stabilization_s: 0,
+            tolerance: TOLERANCE,
+            policies: vec![Policy::Pods(4, 60)],
+            select: Select::Max,
+        };
+        let mut a = hpa(|s| s.up = one_more.clone());
+        assert_eq!(a.sync(0, 1, &pods(&[2000.0])), 5, "wants 20, may have 4 more");
+        assert_eq!(a.sync(60 * SECOND, 5, &many(40.0, 5)), 5, "wants 2: keeps 5 for five minutes");
     }
 
     #[test]
     fn the_documented_example_of_percent_and_pods_on_the_way_down() {
-        // "10 % or 4 pods a minute, whichever is more": 80 pods lose 8, 72 lose 8 (7.2 rounded up), below 40 it is 4.
-        let policies = vec![Policy::Pods(4.0, 60.0), Policy::Percent(10.0, 60.0)];
-        let rules = Rules { stabilization_s: 0.0, tolerance: 0.1, policies };
-        let step = |current: u32| {
-            hpa(|s| s.down = rules.clone()).sync(0.0, current, &pods(&vec![0.0; current as usize]))
+        // "10 % or 4 pods a minute, whichever is more": 80 pods lose 8, 72 lose 8 (7.2 rounded up),
+        // below 40 it is 4.
+        let rules = Rules {
+            stabilization_s: 0,
+            tolerance: TOLERANCE,
+            policies: vec![Policy::Pods(4, 60), Policy::Percent(10, 60)],
+            select: Select::Max,
         };
+        let step = |current: i64| hpa(|s| s.down = rules.clone()).sync(0, current, &many(0.0, current));
         assert_eq!((step(80), step(72), step(39), step(10)), (72, 64, 35, 6));
     }
 
     #[test]
     fn kep_853_as_fast_as_possible_is_a_factor_of_ten_a_minute() {
-        let rules =
-            Rules { stabilization_s: 0.0, tolerance: 0.1, policies: vec![Policy::Percent(900.0, 60.0)] };
+        let rules = Rules {
+            stabilization_s: 0,
+            tolerance: TOLERANCE,
+            policies: vec![Policy::Percent(900, 60)],
+            select: Select::Max,
+        };
         let mut a = hpa(|s| s.up = rules.clone());
         let mut replicas = 1;
         for minute in 0..3 {
-            replicas = a.sync(f64::from(minute) * 60.0, replicas, &pods(&vec![1e9; replicas as usize]));
+            let now = minute * 60 * SECOND;
+            replicas = a.sync(now, replicas, &many(1e6, replicas));
             // Within the minute nothing more is allowed.
-            assert_eq!(
-                a.sync(f64::from(minute) * 60.0 + 15.0, replicas, &pods(&vec![1e9; replicas as usize])),
-                replicas
-            );
+            assert_eq!(a.sync(now + SYNC, replicas, &many(1e6, replicas)), replicas);
         }
         assert_eq!(replicas, 1000);
     }
 
     #[test]
     fn bounds_hold_and_without_any_metric_nothing_changes() {
-        assert_eq!(hpa(|s| s.max = 3).sync(0.0, 1, &pods(&[1e9])), 3);
-        assert_eq!(hpa(|_| {}).sync(0.0, 7, &Observed { unready: 7, ..Observed::default() }), 7);
+        assert_eq!(hpa(|s| s.max = 3).sync(0, 1, &pods(&[1e6])), 3);
+        assert_eq!(hpa(|_| {}).sync(0, 7, &Observed { pending: 7, ..Observed::default() }), 7);
+        assert_eq!(hpa(|_| {}).sync(0, 0, &pods(&[])), 0, "zero is left alone");
     }
 }

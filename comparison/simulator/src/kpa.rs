@@ -1,17 +1,29 @@
-//! Knative's pod autoscaler as its documentation and source (serving 1.19 and later) describe it: two sliding windows,
-//! panic mode, rate limits, scale-down delay and the way to zero.
+//! Knative's pod autoscaler (serving 1.23): `pkg/autoscaler` (aggregation windows, panic mode,
+//! rates, scale-down delay) and the scaler and activity rules of `pkg/reconciler/autoscaling/kpa`
+//! (bounds, the way to zero, activator in or out of the path).
+//!
+//! Decisions are compared with that code itself: see `oracles/kpa` and `tests/conformance.rs`.
 
 use std::collections::VecDeque;
 
-/// Evaluation period (`tick-interval` of the autoscaler).
-pub const TICK_S: f64 = 2.0;
+use crate::time::{Micros, SECOND};
 
-/// Settings, under their Knative names; the defaults are Knative's.
+/// Evaluation period (`tickInterval` of the autoscaler).
+pub const TICK: Micros = 2 * SECOND;
+/// `progress-deadline` and the buffer that the scaler adds: how long a revision may take to become
+/// active.
+const ACTIVATION_TIMEOUT: Micros = (600 + 30) * SECOND;
+/// `scaleUnknown`: no decision yet.
+const UNKNOWN: i64 = -1;
+
+/// Settings, under their Knative names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KpaSettings {
-    /// Concurrency a pod is meant to hold: target × target utilisation.
-    pub target: f64,
-    /// `autoscaling.knative.dev/window`, seconds.
+    /// Concurrency a pod may hold: `target` or `containerConcurrency`.
+    pub total: f64,
+    /// Share of it that the autoscaler aims for: `target-utilization-percentage` / 100.
+    pub utilization: f64,
+    /// `window`, seconds.
     pub stable_window_s: f64,
     /// `panic-window-percentage`.
     pub panic_window_percentage: f64,
@@ -22,11 +34,11 @@ pub struct KpaSettings {
     /// `max-scale-down-rate`.
     pub max_scale_down_rate: f64,
     /// `min-scale` and `max-scale` (0: no limit).
-    pub min_scale: u32,
+    pub min_scale: i64,
     /// See `min_scale`.
-    pub max_scale: u32,
+    pub max_scale: i64,
     /// `activation-scale`.
-    pub activation_scale: u32,
+    pub activation_scale: i64,
     /// `scale-down-delay`, seconds.
     pub scale_down_delay_s: f64,
     /// `scale-to-zero-grace-period`, seconds.
@@ -37,11 +49,15 @@ pub struct KpaSettings {
     pub target_burst_capacity: f64,
 }
 
+/// The lowest target that Knative accepts (`autoscaling.TargetMin`).
+const TARGET_MIN: f64 = 0.01;
+
 impl KpaSettings {
-    /// Knative's defaults with this effective target.
-    pub fn defaults(target: f64) -> Self {
+    /// Knative's defaults for everything but the concurrency a pod may hold.
+    pub fn defaults(total: f64) -> Self {
         Self {
-            target,
+            total,
+            utilization: 0.7,
             stable_window_s: 60.0,
             panic_window_percentage: 10.0,
             panic_threshold_percentage: 200.0,
@@ -56,66 +72,165 @@ impl KpaSettings {
             target_burst_capacity: 211.0,
         }
     }
+
+    /// What the autoscaler aims for in each pod.
+    pub fn target(&self) -> f64 {
+        (self.total * self.utilization).max(TARGET_MIN)
+    }
+
+    /// Length of the panic window.
+    pub fn panic_window_s(&self) -> f64 {
+        self.stable_window_s * self.panic_window_percentage / 100.0
+    }
 }
 
-/// Average concurrency, a bucket a second, over the last seconds.
+/// Sums by second over a window (`aggregation.TimedFloat64Buckets` with a granularity of one
+/// second).
 #[derive(Debug, Clone)]
 pub struct Window {
-    seconds: usize,
-    buckets: VecDeque<f64>,
+    window: Micros,
+    buckets: Vec<f64>,
+    total: f64,
+    /// Seconds of the first and last write.
+    written: Option<(i64, i64)>,
 }
 
 impl Window {
-    /// An empty window of this length.
+    /// An empty window of this many seconds.
     pub fn new(seconds: f64) -> Self {
-        Self { seconds: seconds.ceil().max(1.0) as usize, buckets: VecDeque::new() }
+        let window = crate::time::micros(seconds);
+        let buckets = vec![0.0; (seconds.ceil() as usize).max(1)];
+        Self { window, buckets, total: 0.0, written: None }
     }
 
-    /// Adds the average concurrency of the last second.
-    pub fn record(&mut self, concurrency: f64) {
-        self.buckets.push_back(concurrency);
-        if self.buckets.len() > self.seconds {
-            self.buckets.pop_front();
+    fn index(&self, second: i64) -> usize {
+        second.rem_euclid(self.buckets.len() as i64) as usize
+    }
+
+    /// Adds to the bucket of this second. Time must not run back.
+    pub fn record(&mut self, now: Micros, value: f64) {
+        let second = now.div_euclid(SECOND);
+        match self.written {
+            Some((first, last)) if (second - last) * SECOND < self.window => {
+                for skipped in last + 1..=second {
+                    let index = self.index(skipped);
+                    self.total -= self.buckets[index];
+                    self.buckets[index] = 0.0;
+                }
+                self.written = Some((first, second));
+            }
+            _ => {
+                self.buckets.fill(0.0);
+                self.total = 0.0;
+                self.written = Some((second, second));
+            }
         }
+        let index = self.index(second);
+        self.buckets[index] += value;
+        self.total += value;
     }
 
-    /// Average over what there is: a window that is not full yet is averaged over the part that is.
-    pub fn average(&self) -> f64 {
-        self.buckets.iter().sum::<f64>() / self.buckets.len().max(1) as f64
+    /// Whether nothing was recorded for a whole window.
+    pub fn is_empty(&self, now: Micros) -> bool {
+        self.written.is_none_or(|(_, last)| (now.div_euclid(SECOND) - last) * SECOND > self.window)
     }
 
-    /// Starts over, as after a whole window without data.
-    pub fn clear(&mut self) {
-        self.buckets.clear();
+    /// Average over the seconds that have been written, at most the window.
+    pub fn average(&self, now: Micros) -> f64 {
+        let Some((first, last)) = self.written else { return 0.0 };
+        let second = now.div_euclid(SECOND);
+        let since = (second - last).max(0);
+        if since > 0 && since * SECOND >= self.window {
+            return 0.0;
+        }
+        let outdated = (last + 1..=second).map(|s| self.buckets[self.index(s)]);
+        let total = outdated.fold(self.total, |total, value| total - value);
+        let valid = (last - first + 1).min(self.buckets.len() as i64 - since);
+        (total / valid as f64 * 1e6).round() / 1e6
     }
 }
 
-/// The autoscaler of one revision.
+/// The highest of the last decisions (`aggregation/max.TimeWindow` with the tick's granularity).
+#[derive(Debug, Clone)]
+struct DelayWindow {
+    buckets: i64,
+    /// `(index, value)`, values falling.
+    maxima: VecDeque<(i64, i64)>,
+}
+
+impl DelayWindow {
+    fn new(delay_s: f64) -> Self {
+        let buckets = (crate::time::micros(delay_s) as f64 / TICK as f64).ceil() as i64;
+        Self { buckets, maxima: VecDeque::new() }
+    }
+
+    fn record(&mut self, now: Micros, mut value: i64) -> i64 {
+        let index = now.div_euclid(SECOND) / (TICK / SECOND);
+        while self.maxima.back().is_some_and(|m| value >= m.1) {
+            self.maxima.pop_back();
+        }
+        while self.maxima.front().is_some_and(|m| index - m.0 >= self.buckets) {
+            self.maxima.pop_front();
+        }
+        if let Some(&(last, highest)) = self.maxima.back().filter(|m| m.0 == index) {
+            debug_assert_eq!(last, index);
+            value = value.max(highest);
+            self.maxima.pop_back();
+        }
+        self.maxima.push_back((index, value));
+        self.maxima[0].1
+    }
+}
+
+/// Whether a revision is active, and since when (the PodAutoscaler's `Active` condition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Active(Micros),
+    Activating(Micros),
+    /// Also: whether it never became active within [`ACTIVATION_TIMEOUT`].
+    Inactive(Micros, bool),
+}
+
+/// The autoscaler of one revision: what it wants, and how that is applied.
 #[derive(Debug, Clone)]
 pub struct Kpa {
     settings: KpaSettings,
-    panic_since: Option<f64>,
-    max_panic_pods: f64,
-    /// Recent decisions, for the scale-down delay.
-    decisions: VecDeque<(f64, f64)>,
-    active_since: f64,
-    inactive_since: Option<f64>,
+    stable: Window,
+    panic: Window,
+    panic_since: Option<Micros>,
+    max_panic_pods: i64,
+    delay: Option<DelayWindow>,
+    /// What it wants; -1 before the first data.
+    desired: i64,
+    /// Spare capacity beyond the burst that is planned for; below zero the activator is in the
+    /// path.
+    excess: i64,
+    activity: Activity,
     /// Since when the activator has been in the path.
-    proxy_since: Option<f64>,
+    proxied_since: Option<Micros>,
 }
 
 impl Kpa {
-    /// A revision that has just become active.
-    pub fn new(settings: KpaSettings) -> Self {
+    /// A revision with so many ready pods. An autoscaler that finds more than one begins in panic
+    /// mode, so that it takes nothing away before it has seen enough.
+    pub fn new(settings: KpaSettings, now: Micros, ready: i64) -> Self {
         Self {
+            stable: Window::new(settings.stable_window_s),
+            panic: Window::new(settings.panic_window_s()),
+            panic_since: (ready > 1).then_some(now),
+            max_panic_pods: ready,
+            delay: (settings.scale_down_delay_s > 0.0).then(|| DelayWindow::new(settings.scale_down_delay_s)),
+            desired: UNKNOWN,
+            excess: 0,
+            activity: if ready > 0 { Activity::Active(now) } else { Activity::Inactive(now, false) },
+            proxied_since: Some(now),
             settings,
-            panic_since: None,
-            max_panic_pods: 0.0,
-            decisions: VecDeque::new(),
-            active_since: 0.0,
-            inactive_since: None,
-            proxy_since: None,
         }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &KpaSettings {
+        &self.settings
     }
 
     /// Whether it is in panic mode.
@@ -123,146 +238,207 @@ impl Kpa {
         self.panic_since.is_some()
     }
 
-    /// The first request at zero pods.
-    pub fn activate(&mut self, now: f64) {
-        self.active_since = now;
-        self.inactive_since = None;
+    /// Whether the activator is in the path of requests.
+    pub fn proxied(&self) -> bool {
+        self.proxied_since.is_some()
     }
 
-    /// The pods it would like, from both windows' averages and the pods that are ready. Without bounds and zero handling.
-    pub fn desired(&mut self, now: f64, stable: f64, panic: f64, ready: u32) -> u32 {
+    /// What it wants; -1 before the first data.
+    pub fn desired(&self) -> i64 {
+        self.desired
+    }
+
+    /// Average concurrency over the panic window.
+    pub fn panic_average(&self, now: Micros) -> f64 {
+        self.panic.average(now)
+    }
+
+    /// Concurrency of the last second, summed over pods and activator.
+    pub fn record(&mut self, now: Micros, concurrency: f64) {
+        self.stable.record(now, concurrency);
+        self.panic.record(now, concurrency);
+    }
+
+    /// One evaluation (`autoscaler.Scale`). Without data it changes nothing.
+    pub fn evaluate(&mut self, now: Micros, ready: i64) {
+        if !self.stable.is_empty(now) {
+            let (stable, panic) = (self.stable.average(now), self.panic.average(now));
+            self.scale(now, stable, panic, ready);
+        }
+    }
+
+    /// The same, from the windows' averages.
+    fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
         let s = &self.settings;
-        let ready_or_one = f64::from(ready.max(1));
+        let ready_or_one = ready.max(1) as f64;
         let most = (s.max_scale_up_rate * ready_or_one).ceil();
         let least = (ready_or_one / s.max_scale_down_rate).floor();
-        let wanted_stable = (stable / s.target).ceil();
-        let wanted_panic = (panic / s.target).ceil();
+        let wanted_stable = (stable / s.target()).ceil();
+        let wanted_panic = (panic / s.target()).ceil();
         let limited = |wanted: f64| {
-            let bounded = wanted.max(least).min(most);
-            if wanted > 0.0 { bounded.max(f64::from(s.activation_scale)) } else { bounded }
+            let bounded = wanted.max(least).min(most) as i64;
+            if s.activation_scale > 1 && wanted > 0.0 { bounded.max(s.activation_scale) } else { bounded }
         };
+        let (limited_stable, limited_panic) = (limited(wanted_stable), limited(wanted_panic));
         let over = wanted_panic / ready_or_one >= s.panic_threshold_percentage / 100.0;
         if over {
             self.panic_since = Some(now);
-        } else if self.panic_since.is_some_and(|since| since + s.stable_window_s < now) {
+        } else if self.panic_since.is_some_and(|since| since + crate::time::micros(s.stable_window_s) < now) {
             self.panic_since = None;
-            self.max_panic_pods = 0.0;
+            self.max_panic_pods = 0;
         }
-        let mut desired = limited(wanted_stable);
+        let mut desired = limited_stable;
         if self.panic_since.is_some() {
             // Nothing is taken away in a panic.
-            self.max_panic_pods = self.max_panic_pods.max(desired).max(limited(wanted_panic));
+            self.max_panic_pods = self.max_panic_pods.max(desired).max(limited_panic);
             desired = self.max_panic_pods;
         }
-        if s.scale_down_delay_s > 0.0 {
-            self.decisions.push_back((now, desired));
-            let oldest = now - s.scale_down_delay_s;
-            while self.decisions.front().is_some_and(|d| d.0 < oldest) {
-                self.decisions.pop_front();
-            }
-            desired = self.decisions.iter().map(|d| d.1).fold(desired, f64::max);
+        if let Some(delay) = &mut self.delay {
+            desired = delay.record(now, desired);
         }
-        desired as u32
+        self.desired = desired;
+        self.excess = match s.target_burst_capacity {
+            0.0 => 0,
+            burst if burst > 0.0 => (ready as f64 * s.total - burst - panic).floor() as i64,
+            _ => -1,
+        };
     }
 
-    /// What is applied: bounds, and the way to zero (idle for a stable window, then the grace period with the activator in
-    /// the path, then the retention period).
-    pub fn applied(&mut self, now: f64, desired: u32, current: u32, ready: u32, panic: f64) -> u32 {
+    /// One reconciliation (`Reconciler.ReconcileKind`): the pods to set, of `current`, when `ready`
+    /// are ready.
+    pub fn reconcile(&mut self, now: Micros, current: i64, ready: i64) -> i64 {
+        let (want, apply) = self.bounded(now);
+        let mut applied = current;
+        if apply {
+            applied = want;
+        }
+        let serve = want > 0 && self.excess >= 0;
+        self.proxied_since = if serve { None } else { self.proxied_since.or(Some(now)) };
+        let enough = ready >= self.settings.min_scale.max(1);
+        let inactive = matches!(self.activity, Activity::Inactive(..));
+        // A condition that stays as it is keeps its time.
+        if want == 0 {
+            let failed = matches!(self.activity, Activity::Activating(_));
+            if !matches!(self.activity, Activity::Inactive(_, was) if was == failed) {
+                self.activity = Activity::Inactive(now, failed);
+            }
+        } else if want < 0 && inactive {
+            if !enough {
+                self.mark_no_traffic(now);
+            }
+        } else if enough {
+            if !matches!(self.activity, Activity::Active(_)) {
+                self.activity = Activity::Active(now);
+            }
+        } else if !matches!(self.activity, Activity::Activating(_)) {
+            self.activity = Activity::Activating(now);
+        }
+        applied
+    }
+
+    fn mark_no_traffic(&mut self, now: Micros) {
+        if !matches!(self.activity, Activity::Inactive(_, false)) {
+            self.activity = Activity::Inactive(now, false);
+        }
+    }
+
+    /// What is wanted within bounds, and whether it is set now (`scaler.scale`,
+    /// `handleScaleToZero`).
+    fn bounded(&self, now: Micros) -> (i64, bool) {
         let s = &self.settings;
-        // Excess burst capacity below zero puts the activator into the path.
-        let excess = f64::from(ready) * s.target - s.target_burst_capacity - panic;
-        let proxied = match s.target_burst_capacity {
-            burst if burst < 0.0 => true,
-            0.0 => self.inactive_since.is_some() || current == 0,
-            _ => excess < 0.0,
-        };
-        self.proxy_since = if proxied { self.proxy_since.or(Some(now)) } else { None };
-        let mut bounded = desired.max(s.min_scale);
+        let activating = matches!(self.activity, Activity::Activating(_));
+        if self.desired < 0 && !activating {
+            return (self.desired, false);
+        }
+        let mut desired = self.desired.max(s.min_scale);
         if s.max_scale > 0 {
-            bounded = bounded.min(s.max_scale);
+            desired = desired.min(s.max_scale);
         }
-        if bounded > 0 {
-            if self.inactive_since.take().is_some() {
-                self.active_since = now;
+        if desired != 0 {
+            return (desired, true);
+        }
+        let [stable, grace, retention] =
+            [s.stable_window_s, s.grace_period_s, s.pod_retention_s].map(crate::time::micros);
+        match self.activity {
+            Activity::Activating(since) if now - since > ACTIVATION_TIMEOUT => (0, true),
+            Activity::Activating(_) => (UNKNOWN, false),
+            Activity::Active(since) if now - since >= stable => (0, false),
+            Activity::Active(_) => (1, true),
+            Activity::Inactive(since, _) => {
+                let inactive = now - since;
+                let proxied = self.proxied_since.map_or(0, |since| now - since);
+                let backed = s.target_burst_capacity == -1.0 || self.proxied();
+                let gone = inactive >= grace.max(retention) || (inactive >= retention && proxied >= grace);
+                (0, backed && gone)
             }
-            return bounded;
         }
-        if current == 0 {
-            return 0;
-        }
-        let Some(inactive_since) = self.inactive_since else {
-            if now - self.active_since < s.stable_window_s {
-                return 1;
-            }
-            self.inactive_since = Some(now);
-            return current;
-        };
-        let inactive = now - inactive_since;
-        let proxied_for = self.proxy_since.map_or(0.0, |since| now - since);
-        let gone = inactive >= s.grace_period_s.max(s.pod_retention_s)
-            || (inactive >= s.pod_retention_s && proxied_for >= s.grace_period_s);
-        if gone { 0 } else { current }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Expected numbers are those of the tables in knative/serving `pkg/autoscaler/scaling/autoscaler_test.go` and of its
-    //! documentation, not this module's own.
+    //! Expected numbers are those of the tables in knative/serving
+    //! `pkg/autoscaler/scaling/autoscaler_test.go` and of its documentation, not this module's own.
     use super::*;
 
     fn kpa(target: f64, change: impl Fn(&mut KpaSettings)) -> Kpa {
         let mut settings = KpaSettings {
+            utilization: 1.0,
             max_scale_up_rate: 10.0,
             max_scale_down_rate: 10.0,
             ..KpaSettings::defaults(target)
         };
         change(&mut settings);
-        Kpa::new(settings)
+        Kpa::new(settings, 0, 1)
+    }
+
+    fn scaled(a: &mut Kpa, second: i64, stable: f64, panic: f64, ready: i64) -> i64 {
+        a.scale(second * SECOND, stable, panic, ready);
+        a.desired()
     }
 
     #[test]
     fn stable_mode_follows_the_average_over_the_target() {
         let mut a = kpa(10.0, |_| {});
-        assert_eq!(a.desired(0.0, 50.0, 10.0, 1), 5);
-        assert_eq!(a.desired(0.0, 100.0, 10.0, 1), 10);
+        assert_eq!(scaled(&mut a, 0, 50.0, 10.0, 1), 5);
+        assert_eq!(scaled(&mut a, 0, 100.0, 10.0, 1), 10);
         let mut a = kpa(10.0, |_| {});
-        assert_eq!(a.desired(0.0, 100.0, 100.0, 8), 10);
-        assert_eq!(a.desired(0.0, 50.0, 50.0, 8), 5);
+        assert_eq!(scaled(&mut a, 0, 100.0, 100.0, 8), 10);
+        assert_eq!(scaled(&mut a, 0, 50.0, 50.0, 8), 5);
     }
 
     #[test]
     fn panic_begins_at_twice_the_capacity_and_ends_after_a_quiet_stable_window() {
         let mut a = kpa(1.0, |_| {});
-        assert_eq!(a.desired(0.0, 11.0, 25.0, 10), 25);
+        assert_eq!(scaled(&mut a, 0, 11.0, 25.0, 10), 25);
         assert!(a.panicking());
-        assert_eq!(a.desired(30.0, 30.0, 41.0, 40), 41, "still in panic, the window is not over");
-        assert_eq!(a.desired(62.0, 50.0, 56.0, 55), 50, "no longer");
+        assert_eq!(scaled(&mut a, 30, 30.0, 41.0, 40), 41, "still in panic, the window is not over");
+        assert_eq!(scaled(&mut a, 62, 50.0, 56.0, 55), 50, "no longer");
         assert!(!a.panicking());
     }
 
     #[test]
     fn a_second_surge_extends_the_panic() {
         let mut a = kpa(1.0, |_| {});
-        a.desired(0.0, 11.0, 25.0, 10);
-        assert_eq!(a.desired(30.0, 30.0, 80.0, 40), 80);
-        a.desired(62.0, 50.0, 56.0, 80);
+        scaled(&mut a, 0, 11.0, 25.0, 10);
+        assert_eq!(scaled(&mut a, 30, 30.0, 80.0, 40), 80);
+        scaled(&mut a, 62, 50.0, 56.0, 80);
         assert!(a.panicking(), "counted from the second surge");
     }
 
     #[test]
     fn nothing_is_taken_away_in_panic() {
         let mut a = kpa(1.0, |_| {});
-        assert_eq!(a.desired(0.0, 6.0, 6.0, 1), 6);
-        assert_eq!(a.desired(2.0, 1.0, 1.0, 6), 6);
+        assert_eq!(scaled(&mut a, 0, 6.0, 6.0, 1), 6);
+        assert_eq!(scaled(&mut a, 2, 1.0, 1.0, 6), 6);
     }
 
     #[test]
     fn growth_is_limited_to_the_scale_up_rate_and_shrinking_to_the_scale_down_rate() {
         let mut a = kpa(1.0, |s| s.max_scale_up_rate = 10.0);
-        assert_eq!(a.desired(0.0, 1000.0, 1000.0, 1), 10);
+        assert_eq!(scaled(&mut a, 0, 1000.0, 1000.0, 1), 10);
         let mut a = kpa(1.0, |s| s.max_scale_down_rate = 2.0);
-        assert_eq!(a.desired(0.0, 1.0, 1.0, 100), 50);
+        assert_eq!(scaled(&mut a, 0, 1.0, 1.0, 100), 50);
     }
 
     #[test]
@@ -271,57 +447,71 @@ mod tests {
             s.scale_down_delay_s = 300.0;
             s.panic_threshold_percentage = 10_000.0;
         });
-        assert_eq!(a.desired(2.0, 40.0, 40.0, 0), 4);
-        assert_eq!(a.desired(300.0, 0.0, 0.0, 0), 4);
-        assert_eq!(a.desired(303.0, 0.0, 0.0, 0), 0);
+        assert_eq!(scaled(&mut a, 2, 40.0, 40.0, 0), 4);
+        assert_eq!(scaled(&mut a, 300, 0.0, 0.0, 0), 4);
+        assert_eq!(scaled(&mut a, 303, 0.0, 0.0, 0), 0);
     }
 
     #[test]
     fn activation_scale_floors_any_scale_but_zero() {
         let mut a = kpa(10.0, |s| s.activation_scale = 2);
-        assert_eq!(a.desired(0.0, 0.0, 0.0, 1), 0);
-        assert_eq!(a.desired(0.0, 1.0, 0.0, 1), 2);
+        assert_eq!(scaled(&mut a, 0, 0.0, 0.0, 1), 0);
+        assert_eq!(scaled(&mut a, 0, 1.0, 0.0, 1), 2);
+    }
+
+    #[test]
+    fn an_autoscaler_that_finds_pods_begins_in_panic_and_keeps_them() {
+        let mut a = Kpa::new(KpaSettings::defaults(1.0), 0, 6);
+        assert_eq!(scaled(&mut a, 2, 0.0, 0.0, 6), 6);
+        assert_eq!(scaled(&mut a, 62, 0.0, 0.0, 6), 3, "after a stable window, by at most half");
     }
 
     #[test]
     fn windows_average_over_what_they_have() {
         let mut window = Window::new(60.0);
-        (0..6).for_each(|_| window.record(10.0));
-        assert_eq!(window.average(), 10.0);
-        (0..54).for_each(|_| window.record(0.0));
-        assert_eq!(window.average(), 1.0);
+        (0..6).for_each(|s| window.record(s * SECOND, 10.0));
+        assert_eq!(window.average(5 * SECOND), 10.0);
+        (6..60).for_each(|s| window.record(s * SECOND, 0.0));
+        assert_eq!(window.average(59 * SECOND), 1.0);
+        assert_eq!(window.average(62 * SECOND), 0.526_316, "30 over the 57 seconds that are left");
+        assert!(!window.is_empty(119 * SECOND) && window.is_empty(120 * SECOND));
     }
 
     /// Steps a revision with one pod and no traffic until it is at zero.
-    fn seconds_to_zero(change: impl Fn(&mut KpaSettings)) -> f64 {
+    fn seconds_to_zero(change: impl Fn(&mut KpaSettings)) -> i64 {
         let mut a = kpa(2.0, change);
-        a.activate(0.0);
-        (1..200)
-            .map(|i| f64::from(i) * TICK_S)
-            .find(|now| a.applied(*now, 0, 1, 1, 0.0) == 0)
-            .expect("it gets to zero")
+        let at_zero = |i: &i64| {
+            let now = i * TICK;
+            a.record(now, 0.0);
+            a.evaluate(now, 1);
+            a.reconcile(now, 1, 1) == 0
+        };
+        (1..200).find(at_zero).expect("it gets to zero") * TICK / SECOND
     }
 
     #[test]
     fn with_the_activator_always_in_the_path_zero_comes_right_after_the_window() {
-        // 211 burst capacity over a target of 2: the activator has long been in the path, its grace period is over.
-        assert!((60.0..=64.0).contains(&seconds_to_zero(|_| {})));
+        // 211 burst capacity over a target of 2: the activator has long been in the path, its grace
+        // period is over.
+        assert!((60..=64).contains(&seconds_to_zero(|_| {})));
     }
 
     #[test]
     fn with_the_activator_out_of_the_path_zero_waits_for_the_grace_period() {
-        assert!((90.0..=94.0).contains(&seconds_to_zero(|s| s.target_burst_capacity = 0.0)));
+        assert!((90..=94).contains(&seconds_to_zero(|s| s.target_burst_capacity = 0.0)));
     }
 
     #[test]
     fn pod_retention_keeps_the_last_pod_longer() {
-        assert!((120.0..=124.0).contains(&seconds_to_zero(|s| s.pod_retention_s = 60.0)));
+        assert!((120..=124).contains(&seconds_to_zero(|s| s.pod_retention_s = 60.0)));
     }
 
     #[test]
     fn bounds_hold() {
         let mut a = kpa(1.0, |s| (s.min_scale, s.max_scale) = (1, 5));
-        assert_eq!(a.applied(0.0, 9, 1, 1, 0.0), 5);
-        assert_eq!(a.applied(500.0, 0, 1, 1, 0.0), 1);
+        scaled(&mut a, 0, 9.0, 0.0, 9);
+        assert_eq!(a.reconcile(0, 1, 1), 5);
+        scaled(&mut a, 500, 0.0, 0.0, 1);
+        assert_eq!(a.reconcile(500 * SECOND, 1, 1), 1);
     }
 }

@@ -1,26 +1,39 @@
 //! The model of pods against what queueing theory and plain counting say.
 
+use scenario::recording::Recording;
+use scenario::schedule::Schedule;
+use scenario::{Outcome, Scenario};
+
+use crate::Autoscaler;
 use crate::hpa::HpaSettings;
 use crate::kpa::KpaSettings;
-use crate::world::{Autoscaler, PodModel, simulate};
-use scenario::Outcome;
-use scenario::Scenario;
-use scenario::rate::RateCurve;
-use scenario::schedule::Schedule;
+use crate::plant::{Plant, PodSize, Start};
+use crate::time::{SECOND, micros};
+use crate::vpa::VpaSettings;
+use crate::world::{Ended, simulate};
 
-fn model() -> PodModel {
-    PodModel {
-        service_s: 0.1,
-        start_s: 3.0,
-        cores: 1.0,
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+const CORE: PodSize = PodSize { millicores: 1000, memory: 256.0 * MEBIBYTE };
+
+fn plant() -> Plant {
+    Plant {
+        work: SECOND / 10,
+        hop: 0,
+        activator_hop: 0,
+        starts: vec![Start { running: 2 * SECOND, ready: 3 * SECOND }],
         queue: 1000,
-        memory: 256.0 * 1024.0 * 1024.0,
-        metric_window_s: 15.0,
-        timeout_s: 15.0,
+        deadline: 60 * SECOND,
+        ..Plant::default()
     }
 }
 
-fn schedule(points: &[(f64, f64)], seed: u64) -> Schedule {
+fn run(
+    points: &[(f64, f64)],
+    plant: &Plant,
+    size: PodSize,
+    autoscaler: &Autoscaler,
+    tail_s: f64,
+) -> (Vec<Ended>, Recording) {
     let scenario = Scenario {
         name: "test".into(),
         title: String::new(),
@@ -28,71 +41,113 @@ fn schedule(points: &[(f64, f64)], seed: u64) -> Schedule {
         slo_ms: 500,
         timeout_ms: 15_000,
         images: vec![("any".into(), 1.0)],
-        rate: RateCurve::new(points.to_vec()).expect("a valid curve"),
+        rate: scenario::rate::RateCurve::new(points.to_vec()).expect("a valid curve"),
     };
-    Schedule::draw(&scenario, 1.0, 1.0, seed)
+    let schedule = Schedule::draw(&scenario, 1.0, 1.0, 1);
+    let arrivals = schedule.arrivals.iter().map(|a| a.at.as_micros() as i64);
+    let mut ended = vec![];
+    let until = micros(schedule.duration() + tail_s);
+    let recording =
+        simulate(arrivals, plant, size, autoscaler, 15 * SECOND, until, 7, |request| ended.push(request));
+    assert_eq!(ended.len(), schedule.arrivals.len(), "every request ends once");
+    ended.sort_by_key(|e| e.0);
+    (ended, recording)
 }
 
 /// One pod that stays one pod.
 fn fixed() -> Autoscaler {
-    Autoscaler::Hpa(HpaSettings { max: 1, ..HpaSettings::defaults(2.0, 1) }, None)
+    Autoscaler::Hpa(HpaSettings { max: 1, ..HpaSettings::defaults(2000, 1) }, None)
+}
+
+fn hpa(target_milli: i64) -> Autoscaler {
+    Autoscaler::Hpa(HpaSettings::defaults(target_milli, 20), None)
+}
+
+fn kpa(target: f64) -> Autoscaler {
+    Autoscaler::Kpa(KpaSettings { utilization: 1.0, ..KpaSettings::defaults(target) })
 }
 
 #[test]
 fn one_pod_waits_as_queueing_theory_says() {
     // M/D/1: mean wait = ρ·s / (2(1-ρ)); at 60 % load of 0.1 s that is 0.075 s.
-    let (requests, _) = simulate(&schedule(&[(0.0, 6.0), (20_000.0, 6.0)], 1), &model(), &fixed(), 20.0);
-    let mean = requests.iter().map(|r| r.latency_us as f64 / 1e6).sum::<f64>() / requests.len() as f64;
+    let (ended, _) = run(&[(0.0, 6.0), (20_000.0, 6.0)], &plant(), CORE, &fixed(), 20.0);
+    let mean = ended.iter().map(|e| e.1 as f64 / 1e6).sum::<f64>() / ended.len() as f64;
     assert!((mean - 0.175).abs() < 0.005, "{mean}");
-    assert!(requests.iter().all(|r| r.outcome == Outcome::Ok));
+    assert!(ended.iter().all(|e| e.2 == Outcome::Ok));
 }
 
 #[test]
 fn work_done_is_requests_times_service_time() {
-    let (requests, recording) = simulate(&schedule(&[(0.0, 5.0), (600.0, 5.0)], 2), &model(), &fixed(), 20.0);
+    let (ended, recording) = run(&[(0.0, 5.0), (600.0, 5.0)], &plant(), CORE, &fixed(), 20.0);
     let used: f64 = recording.pods.iter().flat_map(|p| &p.containers).map(|c| c.core_seconds).sum();
-    assert!((used - requests.len() as f64 * 0.1).abs() < 1e-6);
+    assert!((used - ended.len() as f64 * 0.1).abs() < 1e-6);
 }
 
 #[test]
 fn a_full_queue_refuses_and_nothing_is_lost() {
-    let small = PodModel { queue: 2, ..model() };
-    let (requests, _) = simulate(&schedule(&[(0.0, 30.0), (60.0, 30.0)], 3), &small, &fixed(), 20.0);
-    let count = |outcome| requests.iter().filter(|r| r.outcome == outcome).count();
-    assert_eq!(count(Outcome::Ok) + count(Outcome::Refused), requests.len());
+    let small = Plant { queue: 2, ..plant() };
+    let (ended, _) = run(&[(0.0, 30.0), (60.0, 30.0)], &small, CORE, &fixed(), 20.0);
+    let count = |outcome| ended.iter().filter(|e| e.2 == outcome).count();
+    assert_eq!(count(Outcome::Ok) + count(Outcome::Refused), ended.len());
     // Ten a second is what one pod can do.
     assert!((590..=603).contains(&count(Outcome::Ok)), "{}", count(Outcome::Ok));
 }
 
 #[test]
-fn knative_at_zero_holds_the_first_request_for_one_start() {
-    let quiet = schedule(&[(0.0, 0.0), (10.0, 0.0), (10.0, 0.5), (40.0, 0.5)], 4);
-    let (requests, recording) =
-        simulate(&quiet, &model(), &Autoscaler::Kpa(KpaSettings::defaults(2.0)), 200.0);
-    let first = requests[0].latency_us as f64 / 1e6;
-    assert!((3.1..3.3).contains(&first), "{first}: 3 s of start, 0.1 s of service, one step");
-    assert!(requests.iter().all(|r| r.outcome == Outcome::Ok));
-    let gone = recording.pods.last().expect("one pod").gone_s.expect("back to zero");
-    let last = requests.last().expect("some").at_us as f64 / 1e6;
-    assert!((60.0..75.0).contains(&(gone - last)), "{} s after the last request", gone - last);
+fn a_quota_limits_the_rate_and_stretches_the_latency() {
+    // 150 ms of CPU a second, 8 ms each: 18.75 a second, however many are sent.
+    let small = Plant { work: 8_000, queue: 16, ..plant() };
+    let size = PodSize { millicores: 150, ..CORE };
+    let (ended, _) = run(&[(0.0, 60.0), (100.0, 60.0)], &small, size, &fixed(), 20.0);
+    let ok = ended.iter().filter(|e| e.2 == Outcome::Ok).count();
+    assert!((1860..=1895).contains(&ok), "{ok} in 100 s");
+    let (ended, _) = run(&[(0.0, 3.0), (300.0, 3.0)], &small, size, &fixed(), 20.0);
+    let quick = ended.iter().filter(|e| e.1 == 8_000).count() as f64 / ended.len() as f64;
+    assert!((0.5..0.99).contains(&quick), "{quick} find the quota whole and nobody before them");
+}
+
+#[test]
+fn knative_at_zero_holds_the_first_request_until_a_pod_is_ready() {
+    // A fresh revision has no decision yet, so that the first request waits for a tick.
+    let quiet = [
+        (0.0, 0.0),
+        (10.0, 0.0),
+        (10.0, 0.5),
+        (40.0, 0.5),
+        (40.0, 0.0),
+        (300.0, 0.0),
+        (300.0, 0.5),
+        (310.0, 0.5),
+    ];
+    let (ended, recording) = run(&quiet, &plant(), CORE, &kpa(2.0), 200.0);
+    assert!(ended.iter().all(|e| e.2 == Outcome::Ok));
+    let first = ended[0].1 as f64 / 1e6;
+    assert!(
+        (3.1..6.2).contains(&first),
+        "{first}: up to 3 s to a tick with data, 3 s of start, 0.1 s of service"
+    );
+    let again = ended.iter().find(|e| e.0 > 290 * SECOND).expect("a second wave").1 as f64 / 1e6;
+    assert!((3.1..3.2).contains(&again), "{again}: from zero it is evaluated at once");
+    let last = ended.iter().rfind(|e| e.0 < 290 * SECOND).expect("some").0 as f64 / 1e6;
+    let zero = recording.desired.iter().find(|d| d.1 == 0.0 && d.0 > last).expect("back to zero").0;
+    assert!((60.0..75.0).contains(&(zero - last)), "{} s after the last request", zero - last);
 }
 
 #[test]
 fn without_a_ready_pod_a_plain_deployment_answers_503() {
-    let never = PodModel { start_s: 1e9, ..model() };
-    let none = Autoscaler::Hpa(HpaSettings { min: 0, ..HpaSettings::defaults(2.0, 1) }, None);
-    let (requests, _) = simulate(&schedule(&[(0.0, 1.0), (30.0, 1.0)], 5), &never, &none, 20.0);
-    assert!(requests.iter().all(|r| r.outcome == Outcome::Unavailable));
+    let never = Plant { starts: vec![Start { running: 0, ready: i64::MAX / 4 }], ..plant() };
+    let none = Autoscaler::Hpa(HpaSettings { min: 0, ..HpaSettings::defaults(2000, 1) }, None);
+    let (ended, _) = run(&[(0.0, 1.0), (30.0, 1.0)], &never, CORE, &none, 20.0);
+    assert!(ended.iter().all(|e| e.2 == Outcome::Unavailable));
 }
 
 #[test]
 fn a_step_to_six_pods_worth_ends_at_about_as_many_pods() {
     // Target 1 in flight a pod, 0.1 s a request: λ·s in flight without waiting.
-    let step = schedule(&[(0.0, 1.0), (200.0, 1.0), (200.0, 50.0), (600.0, 50.0)], 6);
-    let defaults =
-        [Autoscaler::Kpa(KpaSettings::defaults(1.0)), Autoscaler::Hpa(HpaSettings::defaults(1.0, 20), None)];
-    for autoscaler in defaults {
-        let (_, recording) = simulate(&step, &model(), &autoscaler, 0.0);
+    let step = [(0.0, 1.0), (200.0, 1.0), (200.0, 50.0), (600.0, 50.0)];
+    let plant = Plant { queue: 16, ..plant() };
+    for autoscaler in [kpa(1.0), hpa(1000)] {
+        let (_, recording) = run(&step, &plant, CORE, &autoscaler, 0.0);
         let last = recording.desired.last().expect("decisions").1;
         assert!((5.0..=12.0).contains(&last), "{last} pods");
         let before = recording.desired.iter().rev().find(|d| d.0 < 200.0).expect("decisions").1;
@@ -102,20 +157,49 @@ fn a_step_to_six_pods_worth_ends_at_about_as_many_pods() {
 
 #[test]
 fn the_kpa_sees_a_spike_within_seconds_and_the_hpa_within_its_period() {
-    let step = schedule(&[(0.0, 2.0), (61.0, 2.0), (61.0, 60.0), (120.0, 60.0)], 7);
+    let step = [(0.0, 2.0), (61.0, 2.0), (61.0, 60.0), (120.0, 60.0)];
     let first_rise = |autoscaler: &Autoscaler| {
-        let (_, recording) = simulate(&step, &model(), autoscaler, 0.0);
+        let (_, recording) = run(&step, &plant(), CORE, autoscaler, 0.0);
         recording.desired.iter().find(|d| d.0 > 61.0 && d.1 > 1.0).expect("it scales up").0 - 61.0
     };
-    assert!(first_rise(&Autoscaler::Kpa(KpaSettings::defaults(2.0))) <= 4.0);
-    assert!(first_rise(&Autoscaler::Hpa(HpaSettings::defaults(2.0, 20), None)) <= 15.0);
+    assert!(first_rise(&kpa(2.0)) <= 4.0);
+    assert!(first_rise(&hpa(2000)) <= 25.0, "scrape, rate window and sync period");
 }
 
 #[test]
 fn the_vpa_gives_a_busy_pod_more_and_records_it() {
-    let half = PodModel { cores: 0.5, ..model() };
-    let one = Autoscaler::Hpa(HpaSettings { max: 1, ..HpaSettings::defaults(2.0, 1) }, Some((0.1, 2.0)));
-    let (_, recording) = simulate(&schedule(&[(0.0, 4.9), (3600.0, 4.9)], 8), &half, &one, 0.0);
+    let half = PodSize { millicores: 500, ..CORE };
+    let Autoscaler::Hpa(settings, _) = fixed() else { unreachable!("an HPA") };
+    let one = Autoscaler::Hpa(settings, Some(VpaSettings { cpu: (100, 2000), memory: (0.0, f64::MAX) }));
+    let (_, recording) = run(&[(0.0, 4.9), (3600.0, 4.9)], &plant(), half, &one, 0.0);
     let requests = &recording.pods[0].containers[0].requests;
     assert!(requests.len() > 1 && requests.last().expect("moves").1 > 0.5, "{requests:?}");
+}
+
+#[test]
+fn draining_pods_hold_their_room_and_new_ones_wait_for_it() {
+    let full = Plant { drain: 36 * SECOND, room_millicores: Some(2 * 1025), ..plant() };
+    // Two pods' worth, quiet until one is taken away, and two pods' worth again while it drains.
+    let again = [(0.0, 12.0), (100.0, 12.0), (100.0, 0.2), (130.0, 0.2), (130.0, 18.0), (250.0, 18.0)];
+    let settings = KpaSettings { max_scale: 2, utilization: 1.0, ..KpaSettings::defaults(1.0) };
+    let (_, recording) = run(&again, &full, CORE, &Autoscaler::Kpa(settings), 0.0);
+    let placed = |at: f64| {
+        let there = |p: &&scenario::recording::Pod| {
+            p.scheduled_s.is_some_and(|s| s <= at) && p.gone_s.is_none_or(|gone| gone > at)
+        };
+        recording.pods.iter().filter(there).count()
+    };
+    assert!((0..250).all(|second| placed(f64::from(second)) <= 2));
+    let gone = recording.pods.iter().find_map(|p| p.gone_s).expect("one was taken away");
+    let unready = recording.pods.iter().find(|p| p.gone_s == Some(gone)).expect("it").ready[1].0;
+    assert!((gone - unready - 36.0).abs() < 0.001);
+    let waited = |p: &scenario::recording::Pod| p.scheduled_s.is_some_and(|s| s - p.created_s > 10.0);
+    assert!(recording.pods.iter().any(waited), "the next one got its place");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let step = [(0.0, 1.0), (60.0, 50.0), (200.0, 1.0)];
+    let twice = [(); 2].map(|()| run(&step, &plant(), CORE, &kpa(1.0), 60.0));
+    assert_eq!(twice[0], twice[1]);
 }

@@ -1,75 +1,101 @@
-//! The vertical pod autoscaler 1.6 and later: decaying histograms, percentile estimators with margin and confidence, and
-//! the updater's rule for when a pod is touched.
+//! The vertical pod autoscaler 1.8: the recommender's decaying histogram and estimators for CPU,
+//! and the updater's rule for when a pod is touched.
+//!
+//! Recommendations are compared with that code itself: see `oracles/vpa` and
+//! `tests/conformance.rs`.
+
+use crate::time::{Micros, SECOND};
 
 /// `--recommender-interval` and `--updater-interval`.
-pub const INTERVAL_S: f64 = 60.0;
+pub const INTERVAL: Micros = 60 * SECOND;
 /// `--cpu-histogram-decay-half-life`.
-const HALF_LIFE_S: f64 = 86_400.0;
+const HALF_LIFE: Micros = DAY;
 /// Each bucket is this much wider than the one before it.
 const BUCKET_RATIO: f64 = 1.05;
 /// CPU histograms begin at 10 millicores and end at 1000 cores.
 const FIRST_CPU_BUCKET: f64 = 0.01;
 const MOST_CPU: f64 = 1000.0;
+/// Weight of a CPU sample before decay.
+const SAMPLE_WEIGHT: f64 = 0.1;
 /// `--recommendation-margin-fraction`.
 const MARGIN: f64 = 0.15;
 /// `--pod-recommendation-min-cpu-millicores`.
-const LEAST_CPU: f64 = 0.025;
+const LEAST_CPU: i64 = 25;
+/// `--pod-recommendation-min-memory-mb`. The function needs less, so that this is what is
+/// recommended, and a pod that requests less is outside the recommended range.
+const LEAST_MEMORY: f64 = 250.0 * 1024.0 * 1024.0;
 /// `--pod-update-threshold`, and how long a pod must live before that alone is a reason.
 const UPDATE_THRESHOLD: f64 = 0.1;
-const SETTLED_POD_S: f64 = 43_200.0;
-const DAY_S: f64 = 86_400.0;
+const SETTLED_POD: Micros = 43_200 * SECOND;
+const DAY: Micros = 86_400 * SECOND;
+const MINUTES_A_DAY: f64 = 1440.0;
 
 /// Percentiles of weighted samples in exponential buckets; old samples lose weight.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     weights: Vec<f64>,
-    first_bucket: f64,
+    total: f64,
+    /// Lowest and highest bucket in use.
+    used: Option<(usize, usize)>,
+    /// The moment at which a sample has [`SAMPLE_WEIGHT`].
+    reference: Option<Micros>,
 }
 
 impl Histogram {
     /// For CPU in cores.
     pub fn cpu() -> Self {
         let buckets = (MOST_CPU * (BUCKET_RATIO - 1.0) / FIRST_CPU_BUCKET + 1.0).ln() / BUCKET_RATIO.ln();
-        Self { weights: vec![0.0; buckets.ceil() as usize + 1], first_bucket: FIRST_CPU_BUCKET }
+        Self { weights: vec![0.0; buckets.ceil() as usize + 1], total: 0.0, used: None, reference: None }
     }
 
-    /// Adds a sample taken at a second. Later samples weigh more by what the earlier ones have lost.
-    pub fn add(&mut self, value: f64, second: f64) {
-        let bucket = if value < self.first_bucket {
+    /// Adds a sample. Later samples weigh more by what the earlier ones have lost.
+    pub fn add(&mut self, cores: f64, at: Micros) {
+        let bucket = if cores < FIRST_CPU_BUCKET {
             0.0
         } else {
-            (value * (BUCKET_RATIO - 1.0) / self.first_bucket + 1.0).ln() / BUCKET_RATIO.ln()
+            (cores * (BUCKET_RATIO - 1.0) / FIRST_CPU_BUCKET + 1.0).ln() / BUCKET_RATIO.ln()
         };
-        let last = self.weights.len() - 1;
-        self.weights[(bucket as usize).min(last)] += (second / HALF_LIFE_S).exp2();
+        let bucket = (bucket as usize).min(self.weights.len() - 1);
+        let reference = *self.reference.get_or_insert(at);
+        let weight = SAMPLE_WEIGHT * ((at - reference) as f64 / HALF_LIFE as f64).exp2();
+        self.weights[bucket] += weight;
+        self.total += weight;
+        let (low, high) = self.used.unwrap_or((bucket, bucket));
+        self.used = Some((low.min(bucket), high.max(bucket)));
     }
 
     /// The upper end of the bucket that holds the percentile (0..1); 0 when empty.
     pub fn percentile(&self, percentile: f64) -> f64 {
-        let total: f64 = self.weights.iter().sum();
-        if total <= 0.0 {
-            return 0.0;
-        }
+        let Some((low, high)) = self.used else { return 0.0 };
+        let threshold = percentile * self.total;
         let mut sum = 0.0;
-        let last = self.weights.iter().rposition(|w| *w > 0.0).expect("not empty");
-        let bucket = self.weights[..last].iter().position(|weight| {
-            sum += weight;
-            *weight > 0.0 && sum >= percentile * total
+        let found = (low..high).find(|bucket| {
+            sum += self.weights[*bucket];
+            sum >= threshold
         });
-        let end = (bucket.unwrap_or(last) + 1).min(self.weights.len() - 1);
-        self.first_bucket * (BUCKET_RATIO.powi(end as i32) - 1.0) / (BUCKET_RATIO - 1.0)
+        let end = (found.unwrap_or(high) + 1).min(self.weights.len() - 1);
+        FIRST_CPU_BUCKET * (BUCKET_RATIO.powf(end as f64) - 1.0) / (BUCKET_RATIO - 1.0)
     }
 }
 
-/// What the recommender says, in cores.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What the recommender says, in millicores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recommendation {
     /// What a pod should request.
-    pub target: f64,
+    pub target: i64,
     /// Below it a pod is updated.
-    pub lower: f64,
+    pub lower: i64,
     /// Above it a pod is updated.
-    pub upper: f64,
+    pub upper: i64,
+}
+
+/// Bounds of one object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VpaSettings {
+    /// `minAllowed` and `maxAllowed` for CPU, millicores.
+    pub cpu: (i64, i64),
+    /// The same for memory, bytes.
+    pub memory: (f64, f64),
 }
 
 /// The recommender's memory for one container, and the object's bounds.
@@ -77,89 +103,116 @@ pub struct Recommendation {
 pub struct Vpa {
     histogram: Histogram,
     samples: u64,
-    first_s: Option<f64>,
-    last_s: f64,
-    /// `minAllowed` and `maxAllowed` for CPU.
-    bounds: (f64, f64),
+    first: Option<Micros>,
+    last: Micros,
+    settings: VpaSettings,
 }
 
 impl Vpa {
     /// An object without history.
-    pub fn new(min_allowed: f64, max_allowed: f64) -> Self {
-        Self {
-            histogram: Histogram::cpu(),
-            samples: 0,
-            first_s: None,
-            last_s: 0.0,
-            bounds: (min_allowed, max_allowed),
-        }
+    pub fn new(settings: VpaSettings) -> Self {
+        Self { histogram: Histogram::cpu(), samples: 0, first: None, last: 0, settings }
     }
 
-    /// One usage sample of one pod: cores.
-    pub fn observe(&mut self, cores: f64, second: f64) {
-        self.histogram.add(cores, second);
+    /// One usage sample of one pod: millicores.
+    pub fn observe(&mut self, millicores: i64, at: Micros) {
+        self.histogram.add(millicores as f64 / 1000.0, at);
         self.samples += 1;
-        self.first_s.get_or_insert(second);
-        self.last_s = self.last_s.max(second);
+        self.first.get_or_insert(at);
+        self.last = self.last.max(at);
     }
 
-    /// 90th percentile with margin; bounds from the 50th and 95th, widened while there is little history.
-    pub fn recommendation(&self) -> Option<Recommendation> {
-        let first = self.first_s?;
-        let confidence = ((self.last_s - first) / DAY_S).min(self.samples as f64 / 1440.0);
-        let estimate =
-            |percentile: f64| (self.histogram.percentile(percentile) * (1.0 + MARGIN)).max(LEAST_CPU);
-        let capped = |cores: f64| cores.clamp(self.bounds.0, self.bounds.1);
+    /// 90th percentile with margin; bounds from the 50th and 95th, widened while there is little
+    /// history. Before the object's own bounds.
+    pub fn uncapped(&self) -> Option<Recommendation> {
+        let first = self.first?;
+        let lifespan = (self.last - first) as f64 / DAY as f64;
+        let confidence = lifespan.min(self.samples as f64 / MINUTES_A_DAY);
+        // Every step is cut to whole millicores.
+        let scale = |amount: i64, factor: f64| (amount as f64 * factor).min(1e14) as i64;
+        let with_margin = |percentile: f64| {
+            let base = (self.histogram.percentile(percentile) * 1000.0) as i64;
+            base + scale(base, MARGIN)
+        };
+        let lower = scale(with_margin(0.5), (1.0 + 0.001 / confidence).powf(-2.0));
+        let upper = scale(with_margin(0.95), 1.0 + 1.0 / confidence);
         Some(Recommendation {
-            target: capped(estimate(0.9)),
-            lower: capped(estimate(0.5) * lower_bound_factor(confidence)),
-            upper: capped(estimate(0.95) * upper_bound_factor(confidence)),
+            target: with_margin(0.9).max(LEAST_CPU),
+            lower: lower.max(LEAST_CPU),
+            upper: upper.max(LEAST_CPU),
         })
     }
 
-    /// Whether the updater changes a pod with this request and age.
-    pub fn updates(&self, requested: f64, age_s: f64) -> Option<f64> {
-        let r = self.recommendation()?;
-        let outside = requested < r.lower || requested > r.upper;
-        let drifted = age_s >= SETTLED_POD_S && (requested - r.target).abs() / requested >= UPDATE_THRESHOLD;
-        (outside || drifted).then_some(r.target)
+    /// The same within `minAllowed` and `maxAllowed`.
+    pub fn recommendation(&self) -> Option<Recommendation> {
+        let (least, most) = self.settings.cpu;
+        let capped = |millicores: i64| millicores.min(most).max(least);
+        self.uncapped().map(|r| Recommendation {
+            target: capped(r.target),
+            lower: capped(r.lower),
+            upper: capped(r.upper),
+        })
     }
-}
 
-/// `(1 + 0.001/days)^-2`: short history, low lower bound.
-fn lower_bound_factor(days: f64) -> f64 {
-    if days <= 0.0 { 0.0 } else { (1.0 + 0.001 / days).powi(-2) }
-}
+    /// The recommended memory, bytes; see [`LEAST_MEMORY`].
+    pub fn memory(&self) -> f64 {
+        let (least, most) = self.settings.memory;
+        LEAST_MEMORY.min(most).max(least)
+    }
 
-/// `1 + 1/days`: short history, high upper bound.
-fn upper_bound_factor(days: f64) -> f64 {
-    if days <= 0.0 { f64::INFINITY } else { 1.0 + 1.0 / days }
+    /// Whether the updater changes a pod with these requests (millicores and bytes) and age, and to
+    /// how many millicores. Its memory then becomes [`Vpa::memory`].
+    pub fn updates(&self, requested: i64, memory: f64, age: Micros) -> Option<i64> {
+        let r = self.recommendation()?;
+        let outside = requested < r.lower || requested > r.upper || memory < self.memory();
+        let drifted = (requested - r.target).abs() as f64 / requested.max(1) as f64 >= UPDATE_THRESHOLD;
+        (outside || (age >= SETTLED_POD && drifted)).then_some(r.target)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Expected numbers are those that kubernetes/autoscaler documents (flags.md, and the comments of recommender.go).
+    //! Expected numbers are those that kubernetes/autoscaler documents (flags.md, and the comments
+    //! of recommender.go).
     use super::*;
+
+    fn vpa(least: i64, most: i64) -> Vpa {
+        Vpa::new(VpaSettings { cpu: (least, most), memory: (0.0, f64::MAX) })
+    }
+
+    #[test]
+    fn a_pod_with_less_memory_than_is_ever_recommended_is_changed_at_once() {
+        let mut vpa = vpa(100, 180);
+        vpa.observe(10, 0);
+        assert_eq!(vpa.updates(150, LEAST_MEMORY, INTERVAL), None, "150m is within the bounds");
+        assert_eq!(vpa.updates(150, LEAST_MEMORY - 1.0, INTERVAL), Some(100), "and its CPU with it");
+    }
 
     #[test]
     fn the_documented_widening_of_the_bounds() {
-        let near = |got: f64, documented: f64, within: f64| {
-            assert!((got - documented).abs() <= within, "{got} for {documented}")
-        };
-        near(upper_bound_factor(0.5), 3.0, 0.001);
-        near(upper_bound_factor(1.0), 2.0, 0.001);
-        near(upper_bound_factor(7.0), 1.14, 0.005);
-        // Documented with one or two digits.
-        near(lower_bound_factor(5.0 / 1440.0), 0.6, 0.015);
-        near(lower_bound_factor(30.0 / 1440.0), 0.9, 0.015);
-        near(lower_bound_factor(60.0 / 1440.0), 0.95, 0.015);
-        assert_eq!((lower_bound_factor(0.0), upper_bound_factor(0.0)), (0.0, f64::INFINITY));
+        // One sample a minute of one core. A history of 12 h: upper bound × 3; 24 h: × 2; a week: ×
+        // 1.14.
+        let mut vpa = vpa(0, 1_000_000);
+        let mut upper = vec![];
+        for minute in 0..=10_080 {
+            vpa.observe(1000, minute * INTERVAL);
+            if [5, 30, 60, 720, 1440, 10_080].contains(&minute) {
+                let r = vpa.uncapped().expect("there are samples");
+                upper.push((minute, r.upper as f64 / r.target as f64, r.lower as f64 / r.target as f64));
+            }
+        }
+        let near = |got: f64, documented: f64, within: f64| (got - documented).abs() <= within;
+        assert!(near(upper[3].1, 3.0, 0.01) && near(upper[4].1, 2.0, 0.01), "{upper:?}");
+        assert!(near(upper[5].1, 1.14, 0.005), "{upper:?}");
+        // Documented with one or two digits: 5 min 0.6, 30 min 0.9, 60 min 0.95.
+        assert!(near(upper[0].2, 0.6, 0.015) && near(upper[1].2, 0.9, 0.015), "{upper:?}");
+        assert!(near(upper[2].2, 0.95, 0.015), "{upper:?}");
     }
 
     #[test]
     fn a_percentile_is_the_end_of_its_bucket_and_at_most_five_percent_and_one_bucket_off() {
         let mut histogram = Histogram::cpu();
-        (1..=1000).for_each(|i| histogram.add(f64::from(i) / 1000.0, 0.0));
+        (1..=1000).for_each(|i| histogram.add(f64::from(i) / 1000.0, 0));
         for percentile in [0.5, 0.9, 0.95] {
             let got = histogram.percentile(percentile);
             assert!(
@@ -173,8 +226,8 @@ mod tests {
     #[test]
     fn a_sample_a_half_life_old_weighs_half() {
         let mut histogram = Histogram::cpu();
-        (0..2).for_each(|_| histogram.add(0.1, 0.0));
-        histogram.add(0.8, HALF_LIFE_S);
+        (0..2).for_each(|_| histogram.add(0.1, 0));
+        histogram.add(0.8, HALF_LIFE);
         // 2 × 1 against 1 × 2: exactly half the weight is below.
         assert!(histogram.percentile(0.5) < 0.2);
         assert!(histogram.percentile(0.51) > 0.7);
@@ -182,21 +235,21 @@ mod tests {
 
     #[test]
     fn the_target_is_the_ninetieth_percentile_with_fifteen_percent_on_top() {
-        let mut vpa = Vpa::new(0.0, 100.0);
-        (0..1000).for_each(|i| vpa.observe(if i % 10 == 0 { 2.0 } else { 0.5 }, f64::from(i) * 60.0));
+        let mut vpa = vpa(0, 100_000);
+        (0..1000).for_each(|i| vpa.observe(if i % 10 == 0 { 2000 } else { 500 }, i * INTERVAL));
         let target = vpa.recommendation().expect("there are samples").target;
-        assert!((0.5 * 1.15..0.55 * 1.15).contains(&target), "{target}");
+        assert!((575..633).contains(&target), "{target}");
     }
 
     #[test]
     fn a_young_pod_is_touched_only_outside_the_bounds_and_never_beyond_what_is_allowed() {
-        let mut vpa = Vpa::new(0.5, 2.0);
-        assert_eq!(vpa.updates(1.0, 0.0), None, "no history, no update");
-        (0..60).for_each(|i| vpa.observe(0.95, f64::from(i) * 60.0));
-        assert_eq!(vpa.updates(1.1, 60.0), None, "1.1 is within the widened bounds");
-        let up = vpa.updates(0.5, 60.0).expect("0.5 is far below the lower bound");
-        assert!((1.09..1.2).contains(&up), "{up}");
-        (60..120).for_each(|i| vpa.observe(30.0, f64::from(i) * 60.0));
-        assert_eq!(vpa.updates(0.5, 60.0), Some(2.0), "maxAllowed");
+        let mut vpa = vpa(500, 2000);
+        assert_eq!(vpa.updates(1000, LEAST_MEMORY, 0), None, "no history, no update");
+        (0..60).for_each(|i| vpa.observe(950, i * INTERVAL));
+        assert_eq!(vpa.updates(1100, LEAST_MEMORY, INTERVAL), None, "1.1 is within the widened bounds");
+        let up = vpa.updates(500, LEAST_MEMORY, INTERVAL).expect("0.5 is far below the lower bound");
+        assert!((1090..1200).contains(&up), "{up}");
+        (60..120).for_each(|i| vpa.observe(30_000, i * INTERVAL));
+        assert_eq!(vpa.updates(500, LEAST_MEMORY, INTERVAL), Some(2000), "maxAllowed");
     }
 }

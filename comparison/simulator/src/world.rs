@@ -1,400 +1,583 @@
-//! A model of pods under a schedule: queues, cold starts, gateways; and the loop that lets an autoscaler act on it.
+//! The event loop: arrivals go through gateway or activator to pods; autoscalers look and act on their own clocks.
+//!
+//! A request's whole way is known when it reaches its pod (first come, first served, known work), so that there is one
+//! step a request and no event for its end.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
-use crate::hpa::{Hpa, HpaSettings, Observed, SYNC_S};
-use crate::kpa::{Kpa, KpaSettings, TICK_S, Window};
-use crate::vpa::{INTERVAL_S, Vpa};
-use scenario::recording::{Container, Pod, Recording};
-use scenario::schedule::{Arrival, Schedule};
-use scenario::{Outcome, RequestRecord};
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::Rng;
+use scenario::Outcome;
+use scenario::recording::{Container, Pod as PodRecord, Recording};
 
-/// What a pod is like. Fill it from measurements: a simulation is as good as these.
-#[derive(Debug, Clone)]
-pub struct PodModel {
-    /// Seconds of one core that a request takes.
-    pub service_s: f64,
-    /// From the decision to a ready pod, seconds.
-    pub start_s: f64,
-    /// Cores a pod has at first.
-    pub cores: f64,
-    /// Requests a pod holds besides those it works on; beyond, it answers 429.
-    pub queue: usize,
-    /// Memory request, bytes.
-    pub memory: f64,
-    /// From the first sign of a load to its being in the metric that the HPA is shown, seconds (scrape and rate window).
-    pub metric_window_s: f64,
-    /// When a request is given up, seconds.
-    pub timeout_s: f64,
+use crate::Autoscaler;
+use crate::hpa::{Hpa, Observed, SYNC};
+use crate::kpa::{Kpa, TICK};
+use crate::plant::{Balance, Plant, PodSize, Start};
+use crate::pod::{Pod, Taken};
+use crate::time::{Micros, SECOND, seconds};
+use crate::vpa::{INTERVAL, Vpa};
+
+/// How one request ended: `(arrival, latency, outcome)`.
+pub type Ended = (Micros, Micros, Outcome);
+
+/// The stream of the random numbers of a world (the schedule has streams 1 and 2).
+const STREAM: u128 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A pod has a node; its container runs; it is ready; it is sent requests; it is gone.
+    Running(u32),
+    Ready(u32),
+    Endpoint(u32),
+    Gone(u32),
+    /// Prometheus scrapes a pod.
+    Scrape(u32),
+    /// The second's statistics, which queue-proxies and activator report.
+    Second,
+    KpaTick,
+    HpaSync,
+    /// The VPA's recommender, and its updater.
+    VpaRound,
+    VpaUpdate,
 }
 
-/// Which autoscaler acts.
-#[derive(Debug, Clone)]
-pub enum Autoscaler {
-    /// Knative; the activator holds requests while there is no pod.
-    Kpa(KpaSettings),
-    /// HPA and, with its allowed range of cores, VPA; without a ready pod there is 503.
-    Hpa(HpaSettings, Option<(f64, f64)>),
-}
-
-/// Time step of the model. Requests start and end at exact times within it; decisions fall on its grid.
-const STEP_S: f64 = 0.1;
-/// Queue-proxy's CPU request, which every Knative pod carries (cores), and its memory (none by default).
-const SIDECAR_CORES: f64 = 0.025;
-
-struct SimPod {
-    record: Pod,
-    cores: f64,
-    ready_at: f64,
-    /// Set when it was told to go; it finishes what it has.
+/// A pod with its place in the cluster.
+struct Member {
+    pod: Pod,
+    record: PodRecord,
+    start: Start,
+    running: bool,
+    ready: bool,
+    /// Told to go; it finishes what it has.
     leaving: bool,
-    /// When each of the requests it works on will be done; one a core.
-    busy: Vec<f64>,
-    waiting: VecDeque<usize>,
-    /// Requests in flight, averaged over each of the last seconds.
-    concurrency: VecDeque<f64>,
-    integral: f64,
-    used: f64,
-    used_before: f64,
+    gone: bool,
+    /// In the order of readiness, for the choice of whom to take away.
+    ready_at: Micros,
+    /// CPU time used up to the VPA's last round.
+    used_at_round: Micros,
 }
 
-/// Runs a schedule and returns what a cluster run would: every request's fate, and the recording.
-pub fn simulate(
-    schedule: &Schedule,
-    model: &PodModel,
-    autoscaler: &Autoscaler,
-    tail_s: f64,
-) -> (Vec<RequestRecord>, Recording) {
-    World::new(schedule, model, autoscaler).run(schedule.duration() + tail_s)
+enum Controller {
+    Kpa(Box<Kpa>),
+    Hpa(Box<Hpa>, Option<Box<Vpa>>),
 }
 
-struct World<'a> {
-    schedule: &'a Schedule,
-    model: &'a PodModel,
-    pods: Vec<SimPod>,
-    requests: Vec<RequestRecord>,
-    /// Requests held by the activator.
-    held: VecDeque<usize>,
-    held_integral: f64,
-    next_arrival: usize,
+/// A run in progress.
+struct World<'a, S: FnMut(Ended)> {
+    plant: &'a Plant,
+    size: PodSize,
+    timeout: Micros,
+    ended: S,
+    random: Pcg64,
+    now: Micros,
+    events: BinaryHeap<Reverse<(Micros, Event)>>,
+    members: Vec<Member>,
+    /// Pods that are sent requests.
+    endpoints: Vec<u32>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Pods without a node, in the order they were created.
+    waiting: VecDeque<u32>,
+    /// Millicores requested by pods that have a node.
+    placed: i64,
+    /// Requests that the activator holds.
+    held: VecDeque<Micros>,
+    held_counted: Micros,
+    held_integral: i64,
+    replicas: i64,
+    controller: Controller,
     recording: Recording,
-    knative: bool,
-    brain: Brain,
-    wanted: u32,
 }
 
-enum Brain {
-    Kpa { kpa: Kpa, stable: Window, panic: Window, target: f64 },
-    Hpa { hpa: Hpa, vpa: Option<Vpa>, target: f64 },
+/// Runs arrivals (in the order of time) until a moment. Each request's end is told to `ended`, in no particular order;
+/// what a cluster run would have recorded is returned.
+#[expect(clippy::too_many_arguments, reason = "a run is all of these, once")]
+pub fn simulate(
+    arrivals: impl Iterator<Item = Micros>,
+    plant: &Plant,
+    size: PodSize,
+    autoscaler: &Autoscaler,
+    timeout: Micros,
+    until: Micros,
+    seed: u64,
+    ended: impl FnMut(Ended),
+) -> Recording {
+    World::new(plant, size, autoscaler, timeout, seed, ended).run(arrivals, until)
 }
 
-impl<'a> World<'a> {
-    fn new(schedule: &'a Schedule, model: &'a PodModel, autoscaler: &Autoscaler) -> Self {
-        let (brain, wanted) = match autoscaler {
-            Autoscaler::Kpa(s) => {
-                let panic_s = s.stable_window_s * s.panic_window_percentage / 100.0;
-                let (stable, panic) = (Window::new(s.stable_window_s), Window::new(panic_s));
-                (Brain::Kpa { kpa: Kpa::new(s.clone()), stable, panic, target: s.target }, s.min_scale)
-            }
+impl<'a, S: FnMut(Ended)> World<'a, S> {
+    fn new(
+        plant: &'a Plant,
+        size: PodSize,
+        autoscaler: &Autoscaler,
+        timeout: Micros,
+        seed: u64,
+        ended: S,
+    ) -> Self {
+        let replicas = match autoscaler {
+            Autoscaler::Kpa(s) => s.min_scale,
+            Autoscaler::Hpa(s, _) => s.min,
+        };
+        let controller = match autoscaler {
+            Autoscaler::Kpa(s) => Controller::Kpa(Box::new(Kpa::new(s.clone(), 0, replicas))),
             Autoscaler::Hpa(s, vpa) => {
-                let vpa = vpa.map(|(least, most)| Vpa::new(least, most));
-                (Brain::Hpa { hpa: Hpa::new(s.clone()), vpa, target: s.target }, s.min)
+                let vpa = vpa.map(|settings| Box::new(Vpa::new(settings)));
+                Controller::Hpa(Box::new(Hpa::new(s.clone())), vpa)
             }
         };
-        let blank = |a: &Arrival| RequestRecord {
-            at_us: a.at.as_micros() as u64,
-            late_us: 0,
-            latency_us: (model.timeout_s * 1e6) as u64,
-            outcome: Outcome::Timeout,
-        };
-        let mut world = World {
-            schedule,
-            model,
-            pods: Vec::new(),
-            requests: schedule.arrivals.iter().map(blank).collect(),
+        let mut world = Self {
+            plant,
+            size,
+            timeout,
+            ended,
+            random: Pcg64::new(u128::from(seed), STREAM),
+            now: 0,
+            events: BinaryHeap::new(),
+            members: Vec::new(),
+            endpoints: Vec::new(),
+            turn: 0,
+            waiting: VecDeque::new(),
+            placed: 0,
             held: VecDeque::new(),
-            held_integral: 0.0,
-            next_arrival: 0,
-            recording: Recording { desired: vec![(0.0, f64::from(wanted))], ..Recording::default() },
-            knative: matches!(brain, Brain::Kpa { .. }),
-            brain,
-            wanted,
+            held_counted: 0,
+            held_integral: 0,
+            replicas,
+            controller,
+            recording: Recording { desired: vec![(0.0, replicas as f64)], ..Recording::default() },
         };
-        // At rest: the pods that stand there anyway have long been ready.
-        (0..wanted).for_each(|_| world.add_pod(-2.0 * model.start_s - 600.0));
+        world.clocks();
+        (0..replicas).for_each(|_| world.standing_pod());
         world
     }
 
-    fn run(mut self, until: f64) -> (Vec<RequestRecord>, Recording) {
-        let steps = (until / STEP_S).round() as u64;
-        let every = |seconds: f64, step: u64| step.is_multiple_of((seconds / STEP_S).round() as u64);
-        for step in 1..=steps {
-            let now = step as f64 * STEP_S;
-            self.serve(now);
-            if every(1.0, step) {
-                self.measure(now);
+    /// Each component looks at moments of its own.
+    fn clocks(&mut self) {
+        let second = self.below(SECOND);
+        self.at(second, Event::Second);
+        match self.controller {
+            Controller::Kpa(_) => {
+                let phase = self.plant.kpa_phase.unwrap_or_else(|| self.below(TICK));
+                self.at(phase, Event::KpaTick);
             }
-            match self.brain {
-                Brain::Kpa { .. } if every(TICK_S, step) => self.kpa_tick(now),
-                Brain::Hpa { .. } if every(SYNC_S, step) => self.hpa_sync(now),
-                _ => {}
-            }
-            if every(INTERVAL_S, step) {
-                self.vpa_round(now);
+            Controller::Hpa(_, ref vpa) => {
+                let has_vpa = vpa.is_some();
+                let phase = self.plant.hpa_phase.unwrap_or_else(|| self.below(SYNC));
+                self.at(phase, Event::HpaSync);
+                let phase = self.plant.vpa_phase.unwrap_or_else(|| self.below(INTERVAL));
+                if has_vpa {
+                    self.at(phase, Event::VpaRound);
+                    let updater = self.below(INTERVAL);
+                    self.at(updater, Event::VpaUpdate);
+                }
             }
         }
-        self.recording.observed_s = until;
-        self.recording.pods = self.pods.into_iter().map(SimPod::into_record).collect();
-        (self.requests, self.recording)
     }
 
-    /// Lets arrivals in and work be done up to a moment.
-    fn serve(&mut self, now: f64) {
-        while let Some(arrival) =
-            self.schedule.arrivals.get(self.next_arrival).filter(|a| a.at.as_secs_f64() < now)
-        {
-            let (request, at) = (self.next_arrival, arrival.at.as_secs_f64());
-            self.next_arrival += 1;
-            self.advance(at);
-            self.arrive(request, at);
-        }
-        self.advance(now);
-        while let Some(request) = self.held.pop_front() {
-            let Some(pod) = self.least_loaded(now) else {
-                self.held.push_front(request);
+    fn at(&mut self, when: Micros, event: Event) {
+        self.events.push(Reverse((when, event)));
+    }
+
+    /// A number in `0..n`.
+    fn below(&mut self, n: i64) -> i64 {
+        // The upper half of the product: as even as 64 bits allow.
+        ((u128::from(self.random.next_u64()) * n.max(1) as u128) >> 64) as i64
+    }
+
+    fn run(mut self, arrivals: impl Iterator<Item = Micros>, until: Micros) -> Recording {
+        let mut arrivals = arrivals.peekable();
+        while let Some(Reverse((when, event))) = self.events.pop() {
+            let to = when.min(until);
+            while let Some(at) = arrivals.next_if(|at| *at <= to) {
+                self.now = at;
+                self.arrive(at);
+            }
+            if when > until {
                 break;
-            };
-            self.offer(pod, request, now);
-        }
-        self.held_integral += self.held.len() as f64 * STEP_S;
-        for pod in &mut self.pods {
-            pod.integral += (pod.busy.len() + pod.waiting.len()) as f64 * STEP_S;
-            if pod.leaving && pod.busy.is_empty() && pod.waiting.is_empty() {
-                pod.record.gone_s.get_or_insert(now);
             }
+            self.now = when;
+            self.handle(event);
         }
+        // What is still held when nobody looks any more got no answer.
+        while let Some(at) = self.held.pop_front() {
+            (self.ended)((at, self.timeout, Outcome::Timeout));
+        }
+        let mut recording = self.recording;
+        recording.observed_s = seconds(until);
+        recording.pods = self.members.into_iter().map(|m| m.into_record(self.plant, until)).collect();
+        recording
     }
 
-    fn arrive(&mut self, request: usize, at: f64) {
-        match self.least_loaded(at) {
-            Some(pod) => self.offer(pod, request, at),
-            None if self.knative => {
-                self.held.push_back(request);
-                if self.wanted == 0 {
-                    // The activator tells the autoscaler at once.
-                    if let Brain::Kpa { kpa, .. } = &mut self.brain {
-                        kpa.activate(at);
-                    }
-                    self.scale_to(1, at);
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Running(id) => {
+                let member = &mut self.members[id as usize];
+                if !member.gone {
+                    member.running = true;
+                    member.record.started_s = Some(seconds(self.now));
+                    let first = self.now + self.below(self.plant.scrape);
+                    self.at(first, Event::Scrape(id));
                 }
             }
-            None => self.finish(request, at, Outcome::Unavailable),
-        }
-    }
-
-    fn least_loaded(&self, now: f64) -> Option<usize> {
-        let ready = self.pods.iter().enumerate().filter(|(_, p)| !p.leaving && p.ready_at <= now);
-        ready.min_by_key(|(_, p)| p.busy.len() + p.waiting.len()).map(|(i, _)| i)
-    }
-
-    fn offer(&mut self, pod: usize, request: usize, now: f64) {
-        if self.pods[pod].busy.len() < self.pods[pod].workers() {
-            let service = self.service_time(pod);
-            self.start(pod, request, now, service);
-        } else if self.pods[pod].waiting.len() < self.model.queue {
-            self.pods[pod].waiting.push_back(request);
-        } else {
-            self.finish(request, now, Outcome::Refused);
-        }
-    }
-
-    fn service_time(&self, pod: usize) -> f64 {
-        self.model.service_s / self.pods[pod].cores.min(1.0)
-    }
-
-    fn start(&mut self, pod: usize, request: usize, now: f64, service: f64) {
-        let done = now + service;
-        self.pods[pod].busy.push(done);
-        self.pods[pod].used += self.model.service_s;
-        self.finish(request, done, Outcome::Ok);
-    }
-
-    fn finish(&mut self, request: usize, when: f64, outcome: Outcome) {
-        let record = &mut self.requests[request];
-        let latency = when - record.at_us as f64 / 1e6;
-        if latency < self.model.timeout_s {
-            record.latency_us = (latency.max(0.0) * 1e6) as u64;
-            record.outcome = outcome;
-        }
-    }
-
-    /// Ends work that is done by a moment and begins what waits for it, in the order of time.
-    fn advance(&mut self, now: f64) {
-        for pod in 0..self.pods.len() {
-            while let Some(worker) = self.pods[pod].earliest().filter(|w| self.pods[pod].busy[*w] <= now) {
-                let free_at = self.pods[pod].busy.swap_remove(worker);
-                if let Some(request) = self.pods[pod].waiting.pop_front() {
-                    let service = self.service_time(pod);
-                    self.start(pod, request, free_at, service);
+            Event::Ready(id) => {
+                let member = &mut self.members[id as usize];
+                if !member.leaving {
+                    member.ready = true;
+                    member.ready_at = self.now;
+                    member.record.ready.push((seconds(self.now), true));
+                    self.at(self.now + self.plant.endpoint, Event::Endpoint(id));
                 }
             }
-        }
-    }
-
-    /// Once a second: what queue-proxies, activator, Prometheus and metrics-server would see.
-    fn measure(&mut self, now: f64) {
-        let held = std::mem::take(&mut self.held_integral);
-        let keep = self.model.metric_window_s.ceil().max(1.0) as usize;
-        let mut total = held;
-        for pod in &mut self.pods {
-            let concurrency = std::mem::take(&mut pod.integral);
-            total += concurrency;
-            pod.concurrency.push_back(concurrency);
-            pod.concurrency.drain(..pod.concurrency.len().saturating_sub(keep));
-        }
-        let grown = |p: &mut SimPod| p.used - std::mem::replace(&mut p.used_before, p.used);
-        let used = self.pods.iter_mut().map(grown).sum();
-        self.recording.cores_used.push((now, used));
-        if let Brain::Kpa { stable, panic, .. } = &mut self.brain {
-            if self.wanted == 0 && total == 0.0 {
-                stable.clear();
-                panic.clear();
-            } else {
-                stable.record(total);
-                panic.record(total);
-            }
-        }
-    }
-
-    fn kpa_tick(&mut self, now: f64) {
-        let ready = self.ready(now);
-        let current = self.wanted;
-        let Brain::Kpa { kpa, stable, panic, target } = &mut self.brain else { return };
-        let desired = kpa.desired(now, stable.average(), panic.average(), ready);
-        let applied = kpa.applied(now, desired, current, ready, panic.average());
-        let seen = panic.average() / f64::from(ready.max(1)) / *target;
-        self.recording.seen.push((now, seen));
-        self.scale_to(applied, now);
-    }
-
-    fn hpa_sync(&mut self, now: f64) {
-        let mut observed = Observed::default();
-        for pod in self.pods.iter().filter(|p| !p.leaving) {
-            match (pod.ready_at <= now, pod.concurrency.is_empty()) {
-                (true, false) => {
-                    observed.ready.push(pod.concurrency.iter().sum::<f64>() / pod.concurrency.len() as f64)
+            Event::Endpoint(id) => {
+                if !self.members[id as usize].leaving {
+                    self.endpoints.push(id);
+                    self.release();
                 }
-                (true, true) => observed.missing += 1,
-                (false, _) => observed.unready += 1,
             }
-        }
-        let current = self.wanted;
-        let Brain::Hpa { hpa, target, .. } = &mut self.brain else { return };
-        let mean = observed.ready.iter().sum::<f64>() / observed.ready.len().max(1) as f64;
-        self.recording.seen.push((now, mean / *target));
-        let replicas = hpa.sync(now, current, &observed);
-        self.scale_to(replicas, now);
-    }
-
-    fn vpa_round(&mut self, now: f64) {
-        let Brain::Hpa { vpa: Some(vpa), .. } = &mut self.brain else { return };
-        let live = || self.pods.iter().filter(|p| !p.leaving && p.ready_at <= now);
-        let pods = live().count().max(1) as f64;
-        // metrics-server's view: usage of the last minute, per pod.
-        let recent =
-            self.recording.cores_used.iter().rev().take(INTERVAL_S as usize).map(|s| s.1).sum::<f64>()
-                / INTERVAL_S;
-        live().for_each(|_| vpa.observe(recent / pods, now));
-        if let Some(recommendation) = vpa.recommendation() {
-            self.recording.vpa_target_cores.push((now, recommendation.target));
-        }
-        let memory = self.model.memory;
-        for pod in self.pods.iter_mut().filter(|p| !p.leaving && p.ready_at <= now) {
-            if let Some(cores) = vpa.updates(pod.cores, now - pod.record.created_s) {
-                pod.cores = cores;
-                pod.record.containers[0].requests.push((now, cores, memory));
+            Event::Gone(id) => self.gone(id),
+            Event::Scrape(id) => {
+                let member = &mut self.members[id as usize];
+                if !member.gone {
+                    member.pod.scrape(self.now);
+                    self.at(self.now + self.plant.scrape, Event::Scrape(id));
+                }
+            }
+            Event::Second => self.second(),
+            Event::KpaTick => {
+                self.kpa_tick();
+                self.at(self.now + TICK, Event::KpaTick);
+            }
+            Event::HpaSync => {
+                self.hpa_sync();
+                self.at(self.now + SYNC, Event::HpaSync);
+            }
+            Event::VpaRound => {
+                self.vpa_round();
+                self.at(self.now + INTERVAL, Event::VpaRound);
+            }
+            Event::VpaUpdate => {
+                self.vpa_update();
+                self.at(self.now + INTERVAL, Event::VpaUpdate);
             }
         }
     }
 
-    fn ready(&self, now: f64) -> u32 {
-        self.pods.iter().filter(|p| !p.leaving && p.ready_at <= now).count() as u32
-    }
-
-    fn scale_to(&mut self, wanted: u32, now: f64) {
-        if wanted == self.wanted {
+    #[inline]
+    fn arrive(&mut self, at: Micros) {
+        if self.endpoints.is_empty() {
+            self.arrive_at_nobody(at);
             return;
         }
-        self.recording.desired.push((now, f64::from(wanted)));
-        let alive = self.pods.iter().filter(|p| !p.leaving).count() as u32;
-        (alive..wanted).for_each(|_| self.add_pod(now));
-        // Kubernetes takes pods that are not ready first, then the youngest.
-        for _ in wanted..alive {
-            let live = self.pods.iter_mut().filter(|p| !p.leaving);
-            let victim =
-                live.max_by(|a, b| a.ready_at.total_cmp(&b.ready_at)).expect("more pods than wanted");
-            victim.leaving = true;
-            victim.record.ready.push((now.max(victim.record.created_s), false));
-            if victim.busy.is_empty() && victim.waiting.is_empty() {
-                victim.record.gone_s = Some(now);
-            }
+        let proxied = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied());
+        if proxied {
+            self.offer(at, at + self.plant.hop + self.plant.activator_hop, Balance::LeastOfTwo);
+        } else {
+            self.offer(at, at + self.plant.hop, self.plant.balance);
         }
-        self.wanted = wanted;
     }
 
-    fn add_pod(&mut self, now: f64) {
-        let ready_at = now + self.model.start_s;
-        let container = |name: &str, cores: f64, memory: f64| Container {
+    fn arrive_at_nobody(&mut self, at: Micros) {
+        let Controller::Kpa(kpa) = &mut self.controller else {
+            (self.ended)((at, self.plant.hop, Outcome::Unavailable));
+            return;
+        };
+        self.held_integral += self.held.len() as i64 * (at - self.held_counted);
+        self.held_counted = at;
+        self.held.push_back(at);
+        // The activator tells at once of a first request, and a revision that is at zero is evaluated at once.
+        if self.held.len() == 1 && kpa.desired() == 0 {
+            kpa.record(at, 1.0);
+            self.kpa_tick();
+        }
+    }
+
+    /// Lets what the activator holds go to the pods.
+    fn release(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        self.held_integral += self.held.len() as i64 * (self.now - self.held_counted);
+        self.held_counted = self.now;
+        while let Some(at) = self.held.pop_front() {
+            if self.now - at >= self.timeout {
+                (self.ended)((at, self.timeout, Outcome::Timeout));
+                continue;
+            }
+            self.offer(at, self.now + self.plant.hop + self.plant.activator_hop, Balance::LeastOfTwo);
+        }
+    }
+
+    /// Gives a request that was sent at `sent` and reaches its pod at `reached` to one of the pods.
+    #[inline]
+    fn offer(&mut self, sent: Micros, reached: Micros, balance: Balance) {
+        let count = self.endpoints.len();
+        let id = match balance {
+            _ if count == 1 => self.endpoints[0],
+            Balance::RoundRobin => {
+                self.turn += 1;
+                if self.turn >= count {
+                    self.turn = 0;
+                }
+                self.endpoints[self.turn]
+            }
+            Balance::LeastOfTwo => {
+                let (a, mut b) = (self.below(count as i64) as usize, self.below(count as i64 - 1) as usize);
+                b += usize::from(b >= a);
+                let [a, b] = [self.endpoints[a], self.endpoints[b]];
+                let load = |members: &mut [Member], id: u32| {
+                    let pod = &mut members[id as usize].pod;
+                    pod.advance(reached);
+                    pod.in_flight()
+                };
+                if load(&mut self.members, b) < load(&mut self.members, a) { b } else { a }
+            }
+        };
+        let (end, outcome) = match self.members[id as usize].pod.take(self.plant, reached) {
+            Taken::Done(end) => (end, Outcome::Ok),
+            Taken::Refused => (reached, Outcome::Refused),
+            Taken::Expired(end) => (end, Outcome::ServerError),
+        };
+        let latency = end - sent;
+        if latency >= self.timeout {
+            (self.ended)((sent, self.timeout, Outcome::Timeout));
+        } else {
+            (self.ended)((sent, latency, outcome));
+        }
+    }
+
+    /// What queue-proxies and activator report each second, and what is used.
+    fn second(&mut self) {
+        let now = self.now;
+        self.held_integral += self.held.len() as i64 * (now - self.held_counted);
+        self.held_counted = now;
+        let mut integral = std::mem::take(&mut self.held_integral);
+        let mut used = 0;
+        let mut serving = false;
+        for member in self.members.iter_mut().filter(|m| !m.gone) {
+            member.pod.advance(now);
+            let grown = member.pod.integral() - member.pod.integral_before;
+            member.pod.integral_before = member.pod.integral();
+            used += member.pod.used - member.pod.used_before;
+            member.pod.used_before = member.pod.used;
+            if member.ready && !member.leaving {
+                serving = true;
+                integral += grown;
+            }
+        }
+        self.recording.cores_used.push((seconds(now), seconds(used)));
+        if let Controller::Kpa(kpa) = &mut self.controller
+            && (serving || integral > 0)
+        {
+            kpa.record(now, integral as f64 / SECOND as f64);
+        }
+        self.at(now + SECOND, Event::Second);
+    }
+
+    fn kpa_tick(&mut self) {
+        let ready = self.members.iter().filter(|m| m.ready && !m.leaving).count() as i64;
+        let (now, current) = (self.now, self.replicas);
+        let Controller::Kpa(kpa) = &mut self.controller else { return };
+        kpa.evaluate(now, ready);
+        let replicas = kpa.reconcile(now, current, ready);
+        let seen = kpa.panic_average(now) / ready.max(1) as f64 / kpa.settings().target();
+        self.recording.seen.push((seconds(now), seen));
+        self.scale_to(replicas);
+    }
+
+    fn hpa_sync(&mut self) {
+        let mut observed = Observed::default();
+        for member in self.members.iter_mut().filter(|m| !m.leaving && !m.gone) {
+            if !member.running {
+                observed.pending += 1;
+            } else if let Some(value) = member.pod.rate_milli(self.now, self.plant.metric_window) {
+                observed.measured += 1;
+                observed.sum_milli += value;
+            } else {
+                observed.missing += 1;
+            }
+        }
+        let (now, current) = (self.now, self.replicas);
+        let Controller::Hpa(hpa, _) = &mut self.controller else { return };
+        if observed.measured > 0 {
+            let average = observed.sum_milli / observed.measured;
+            let seen = average as f64 / hpa.settings().target_milli as f64;
+            self.recording.seen.push((seconds(now), seen));
+        }
+        let replicas = hpa.sync(now, current, &observed);
+        self.scale_to(replicas);
+    }
+
+    fn vpa_round(&mut self) {
+        let now = self.now;
+        let Controller::Hpa(_, Some(vpa)) = &mut self.controller else { return };
+        // metrics-server's view: each pod's usage since the last round.
+        let since = now - INTERVAL;
+        let background = self.plant.background_millicores;
+        for member in self.members.iter_mut().filter(|m| m.ready && !m.gone) {
+            let from = since.max(member.ready_at);
+            // A pod that is younger than a few samples of metrics-server (15 s) has no usage yet.
+            if member.ready_at < 0 || now - from >= INTERVAL / 4 {
+                member.pod.advance(now);
+                let used = member.pod.used - std::mem::replace(&mut member.used_at_round, member.pod.used);
+                let millicores = used as f64 / (now - from).max(SECOND) as f64 * 1000.0 + background;
+                vpa.observe(millicores as i64, now);
+            }
+        }
+        let Some(recommendation) = vpa.recommendation() else { return };
+        self.recording.vpa_target_cores.push((seconds(now), recommendation.target as f64 / 1000.0));
+    }
+
+    fn vpa_update(&mut self) {
+        let now = self.now;
+        let Controller::Hpa(_, Some(vpa)) = &mut self.controller else { return };
+        let to_memory = vpa.memory();
+        for member in self.members.iter_mut().filter(|m| m.ready && !m.leaving) {
+            let age = now - (member.record.created_s * SECOND as f64) as Micros;
+            let memory = member.record.containers[0].requests.last().map_or(0.0, |r| r.2);
+            if let Some(millicores) = vpa.updates(member.pod.millicores, memory, age) {
+                self.placed += millicores - member.pod.millicores;
+                member.pod.resize(self.plant, millicores);
+                let cores = millicores as f64 / 1000.0;
+                member.record.containers[0].requests.push((seconds(now), cores, to_memory));
+            }
+        }
+        self.place();
+    }
+
+    fn scale_to(&mut self, replicas: i64) {
+        if replicas == self.replicas {
+            return;
+        }
+        self.recording.desired.push((seconds(self.now), replicas as f64));
+        self.replicas = replicas;
+        let alive = self.members.iter().filter(|m| !m.leaving).count() as i64;
+        (alive..replicas).for_each(|_| self.add_pod());
+        (replicas..alive).for_each(|_| self.remove_pod());
+    }
+
+    /// Kubernetes takes pods without a node first, then pods that are not ready, then the youngest.
+    fn remove_pod(&mut self) {
+        let (now, drain) = (self.now, self.plant.drain);
+        let live = self.members.iter_mut().enumerate().filter(|(_, m)| !m.leaving);
+        let victim = live.max_by_key(|(id, m)| (m.record.scheduled_s.is_none(), !m.ready, m.ready_at, *id));
+        let Some((id, member)) = victim else { return };
+        member.leaving = true;
+        let id = id as u32;
+        if member.record.scheduled_s.is_none() {
+            self.waiting.retain(|w| *w != id);
+            member.gone = true;
+            member.record.gone_s = Some(seconds(now));
+            return;
+        }
+        if member.ready {
+            member.record.ready.push((seconds(now), false));
+        }
+        let idle = member.pod.idle_at();
+        self.endpoints.retain(|e| *e != id);
+        self.at((now + drain).max(idle), Event::Gone(id));
+    }
+
+    fn gone(&mut self, id: u32) {
+        let member = &mut self.members[id as usize];
+        member.pod.advance(self.now);
+        member.gone = true;
+        member.record.gone_s = Some(seconds(self.now));
+        self.placed -= member.pod.millicores + self.sidecar();
+        self.place();
+    }
+
+    fn sidecar(&self) -> i64 {
+        if matches!(self.controller, Controller::Kpa(_)) { self.plant.sidecar_millicores } else { 0 }
+    }
+
+    fn add_pod(&mut self) {
+        // The VPA's admission controller gives new pods what is recommended.
+        let recommended = match &self.controller {
+            Controller::Hpa(_, Some(vpa)) => vpa.recommendation().map(|r| (r.target, vpa.memory())),
+            _ => None,
+        };
+        let (millicores, memory) = recommended.unwrap_or((self.size.millicores, self.size.memory));
+        let id = self.create(millicores, memory);
+        self.waiting.push_back(id);
+        self.place();
+    }
+
+    fn create(&mut self, millicores: i64, memory: f64) -> u32 {
+        let now = seconds(self.now);
+        let container = |name: &str, millicores: i64, memory: f64| Container {
             name: name.to_owned(),
-            requests: vec![(now, cores, memory)],
+            requests: vec![(now, millicores as f64 / 1000.0, memory)],
             ..Container::default()
         };
-        let mut containers = vec![container("eye-state", self.model.cores, self.model.memory)];
-        if self.knative {
-            containers.push(container("queue-proxy", SIDECAR_CORES, 0.0));
+        let mut containers = vec![container("eye-state", millicores, memory)];
+        if matches!(self.controller, Controller::Kpa(_)) {
+            containers.push(container("queue-proxy", self.plant.sidecar_millicores, 0.0));
         }
-        let record = Pod {
-            name: format!("pod-{}", self.pods.len() + 1),
-            created_s: now,
-            scheduled_s: Some(now),
-            started_s: None,
-            ready: vec![(ready_at, true)],
-            gone_s: None,
-            containers,
-            startup: std::collections::BTreeMap::new(),
-        };
-        self.pods.push(SimPod {
+        let id = self.members.len() as u32;
+        let record =
+            PodRecord { name: format!("pod-{}", id + 1), created_s: now, containers, ..PodRecord::default() };
+        let draw = self.below(self.plant.starts.len() as i64) as usize;
+        let phase = self.below(self.plant.quota_period);
+        self.members.push(Member {
+            pod: Pod::new(self.plant, millicores, phase, self.now),
             record,
-            cores: self.model.cores,
-            ready_at,
+            start: self.plant.starts[draw],
+            running: false,
+            ready: false,
             leaving: false,
-            busy: Vec::new(),
-            waiting: VecDeque::new(),
-            concurrency: VecDeque::new(),
-            integral: 0.0,
-            used: 0.0,
-            used_before: 0.0,
+            gone: false,
+            ready_at: Micros::MAX,
+            used_at_round: 0,
         });
+        id
+    }
+
+    /// Gives pods that wait a node, as far as there is room.
+    fn place(&mut self) {
+        while let Some(&id) = self.waiting.front() {
+            let member = &self.members[id as usize];
+            let needed = member.pod.millicores + self.sidecar();
+            if self.plant.room_millicores.is_some_and(|room| self.placed + needed > room) {
+                return;
+            }
+            self.waiting.pop_front();
+            self.placed += needed;
+            let start = self.members[id as usize].start;
+            self.members[id as usize].record.scheduled_s = Some(seconds(self.now));
+            self.at(self.now + start.running, Event::Running(id));
+            self.at(self.now + start.ready, Event::Ready(id));
+        }
+    }
+
+    /// At rest: a pod that has long been ready and scraped.
+    fn standing_pod(&mut self) {
+        const LONG_AGO: Micros = -600 * SECOND;
+        let id = self.create(self.size.millicores, self.size.memory);
+        self.placed += self.members[id as usize].pod.millicores + self.sidecar();
+        let phase = self.below(self.plant.scrape);
+        let member = &mut self.members[id as usize];
+        (member.running, member.ready, member.ready_at) = (true, true, LONG_AGO);
+        let at = seconds(LONG_AGO);
+        member.record.created_s = at;
+        member.record.scheduled_s = Some(at);
+        member.record.started_s = Some(at);
+        member.record.ready.push((at, true));
+        member.record.containers.iter_mut().for_each(|c| c.requests[0].0 = at);
+        for i in (1..=8).rev() {
+            member.pod.scrape(phase - i * self.plant.scrape);
+        }
+        self.endpoints.push(id);
+        self.at(phase, Event::Scrape(id));
     }
 }
 
-impl SimPod {
-    /// The worker that is done first.
-    fn earliest(&self) -> Option<usize> {
-        (0..self.busy.len()).min_by(|a, b| self.busy[*a].total_cmp(&self.busy[*b]))
-    }
-
-    /// Requests it works on at once: one a core.
-    fn workers(&self) -> usize {
-        self.cores.ceil().max(1.0) as usize
-    }
-
-    fn into_record(mut self) -> Pod {
-        self.record.containers[0].core_seconds = self.used;
-        // Taken away before it ever became ready: that moment never came.
-        if self.record.gone_s.is_some_and(|gone| gone <= self.ready_at) {
-            self.record.ready.clear();
-        }
+impl Member {
+    fn into_record(mut self, plant: &Plant, until: Micros) -> PodRecord {
+        let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until));
+        let lived = (end - self.record.started_s.unwrap_or(end).max(0.0)).max(0.0);
+        self.record.containers[0].core_seconds =
+            seconds(self.pod.used) + lived * plant.background_millicores / 1000.0;
         self.record
     }
 }

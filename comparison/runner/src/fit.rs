@@ -1,0 +1,316 @@
+//! What pods are like, taken from recorded runs: how long they start and drain, what a request
+//! costs, how much room there is. Never from what a simulation is to predict: counts of pods, good
+//! answers, percentiles above the median.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use scenario::Scenario;
+use scenario::recording::{Container, Origin, Pod, Run};
+use serde::{Deserialize, Serialize};
+use simulator::plant::Start;
+use simulator::time::{Micros, SECOND, micros};
+use simulator::{Autoscaler, Drawn, Named, Plant, PodSize, simulated_run};
+
+use crate::manifests;
+
+/// What was measured, by variant; written as TOML.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Results files that it comes from.
+    #[serde(default)]
+    pub runs: Vec<String>,
+    /// By the name of the variant.
+    #[serde(flatten)]
+    pub variants: BTreeMap<String, MeasuredVariant>,
+}
+
+/// One variant's pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredVariant {
+    /// CPU time of one request in the function's container, ms.
+    pub work_ms: f64,
+    /// CPU that a pod uses without requests, millicores.
+    pub background_millicores: f64,
+    /// Time of a request that is no CPU time of the pod, ms.
+    pub hop_ms: f64,
+    /// From not ready to gone, seconds.
+    pub drain_s: f64,
+    /// CPU requests that found room on the node at once, millicores; only where pods had to wait
+    /// for it.
+    pub room_millicores: Option<i64>,
+    /// Moment of the KPA's ticks in their period of 2 s, where the recordings have them at one.
+    pub kpa_phase_s: Option<f64>,
+    /// Moment of the VPA's rounds in their period of 60 s.
+    pub vpa_phase_s: Option<f64>,
+    /// Every start of a pod: from having a node to a running container, and to ready, seconds.
+    pub starts_s: Vec<[f64; 2]>,
+}
+
+/// A pod that had a node later than this after it was created had to wait for room, seconds.
+const WAITED_FOR_ROOM_S: f64 = 1.0;
+/// The part of the answers that met neither queue nor spent quota, by which the time outside the
+/// pod is judged.
+const UNDISTURBED: f64 = 0.2;
+
+impl Measured {
+    /// Reads what `comparison fit` printed.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not from `comparison fit`", path.display()))
+    }
+
+    /// As TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// From measured runs.
+    pub fn of(runs: &[Run]) -> Result<Self> {
+        let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
+        ensure!(!measured.is_empty(), "no measured runs: simulated ones say nothing about pods");
+        let mut variants: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+        measured.iter().for_each(|r| variants.entry(&r.variant).or_default().push(r));
+        // All variants run on the same nodes.
+        let placed = measured.iter().flat_map(|r| placed_while_waiting(r)).collect();
+        let room = median(placed).map(|millicores| millicores.round() as i64);
+        let fitted = variants.iter().map(|(name, runs)| {
+            let variant = MeasuredVariant { room_millicores: room, ..variant(runs)? };
+            Ok(((*name).to_owned(), variant))
+        });
+        Ok(Self { runs: measured.iter().map(|r| r.id()).collect(), variants: fitted.collect::<Result<_>>()? })
+    }
+}
+
+fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
+    let pods = || runs.iter().flat_map(|r| &r.recording.pods);
+    let starts_s: Vec<[f64; 2]> = pods().filter_map(start).collect();
+    ensure!(!starts_s.is_empty(), "no pod of {} started in these runs", runs[0].variant);
+    let drains = pods().filter_map(|pod| {
+        let unready = pod.ready.iter().rev().find(|r| !r.1)?.0;
+        Some(pod.gone_s? - unready)
+    });
+    let drain_s = median(drains.collect()).context("no pod was taken away in these runs")?;
+    let (work_s, background) = cpu(runs).context("these runs do not tell what a request costs")?;
+    let hop_s = (undisturbed(runs).context("no answers")? - work_s).max(0.0);
+    let first = |series: &[(f64, f64)]| series.iter().find(|p| p.0 > 0.0 && p.1 > 0.0).map(|p| p.0);
+    let kpa_phase = (runs[0].variant == "knative").then(|| {
+        median(runs.iter().filter_map(|r| first(&r.recording.desired)).map(|t| t.rem_euclid(2.0)).collect())
+    });
+    let vpa_phase = median(
+        runs.iter().filter_map(|r| first(&r.recording.vpa_target_cores)).filter(|t| *t < 60.0).collect(),
+    );
+    Ok(MeasuredVariant {
+        work_ms: rounded(work_s * 1000.0),
+        background_millicores: rounded(background * 1000.0),
+        hop_ms: rounded(hop_s * 1000.0),
+        drain_s: rounded(drain_s),
+        room_millicores: None,
+        kpa_phase_s: kpa_phase.flatten().map(rounded),
+        vpa_phase_s: vpa_phase.map(rounded),
+        starts_s,
+    })
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// From having a node to running and to ready, of a pod that started in the run.
+fn start(pod: &Pod) -> Option<[f64; 2]> {
+    let scheduled = pod.scheduled_s.filter(|s| *s > 0.0)?;
+    Some([rounded(pod.started_s? - scheduled), rounded(pod.first_ready()? - scheduled)])
+}
+
+/// CPU of a request and of a pod without requests, in seconds and cores: least squares over the
+/// runs.
+fn cpu(runs: &[&Run]) -> Option<(f64, f64)> {
+    let mut sums = [0.0; 5];
+    for run in runs {
+        let observed = run.recording.observed_s;
+        let answered = run.load.count(scenario::Outcome::Ok) as f64;
+        let alive: f64 = run
+            .recording
+            .pods
+            .iter()
+            .filter_map(|p| {
+                let from = p.started_s?.max(0.0);
+                Some((p.gone_s.unwrap_or(observed).min(observed) - from).max(0.0))
+            })
+            .sum();
+        let used: f64 =
+            run.recording.pods.iter().filter_map(|p| p.containers.first()).map(|c| c.core_seconds).sum();
+        let terms = [answered * answered, answered * alive, alive * alive, answered * used, alive * used];
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    }
+    let [aa, ab, bb, ay, by] = sums;
+    let determinant = aa * bb - ab * ab;
+    let (work, background) = ((ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant);
+    if background < 0.0 {
+        return Some((ay / aa, 0.0)).filter(|w| w.0 > 0.0);
+    }
+    (work > 0.0).then_some((work, background))
+}
+
+/// The latency that [`UNDISTURBED`] of all answers do not exceed, seconds.
+fn undisturbed(runs: &[&Run]) -> Option<f64> {
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    for bucket in runs.iter().flat_map(|r| &r.load.latency_us) {
+        *counts.entry(bucket[0]).or_insert(0) += bucket[1];
+    }
+    let total: u64 = counts.values().sum();
+    let mut seen = 0;
+    let found = counts.iter().find(|(_, count)| {
+        seen += **count;
+        seen as f64 >= UNDISTURBED * total as f64
+    });
+    found.map(|(us, _)| *us as f64 / 1e6)
+}
+
+/// What pods with a node requested while another pod waited for one, millicores: one number for
+/// each pod that waited.
+fn placed_while_waiting(run: &Run) -> Vec<f64> {
+    let pods = &run.recording.pods;
+    let placed = |at: f64| -> f64 {
+        let there = |p: &&Pod| p.scheduled_s.is_some_and(|s| s <= at) && p.gone_s.is_none_or(|g| g > at);
+        let requested = |c: &Container| c.requests.iter().rev().find(|r| r.0 <= at).map(|r| r.1);
+        pods.iter().filter(there).flat_map(|p| &p.containers).filter_map(requested).sum()
+    };
+    let waited = pods.iter().filter(|p| p.scheduled_s.is_some_and(|s| s - p.created_s > WAITED_FOR_ROOM_S));
+    // By then the others of the same decision have their place.
+    waited.map(|p| placed(p.created_s + WAITED_FOR_ROOM_S / 2.0) * 1000.0).collect()
+}
+
+/// The arms that can be simulated: settings from the manifests, pods as measured.
+#[derive(Debug, Clone)]
+pub struct Arms {
+    /// The repository.
+    pub root: PathBuf,
+    /// A folder of `platforms/`.
+    pub platform: Option<String>,
+    /// Pods.
+    pub measured: Measured,
+}
+
+/// One variant in one configuration, ready to be simulated.
+#[derive(Debug, Clone)]
+pub struct Arm {
+    /// `knative` or `k8s-autoscalers`.
+    pub variant: String,
+    /// `defaults` or `tuned`.
+    pub configuration: String,
+    /// The autoscaler with its settings.
+    pub autoscaler: Autoscaler,
+    /// The pod's size.
+    pub size: PodSize,
+    /// What pods are like.
+    pub plant: Plant,
+}
+
+impl Arms {
+    /// The arm of this variant and configuration.
+    pub fn arm(&self, variant: &str, configuration: &str) -> Result<Arm> {
+        let deployed = manifests::read(&self.root, variant, configuration, self.platform.as_deref())?;
+        let mut plant = Plant { metric_window: micros(deployed.metric_window_s), ..Plant::default() };
+        if let Some(measured) = self.measured.variants.get(variant) {
+            apply(measured, &mut plant);
+        }
+        Ok(Arm {
+            variant: variant.to_owned(),
+            configuration: configuration.to_owned(),
+            autoscaler: deployed.autoscaler,
+            size: deployed.pod,
+            plant,
+        })
+    }
+}
+
+fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
+    let ms = |value: f64| (value * SECOND as f64 / 1000.0).round() as Micros;
+    plant.work = ms(measured.work_ms);
+    plant.background_millicores = measured.background_millicores;
+    plant.hop = ms(measured.hop_ms);
+    plant.drain = micros(measured.drain_s);
+    plant.room_millicores = measured.room_millicores;
+    plant.kpa_phase = measured.kpa_phase_s.map(micros);
+    plant.vpa_phase = measured.vpa_phase_s.map(micros);
+    let start = |s: &[f64; 2]| Start { running: micros(s[0]), ready: micros(s[1]) };
+    plant.starts = measured.starts_s.iter().map(start).collect();
+}
+
+impl Arm {
+    /// One simulated run.
+    pub fn run(&self, scenario: &Scenario, repeat: u32, drawn: Drawn, tail_s: f64) -> Run {
+        let named = Named { variant: &self.variant, configuration: &self.configuration, repeat };
+        simulated_run(scenario, named, drawn, tail_s, &self.plant, self.size, &self.autoscaler)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arms() -> Arms {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Arms { root, platform: Some("two-cores".into()), measured: Measured::default() }
+    }
+
+    #[test]
+    fn what_a_simulation_was_told_is_found_again_in_its_results() {
+        let mut runs = vec![];
+        let mut arm = arms().arm("knative", "defaults").expect("shipped");
+        let start = |running: f64, ready: f64| Start { running: micros(running), ready: micros(ready) };
+        arm.plant = Plant {
+            work: 8_000,
+            background_millicores: 5.0,
+            hop: 1_500,
+            starts: vec![start(0.5, 1.0), start(1.0, 2.0)],
+            drain: micros(36.0),
+            room_millicores: Some(1850),
+            kpa_phase: Some(micros(1.25)),
+            ..arm.plant
+        };
+        for name in ["spike", "ramp", "soak"] {
+            let scenario = Scenario::shipped_named(name).expect("shipped");
+            let mut run = arm.run(&scenario, 1, Drawn { scale: 10.0, stretch: 0.5, seed: 1 }, 60.0);
+            run.origin = Origin::Measured;
+            runs.push(run);
+        }
+        let found = &Measured::of(&runs).expect("measured").variants["knative"];
+        assert!((found.work_ms - 8.0).abs() < 0.2, "{}", found.work_ms);
+        assert!((found.background_millicores - 5.0).abs() < 1.0, "{}", found.background_millicores);
+        assert!((found.hop_ms - 1.5).abs() < 1.2, "{}", found.hop_ms);
+        assert!((found.drain_s - 36.0).abs() < 0.01, "{}", found.drain_s);
+        assert_eq!(found.kpa_phase_s, Some(1.25));
+        assert!(found.starts_s.iter().all(|s| *s == [0.5, 1.0] || *s == [1.0, 2.0]));
+        // Ten pods of 150m with a sidecar of 25m each.
+        assert_eq!(found.room_millicores, Some(1750));
+    }
+
+    #[test]
+    fn a_fit_survives_being_written_and_read() {
+        let variant = MeasuredVariant {
+            work_ms: 8.0,
+            background_millicores: 5.0,
+            hop_ms: 1.0,
+            drain_s: 6.0,
+            room_millicores: Some(1750),
+            kpa_phase_s: None,
+            vpa_phase_s: Some(12.0),
+            starts_s: vec![[0.5, 1.0]],
+        };
+        let measured = Measured {
+            runs: vec!["spike-knative-tuned-1".into()],
+            variants: [("knative".into(), variant)].into(),
+        };
+        let text = measured.to_toml().expect("written");
+        assert_eq!(toml::from_str::<Measured>(&text).expect("read"), measured);
+    }
+}

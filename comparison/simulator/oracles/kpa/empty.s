@@ -1,0 +1,1 @@
+// Lets oracle_test.go declare functions without a body (go:linkname).

@@ -1,0 +1,276 @@
+//! Traces for the oracles: random settings and observations, the same from the same number. Written
+//! as JSON lines for `oracles/` and played through the simulator's own autoscalers.
+
+use std::fmt::Write;
+
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::Rng;
+use simulator::hpa::{Hpa, HpaSettings, Observed, Policy, Rules, SYNC, Select};
+use simulator::kpa::{Kpa, KpaSettings, TICK};
+use simulator::time::{Micros, micros};
+use simulator::vpa::{INTERVAL, Vpa, VpaSettings};
+
+/// What one case is made of: its lines for the oracle, and what the simulator decides.
+pub(crate) struct Case {
+    /// JSON lines.
+    pub(crate) trace: String,
+    /// One word a tick.
+    pub(crate) decisions: Vec<String>,
+}
+
+/// Draws from a stream.
+struct Draw(Pcg64);
+
+impl Draw {
+    fn uniform(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.uniform() * n as f64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        self.uniform() < probability
+    }
+}
+
+/// A load that drifts, jumps and pauses, between 0 and about `peak`.
+struct Load {
+    level: f64,
+    goal: f64,
+    peak: f64,
+}
+
+impl Load {
+    fn next(&mut self, draw: &mut Draw) -> f64 {
+        if draw.chance(0.03) {
+            self.goal = if draw.chance(0.3) { 0.0 } else { draw.uniform() * self.peak };
+            if draw.chance(0.4) {
+                self.level = self.goal;
+            }
+        }
+        self.level += (self.goal - self.level) * 0.1;
+        if self.level < 0.01 * self.peak && self.goal == 0.0 {
+            self.level = 0.0;
+        }
+        self.level * (0.8 + 0.4 * draw.uniform())
+    }
+}
+
+const PENDING: i64 = -2;
+const MISSING: i64 = -1;
+
+/// Case `number` of the HPA. The first four are the settings of the two variants' files and of
+/// Kubernetes.
+pub(crate) fn hpa(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 11));
+    let settings = hpa_settings(number, &mut draw);
+    let mut replicas = draw.below(6) as i64 + 1;
+    let mut trace = format!("{{\"settings\":{}}}\n", hpa_json(&settings, replicas));
+    let mut hpa = Hpa::new(settings.clone());
+    let exact = draw.chance(0.5);
+    let peak = settings.max as f64 * 1.3 * settings.target_milli as f64;
+    let mut load = Load { level: peak / 4.0, goal: peak / 4.0, peak };
+    let (mut now_ms, mut decisions) = (0_i64, vec![]);
+    for _ in 0..ticks {
+        now_ms += SYNC / 1000 + if exact { 0 } else { draw.below(400) as i64 };
+        let set = draw.chance(0.01).then(|| draw.below(settings.max as usize + 4) as i64);
+        replicas = set.unwrap_or(replicas);
+        let total = load.next(&mut draw) as i64;
+        let troubled = draw.chance(0.2);
+        let slots: Vec<i64> = (0..settings.max + 4)
+            .map(|_| match draw.below(12) {
+                0 if troubled => MISSING,
+                1 if troubled => PENDING,
+                2 if troubled => draw.of(&[-3, -4]),
+                _ => 700 + draw.below(600) as i64,
+            })
+            .collect();
+        let mut observed = Observed::default();
+        for slot in &slots[..(replicas as usize).min(slots.len())] {
+            match *slot {
+                MISSING => observed.missing += 1,
+                PENDING => observed.pending += 1,
+                weight if weight >= 0 => {
+                    observed.measured += 1;
+                    observed.sum_milli += total * weight / (1000 * replicas);
+                }
+                _ => {}
+            }
+        }
+        let _ = write!(trace, "{{\"t\":{now_ms},\"load\":{total},\"pods\":{slots:?}");
+        if let Some(set) = set {
+            let _ = write!(trace, ",\"set\":{set}");
+        }
+        trace.push_str("}\n");
+        replicas = hpa.sync(now_ms * 1000, replicas, &observed);
+        decisions.push(replicas.to_string());
+    }
+    Case { trace, decisions }
+}
+
+fn hpa_settings(number: u64, draw: &mut Draw) -> HpaSettings {
+    let mut settings = HpaSettings::defaults(1000, 10);
+    if number == 0 {
+        return settings;
+    }
+    settings.target_milli = draw.of(&[500, 1000, 1000, 2500, 700]);
+    settings.max = draw.of(&[5, 10, 20, 40]);
+    settings.min = draw.of(&[1, 1, 2, 3]);
+    for (rules, windows) in [(&mut settings.up, [0, 0, 15, 60]), (&mut settings.down, [0, 60, 120, 300])] {
+        rules.stabilization_s = draw.of(&windows);
+        rules.tolerance = draw.of(&[0.1, 0.1, 0.05, 0.2, 0.0]);
+        rules.select =
+            draw.of(&[Select::Max, Select::Max, Select::Max, Select::Min, Select::Min, Select::Disabled]);
+        rules.policies = (0..=draw.below(3))
+            .map(|_| {
+                let period = draw.of(&[15, 30, 60, 120]);
+                if draw.chance(0.5) {
+                    Policy::Pods(draw.of(&[1, 2, 4, 10]), period)
+                } else {
+                    Policy::Percent(draw.of(&[10, 25, 50, 100, 300, 900]), period)
+                }
+            })
+            .collect();
+    }
+    settings
+}
+
+fn hpa_json(s: &HpaSettings, replicas: i64) -> String {
+    let rules = |r: &Rules| {
+        let policies: Vec<String> = r
+            .policies
+            .iter()
+            .map(|p| {
+                let (kind, value, period) = match *p {
+                    Policy::Pods(value, period) => ("Pods", value, period),
+                    Policy::Percent(value, period) => ("Percent", value, period),
+                };
+                format!("{{\"type\":\"{kind}\",\"value\":{value},\"periodSeconds\":{period}}}")
+            })
+            .collect();
+        format!(
+            "{{\"stabilizationWindowSeconds\":{},\"tolerance\":\"{}\",\"selectPolicy\":\"{:?}\",\"policies\":[{}]}}",
+            r.stabilization_s,
+            r.tolerance,
+            r.select,
+            policies.join(",")
+        )
+    };
+    format!(
+        "{{\"target_milli\":{},\"min\":{},\"max\":{},\"replicas\":{replicas},\"behavior\":{{\"scaleUp\":{},\"scaleDown\":{}}}}}",
+        s.target_milli,
+        s.min,
+        s.max,
+        rules(&s.up),
+        rules(&s.down)
+    )
+}
+
+/// Case `number` of the KPA.
+pub(crate) fn kpa(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 12));
+    let settings = kpa_settings(number, &mut draw);
+    let mut replicas = draw.below(4) as i64;
+    let panic_ms = settings.panic_window_s() * 1000.0;
+    let mut trace = format!(
+        "{{\"settings\":{{\"target\":{},\"total\":{},\"stable_window_ms\":{},\"panic_window_ms\":{},\"panic_threshold\":{},\
+         \"max_scale_up_rate\":{},\"max_scale_down_rate\":{},\"scale_down_delay_ms\":{},\"target_burst_capacity\":{},\
+         \"activation_scale\":{},\"min\":{},\"max\":{},\"grace_ms\":{},\"retention_ms\":{},\"replicas\":{replicas}}}}}\n",
+        settings.target(),
+        settings.total,
+        settings.stable_window_s * 1000.0,
+        panic_ms.round(),
+        settings.panic_threshold_percentage / 100.0,
+        settings.max_scale_up_rate,
+        settings.max_scale_down_rate,
+        settings.scale_down_delay_s * 1000.0,
+        settings.target_burst_capacity,
+        settings.activation_scale,
+        settings.min_scale,
+        settings.max_scale,
+        settings.grace_period_s * 1000.0,
+        settings.pod_retention_s * 1000.0,
+    );
+    let mut kpa = Kpa::new(settings.clone(), 0, replicas);
+    let peak = settings.target() * draw.of(&[3.0, 10.0, 25.0]);
+    let mut load = Load { level: 0.0, goal: peak / 2.0, peak };
+    // Phases of the statistics and of the ticks within their periods.
+    let (phase, tick_phase) = (draw.below(1000) as i64, draw.below(2000) as i64);
+    let (mut now_ms, mut decisions) = (0_i64, vec![]);
+    let mut second = 0;
+    for tick in 0..ticks as i64 {
+        let tick_ms = (tick + 1) * (TICK / 1000) + tick_phase;
+        while second * 1000 + phase <= tick_ms {
+            let at_ms = second * 1000 + phase;
+            second += 1;
+            now_ms = now_ms.max(at_ms);
+            let value = load.next(&mut draw);
+            // Nothing to scrape at zero pods unless the activator holds requests; and scrapes fail
+            // now and then.
+            if draw.chance(0.02) || (replicas == 0 && value == 0.0) {
+                continue;
+            }
+            let value = (value * 1000.0).round() / 1000.0;
+            let _ = writeln!(trace, "{{\"t\":{at_ms},\"c\":{value}}}");
+            kpa.record(at_ms * 1000, value);
+        }
+        now_ms = now_ms.max(tick_ms);
+        let up_to = if draw.chance(0.15) { draw.below(4) as i64 } else { 1000 };
+        let _ = writeln!(trace, "{{\"t\":{now_ms},\"ready\":{up_to}}}");
+        let (now, ready): (Micros, i64) = (now_ms * 1000, up_to.min(replicas));
+        kpa.evaluate(now, ready);
+        replicas = kpa.reconcile(now, replicas, ready);
+        let path = if kpa.proxied() { "p" } else { "s" };
+        decisions.push(format!("{}{path}{replicas}", kpa.desired()));
+    }
+    Case { trace, decisions }
+}
+
+fn kpa_settings(number: u64, draw: &mut Draw) -> KpaSettings {
+    let mut settings = KpaSettings::defaults(1.0);
+    if number == 0 {
+        return settings;
+    }
+    settings.total = draw.of(&[1.0, 1.0, 2.0, 10.0, 100.0]);
+    settings.utilization = draw.of(&[0.7, 0.7, 0.8, 1.0]);
+    settings.stable_window_s = draw.of(&[60.0, 60.0, 30.0, 6.0, 45.0, 120.0]);
+    settings.panic_window_percentage = draw.of(&[10.0, 10.0, 20.0, 50.0, 100.0]);
+    settings.panic_threshold_percentage = draw.of(&[200.0, 200.0, 150.0, 110.0, 1000.0]);
+    settings.max_scale_up_rate = draw.of(&[1000.0, 1000.0, 10.0, 2.0, 1.1]);
+    settings.max_scale_down_rate = draw.of(&[2.0, 2.0, 1.1, 10.0]);
+    settings.scale_down_delay_s = draw.of(&[0.0, 0.0, 30.0, 60.0, 61.0, 300.0]);
+    settings.target_burst_capacity = draw.of(&[211.0, 200.0, 0.0, 0.0, -1.0, 5.0]);
+    settings.activation_scale = draw.of(&[1, 1, 2, 5]);
+    settings.min_scale = draw.of(&[0, 0, 0, 1, 2]);
+    settings.max_scale = draw.of(&[0, 10, 20]);
+    settings.grace_period_s = draw.of(&[30.0, 30.0, 6.0, 90.0]);
+    settings.pod_retention_s = draw.of(&[0.0, 0.0, 60.0, 20.0, 300.0]);
+    settings
+}
+
+/// Case `number` of the VPA: as many samples a round as there are pods.
+pub(crate) fn vpa(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 13));
+    let mut vpa = Vpa::new(VpaSettings { cpu: (0, i64::MAX), memory: (0.0, f64::MAX) });
+    let mut trace = "{\"settings\":{}}\n".to_owned();
+    let peak = draw.of(&[50.0, 150.0, 1000.0, 4000.0]);
+    let mut load = Load { level: peak / 2.0, goal: peak / 2.0, peak };
+    let interval_ms = INTERVAL / 1000 * draw.of(&[1, 1, 30]);
+    let mut decisions = vec![];
+    for tick in 0..ticks as i64 {
+        let at_ms = (tick + 1) * interval_ms + draw.below(2000) as i64;
+        let pods = 1 + draw.below(5);
+        let usage: Vec<i64> = (0..pods).map(|_| load.next(&mut draw) as i64).collect();
+        let _ = writeln!(trace, "{{\"t\":{at_ms},\"usage\":{usage:?}}}");
+        usage.iter().for_each(|u| vpa.observe(*u, micros(at_ms as f64 / 1000.0)));
+        let r = vpa.uncapped().expect("there are samples");
+        decisions.push(format!("{}/{}/{}", r.target, r.lower, r.upper));
+    }
+    Case { trace, decisions }
+}
