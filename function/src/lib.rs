@@ -7,7 +7,7 @@
 //! - [`model`]: the code generated from the ONNX at build time; [`classifier`]: pixels in, eyes out
 //! - [`detection`]: boxes and NMS; [`verdict`]: from eyes to one answer; [`annotate`]: the picture with boxes
 //! - [`pool`]: inference threads, bounded queue, deadlines; [`cpu`]: the allotment they follow
-//! - [`body`]: the bytes of an image, within a common budget; [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and the graceful stop
+//! - [`body`]: the bytes of an image, within a common budget; [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and graceful shutdown
 //! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and message
 
 // clippy.toml names what blocks a thread.

@@ -41,7 +41,8 @@ impl TestServer {
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let listener = runtime.block_on(async { server::listen(Some([127, 0, 0, 1].into()), 0) });
+        let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let build = BuildInfo { model_name: "test", model_version: "test" };
         let metrics = Metrics::new(build, &config.telemetry).expect("metrics");
