@@ -10,6 +10,7 @@ use super::Isa;
 use super::conv::{Conv, MAX_SOURCES, Source, output_size};
 use super::convolve;
 use super::image::{Image, ImageMut};
+use super::view::{Patch, Target};
 use super::winograd;
 use crate::buffers::Scratchpad;
 use crate::threads::{self, CHUNKS_PER_THREAD};
@@ -47,16 +48,12 @@ struct Chain<'a> {
     convs: &'a [Conv<'a>],
     /// Height and width of what each stage makes.
     sizes: [[usize; 2]; MAX_STAGES],
-    out: *mut f32,
-    out_len: usize,
+    out: Target<f32>,
     out_row: usize,
     out_pixel: usize,
     /// Rows of the output at once.
     band: usize,
 }
-
-// SAFETY: `out` is the only pointer; bands are disjoint rows of it, and nobody reads it meanwhile.
-unsafe impl Sync for Chain<'_> {}
 
 impl<'a> Chain<'a> {
     /// Checks everything that the stages assume.
@@ -87,8 +84,7 @@ impl<'a> Chain<'a> {
             sources,
             convs,
             sizes,
-            out: out.data.as_mut_ptr(),
-            out_len: out.data.len(),
+            out: Target::new(out.data),
             out_row: out.row_pitch,
             out_pixel: out.pixel_pitch,
             band: winograd::OUTPUT,
@@ -146,11 +142,10 @@ impl<'a> Chain<'a> {
             }
             let rows = needed[last].clone();
             let start = rows.start * self.out_row;
-            // SAFETY: `new` saw that the output holds all rows; those of a band are its own, and so is what lies between them.
-            let data = unsafe {
-                let len = (rows.len() * self.out_row).min(self.out_len - start);
-                std::slice::from_raw_parts_mut(self.out.add(start), len)
-            };
+            let len = (rows.len() * self.out_row).min(self.out.len().saturating_sub(start));
+            let data = self.out.writable(start, Patch::row(1, 0, len));
+            // SAFETY: just checked; the rows of a band are its own, and so is what lies between them.
+            let data = unsafe { std::slice::from_raw_parts_mut(data, len) };
             let mut out = ImageMut {
                 data,
                 height: rows.len(),

@@ -94,6 +94,7 @@ pub(super) fn check_shapes(sources: &[Source<'_>], conv: &Conv<'_>, output: [usi
         "input channels"
     );
     for Source { image, upsampled } in sources {
+        assert!(image.height > 0 && image.width > 0 && image.channels > 0, "an input without pixels");
         assert!(image.pixel_pitch >= image.channels || image.width <= 1, "input pixels overlap");
         let simple = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
         assert!(
@@ -120,7 +121,7 @@ pub(super) fn check_memory(
     }
     assert!(out.pixel_pitch >= channels || out.width <= 1, "output pixels overlap");
     assert!(
-        out.row_pitch >= out.width.saturating_sub(1) * out.pixel_pitch + channels || out.height <= 1,
+        out.height <= 1 || out.width == 0 || out.row_pitch >= (out.width - 1) * out.pixel_pitch + channels,
         "output rows overlap"
     );
     assert!(out.data.len() >= out.extent(channels), "output is too short");

@@ -7,6 +7,7 @@ use super::Isa;
 use super::conv::{Conv, MAX_SOURCES, Source};
 use super::image::{Image, ImageMut};
 use super::tile::{Run, Tile, TileKernel};
+use super::view::{Patch, Target, readable};
 use crate::buffers::Buffer;
 use crate::threads::{self, CHUNKS_PER_THREAD};
 
@@ -68,11 +69,12 @@ pub(super) struct Layer<'a> {
     conv: &'a Conv<'a>,
     residual: Option<&'a Image<'a>>,
     init: Option<&'a Image<'a>>,
-    out: *mut f32,
+    out: Target<f32>,
     out_row: usize,
     out_pixel: usize,
     height: usize,
-    width: usize,
+    /// Whether the rows of a 1 × 1 convolution are taken as one long row.
+    joined: bool,
     one: &'static [TileKernel],
     two: &'static [TileKernel],
     tiles_per_row: usize,
@@ -81,9 +83,6 @@ pub(super) struct Layer<'a> {
     wider_tiles: usize,
     groups: usize,
 }
-
-// SAFETY: `out` is the only pointer; tiles write disjoint parts of it, and nobody reads it meanwhile.
-unsafe impl Sync for Layer<'_> {}
 
 impl<'a> Layer<'a> {
     /// The caller has run `convolve::check`.
@@ -114,11 +113,11 @@ impl<'a> Layer<'a> {
             conv,
             residual,
             init,
-            out: out.data.as_mut_ptr(),
+            out: Target::new(out.data),
             out_row: out.row_pitch,
             out_pixel: out.pixel_pitch,
             height: if width == 0 { 0 } else { height },
-            width,
+            joined,
             one: tiles.one,
             two,
             tiles_per_row,
@@ -175,44 +174,43 @@ impl<'a> Layer<'a> {
     fn tile(&self, y: usize, first: usize, pixels: usize, groups: Range<usize>, scratch: &mut Scratch) {
         self.collect_runs(scratch, y, first, pixels);
         let [blocks, kernel_height, kernel_width, in_channels, _] = self.conv.weight_shape;
-        let start = |image: &Image<'_>, y: usize, x: usize| {
-            image.data[y * image.row_pitch + x * image.pixel_pitch..].as_ptr()
-        };
+        let weight_block = kernel_height * kernel_width * in_channels * 16;
         let mut tile = Tile {
             runs: &scratch.runs,
-            weight: self.conv.weight.as_ptr(),
-            weight_block: kernel_height * kernel_width * in_channels * 16,
+            weight: std::ptr::null(),
+            weight_block,
             bias: std::ptr::null(),
             init: std::ptr::null(),
             init_step: self.init.map_or(0, |init| init.pixel_pitch),
             init_phase: first % 2,
             residual: std::ptr::null(),
             residual_step: self.residual.map_or(0, |residual| residual.pixel_pitch),
-            out: self.out,
+            out: std::ptr::null_mut(),
             out_step: self.out_pixel,
             silu: self.conv.silu,
         };
-        let init = self.init.map(|init| start(init, y / 2, first / 2));
-        let residual = self.residual.map(|residual| start(residual, y, first));
-        let out = self.out.wrapping_add(y * self.out_row + first * self.out_pixel);
         for group in groups {
             let (block, pair) =
                 if self.two.is_empty() { (group, false) } else { (group * 2, group * 2 + 1 < blocks) };
-            let kernel = if pair { self.two[pixels - 1] } else { self.one[pixels - 1] };
-            let channel = block * 16;
-            tile.weight = self.conv.weight[block * tile.weight_block..].as_ptr();
+            let (kernel, wide) = if pair { (self.two[pixels - 1], 2) } else { (self.one[pixels - 1], 1) };
+            let (channel, channels) = (block * 16, wide * 16);
+            let weights = Patch::row(wide, weight_block, weight_block);
+            tile.weight = readable(self.conv.weight, block * weight_block, weights);
             if !self.conv.bias.is_empty() {
-                tile.bias = self.conv.bias[channel..].as_ptr();
+                tile.bias = readable(self.conv.bias, channel, Patch::row(1, 0, channels));
             }
-            if let Some(init) = init {
-                tile.init = init.wrapping_add(channel);
+            if let Some(&Image { data, row_pitch, pixel_pitch, .. }) = self.init {
+                let coarse = Patch::row((pixels - 1 + tile.init_phase) / 2 + 1, pixel_pitch, channels);
+                tile.init = readable(data, y / 2 * row_pitch + first / 2 * pixel_pitch + channel, coarse);
             }
-            if let Some(residual) = residual {
-                tile.residual = residual.wrapping_add(channel);
+            if let Some(&Image { data, row_pitch, pixel_pitch, .. }) = self.residual {
+                let patch = Patch::row(pixels, pixel_pitch, channels);
+                tile.residual = readable(data, y * row_pitch + first * pixel_pitch + channel, patch);
             }
-            tile.out = out.wrapping_add(channel);
-            // SAFETY: `convolve::check` saw that all slices hold what their shapes say, with room for every block of every pixel;
-            // `collect_runs` stays inside the image or the border copy; the instruction set was detected.
+            let patch = Patch::row(pixels, self.out_pixel, channels);
+            tile.out = self.out.writable(y * self.out_row + first * self.out_pixel + channel, patch);
+            // SAFETY: every pointer was just checked for all that this kernel touches, those of the runs in `collect_runs`; tiles
+            // write disjoint pixels and channels, and nobody reads the output meanwhile; the instruction set was detected.
             unsafe { kernel(&tile) };
         }
     }
@@ -234,22 +232,22 @@ impl<'a> Layer<'a> {
         };
         // One allocation before any pointer into it is taken.
         let size = kernel_height * columns * in_channels;
-        if border.len() < size && (pad_x > 0 || pad_y > 0) {
+        if border.len() < size && pad_x > 0 {
             border.resize(size, 0.0);
         }
         let mut rest = &mut border[..];
         for Placed { image, first_channel } in self.sources.iter() {
-            let width = if self.height == 1 && self.conv.kernel == [1, 1] { self.width } else { image.width };
+            let width = if self.joined { image.height * image.width } else { image.width };
             let outside = left < 0 || left as usize + columns > width;
             for (tap_y, row) in rows(image.height) {
                 let row = &image.data[row * image.row_pitch..];
-                let (input, pitch) = if outside {
+                let (data, start, pitch) = if outside {
                     let (copy, remainder) = std::mem::take(&mut rest).split_at_mut(columns * image.channels);
                     rest = remainder;
                     copy_with_border(copy, row, image, left);
-                    (copy.as_ptr(), image.channels)
+                    (&*copy, 0, image.channels)
                 } else {
-                    (row[left as usize * image.pixel_pitch..].as_ptr(), image.pixel_pitch)
+                    (row, left as usize * image.pixel_pitch, image.pixel_pitch)
                 };
                 // Without gaps the taps of a kernel row are one run.
                 let (taps, len) = if alone && pitch == image.channels {
@@ -258,12 +256,14 @@ impl<'a> Layer<'a> {
                     (kernel_width, image.channels)
                 };
                 for tap_x in 0..taps {
-                    runs.push(Run {
-                        input: input.wrapping_add(tap_x * pitch),
-                        pixel_step: stride_x * pitch,
-                        len,
-                        weight_offset: ((tap_y * kernel_width + tap_x) * in_channels + first_channel) * 16,
-                    });
+                    let weight_offset = ((tap_y * kernel_width + tap_x) * in_channels + first_channel) * 16;
+                    assert!(
+                        weight_offset + len * 16 <= kernel_height * kernel_width * in_channels * 16,
+                        "a run has weights of its block"
+                    );
+                    let pixel_step = stride_x * pitch;
+                    let input = readable(data, start + tap_x * pitch, Patch::row(pixels, pixel_step, len));
+                    runs.push(Run { input, pixel_step, len, weight_offset });
                 }
             }
         }
@@ -279,6 +279,9 @@ fn copy_with_border(copy: &mut [f32], row: &[f32], image: &Image<'_>, left: isiz
     let (inside, tail) = rest.split_at_mut((end - before) * image.channels);
     head.fill(0.0);
     tail.fill(0.0);
+    if inside.is_empty() {
+        return;
+    }
     let start = (left + before as isize) as usize * image.pixel_pitch;
     if image.pixel_pitch == image.channels {
         inside.copy_from_slice(&row[start..][..inside.len()]);

@@ -19,6 +19,7 @@ mod silu;
 mod stem;
 mod tile;
 mod transform;
+mod view;
 pub(crate) mod winograd;
 
 pub use isa::Isa;

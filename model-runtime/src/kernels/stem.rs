@@ -7,6 +7,7 @@
 use super::Isa;
 use super::conv::{Conv, Source};
 use super::image::{Image, ImageMut};
+use super::view::{Patch, Target, readable};
 use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Taps of a kernel row.
@@ -66,7 +67,7 @@ pub(super) fn run(
             kernels,
             image: *image,
             conv,
-            out: out.data.as_mut_ptr(),
+            out: Target::new(out.data),
             out_row: out.row_pitch,
             out_pixel: out.pixel_pitch,
             width: out.width,
@@ -81,14 +82,11 @@ struct Layer<'a> {
     kernels: &'static [StemKernel],
     image: Image<'a>,
     conv: &'a Conv<'a>,
-    out: *mut f32,
+    out: Target<f32>,
     out_row: usize,
     out_pixel: usize,
     width: usize,
 }
-
-// SAFETY: `out` is the only pointer; rows are disjoint parts of it, and nobody reads it meanwhile.
-unsafe impl Sync for Layer<'_> {}
 
 impl Layer<'_> {
     /// One row of the output, in tiles of nearly equal width.
@@ -96,30 +94,40 @@ impl Layer<'_> {
         let top = (y * STRIDE) as isize - self.conv.padding[0] as isize;
         let first = (-top).clamp(0, TAPS as isize) as usize;
         let end = (self.image.height as isize - top).clamp(first as isize, TAPS as isize) as usize;
-        let input = &self.image.data[(top + first as isize) as usize * self.image.row_pitch..];
+        let rows = end - first;
+        assert!((1..=TAPS).contains(&rows), "a row of nothing but padding");
+        let start = (top + first as isize) as usize * self.image.row_pitch;
+        let weights = Patch::row(1, 0, rows * TAPS * 16);
         let mut tile = StemTile {
-            input: input.as_ptr().wrapping_sub(PADDING),
+            input: std::ptr::null(),
             row_pitch: self.image.row_pitch,
-            rows: end - first,
+            rows,
             at_left: true,
             at_right: false,
-            weight: self.conv.weight[first * TAPS * 16..].as_ptr(),
-            bias: self.conv.bias.as_ptr(),
-            out: self.out.wrapping_add(y * self.out_row),
+            weight: readable(self.conv.weight, first * TAPS * 16, weights),
+            bias: readable(self.conv.bias, 0, Patch::row(1, 0, 16)),
+            out: std::ptr::null_mut(),
             out_step: self.out_pixel,
             silu: self.conv.silu,
         };
         let tiles = self.width.div_ceil(self.kernels.len());
         for column in 0..tiles {
-            let pixels = (column + 1) * self.width / tiles - column * self.width / tiles;
+            let begin = column * self.width / tiles;
+            let pixels = (column + 1) * self.width / tiles - begin;
             tile.at_left = column == 0;
             tile.at_right = column + 1 == tiles;
-            // SAFETY: `convolve::check` saw that input and output hold what their shapes say, and that there are weights and a bias
-            // for 16 channels; an image twice as wide as the output has padding only where the flags say; the instruction set
-            // was detected.
+            // Pixel `begin` reads from column 2 * begin - 2 on; what would be padding is not read.
+            let padding = PADDING * (usize::from(tile.at_left) + usize::from(tile.at_right));
+            let columns = pixels * STRIDE + 2 * PADDING - padding;
+            let from = if tile.at_left { 0 } else { begin * STRIDE - PADDING };
+            let read = Patch { lines: [rows, tile.row_pitch], steps: [1, 0], len: columns };
+            let input = readable(self.image.data, start + from, read);
+            tile.input = if tile.at_left { input.wrapping_sub(PADDING) } else { input };
+            let written = Patch::row(pixels, self.out_pixel, 16);
+            tile.out = self.out.writable(y * self.out_row + begin * self.out_pixel, written);
+            // SAFETY: all pointers were just checked for what this tile touches: the steps on either side that would read padding are
+            // left out; rows are disjoint parts of the output, and nobody reads it meanwhile; the instruction set was detected.
             unsafe { self.kernels[pixels - 1](&tile) };
-            tile.input = tile.input.wrapping_add(pixels * STRIDE);
-            tile.out = tile.out.wrapping_add(pixels * self.out_pixel);
         }
     }
 }

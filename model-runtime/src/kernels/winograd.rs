@@ -10,7 +10,8 @@ use super::Isa;
 use super::conv::{Conv, Source};
 use super::image::{Image, ImageMut};
 use super::tile::{Planes, PlanesKernel};
-use super::transform::{InputTransform, OutputTransform, Patch, Products};
+use super::transform::{self, InputTransform, OutputTransform, Products};
+use super::view::{Patch, Target, readable};
 use crate::buffers::Scratchpad;
 use crate::threads;
 
@@ -52,7 +53,7 @@ pub(super) struct Layer<'a> {
     sources: &'a [Source<'a>],
     conv: &'a Conv<'a>,
     residual: Option<&'a Image<'a>>,
-    out: *mut f32,
+    out: Target<f32>,
     out_row: usize,
     out_pixel: usize,
     height: usize,
@@ -66,9 +67,6 @@ pub(super) struct Layer<'a> {
     transform_input: InputTransform,
     transform_output: OutputTransform,
 }
-
-// SAFETY: `out` is the only pointer; strips write disjoint tiles of it, and nobody reads it meanwhile.
-unsafe impl Sync for Layer<'_> {}
 
 impl<'a> Layer<'a> {
     pub(super) fn new(
@@ -84,7 +82,7 @@ impl<'a> Layer<'a> {
             sources,
             conv,
             residual,
-            out: out.data.as_mut_ptr(),
+            out: Target::new(out.data),
             out_row: out.row_pitch,
             out_pixel: out.pixel_pitch,
             height: out.height,
@@ -145,25 +143,27 @@ impl<'a> Layer<'a> {
         for Source { image, .. } in self.sources {
             let inside =
                 y >= 0 && x >= 0 && y as usize + span <= image.height && x as usize + span <= image.width;
-            let (input, row_pitch, pixel_pitch) = if inside {
+            let (data, start, row_pitch, pixel_pitch) = if inside {
                 let start = y as usize * image.row_pitch + x as usize * image.pixel_pitch;
-                (image.data[start..].as_ptr(), image.row_pitch, image.pixel_pitch)
+                (image.data, start, image.row_pitch, image.pixel_pitch)
             } else {
                 let border = border.room(span * span * image.channels);
                 copy_with_border(border, image, y, x, span);
-                (border.as_ptr(), span * image.channels, image.channels)
+                (&*border, 0, span * image.channels, image.channels)
             };
-            let out = &mut out[first_channel..];
-            debug_assert!(out.len() >= (span * span - 1) * plane + image.channels);
-            let patch = Patch {
-                input,
+            let channels = image.channels;
+            let read = Patch { lines: [span, row_pitch], steps: [span, pixel_pitch], len: channels };
+            let written = Patch::row(span * span, plane, channels);
+            let patch = transform::Patch {
+                input: readable(data, start, read),
                 row_pitch,
                 pixel_pitch,
-                channels: image.channels,
-                out: out.as_mut_ptr(),
+                channels,
+                out: Target::new(out).writable(first_channel, written),
                 plane,
             };
-            // SAFETY: the patch lies inside the image or is a copy of its own; `strip` made room for the output.
+            // SAFETY: both pointers were just checked for all channels, of which there are whole vectors (`check_shapes`); the
+            // instruction set was detected.
             unsafe { (self.transform_input)(&patch) };
             first_channel += image.channels;
         }
@@ -194,21 +194,28 @@ impl<'a> Layer<'a> {
             if groups == 0 {
                 continue;
             }
+            let together = tiles * groups;
+            let (count, width) = (self.span * self.span, blocks * 16);
+            let read =
+                Patch { lines: [count, input_stride], steps: [together, in_channels], len: in_channels };
+            let written = Patch { lines: [count, product_stride], steps: [together, CHANNELS], len: width };
+            let weights = Patch::row(blocks, weight_block, weight_block);
             let planes = Planes {
-                input: input[first * in_channels..].as_ptr(),
+                input: readable(input, first * in_channels, read),
                 input_plane: input_stride,
                 channels: in_channels,
-                weight: self.conv.weight[block * weight_block..].as_ptr(),
+                weight: readable(self.conv.weight, block * weight_block, weights),
                 weight_block,
                 groups,
                 taps,
-                out: products[first * CHANNELS..].as_mut_ptr(),
+                out: Target::new(products).writable(first * CHANNELS, written),
                 out_plane: product_stride,
                 out_step: CHANNELS,
             };
-            // SAFETY: `strip` made both buffers large enough for `count` tiles in each plane; the weights were checked.
+            // SAFETY: all pointers were just checked for these tiles in each plane; a block has weights for every tap below `TAPS`²,
+            // and `taps` names no other; the instruction set was detected.
             unsafe { kernels[tiles - 1](&planes) };
-            first += tiles * groups;
+            first += together;
         }
     }
 
@@ -217,26 +224,35 @@ impl<'a> Layer<'a> {
         let y = tile / self.tiles_per_row * OUTPUT;
         let x = tile % self.tiles_per_row * OUTPUT;
         let channel = block * 16;
+        let (rows, columns) = (OUTPUT.min(self.height - y), OUTPUT.min(self.width - x));
+        let channels = blocks * 16;
+        let pixels = |row_pitch: usize, pixel_pitch: usize| Patch {
+            lines: [rows, row_pitch],
+            steps: [columns, pixel_pitch],
+            len: channels,
+        };
         let residual = self.residual.map_or(std::ptr::null(), |residual| {
-            residual.data[y * residual.row_pitch + x * residual.pixel_pitch + channel..].as_ptr()
+            let start = y * residual.row_pitch + x * residual.pixel_pitch + channel;
+            readable(residual.data, start, pixels(residual.row_pitch, residual.pixel_pitch))
         });
+        let out = y * self.out_row + x * self.out_pixel + channel;
         let products = Products {
-            products: products.as_ptr(),
+            products: readable(products, 0, Patch::row(self.span * self.span, plane, channels)),
             plane,
-            channels: blocks * 16,
-            bias: &self.conv.bias[channel..channel + blocks * 16],
+            channels,
+            bias: &self.conv.bias[channel..channel + channels],
             silu: self.conv.silu,
             residual,
             residual_row: self.residual.map_or(0, |residual| residual.row_pitch),
             residual_pixel: self.residual.map_or(0, |residual| residual.pixel_pitch),
-            // SAFETY: the output's length was checked, and the tile's first pixel lies inside.
-            out: unsafe { self.out.add(y * self.out_row + x * self.out_pixel + channel) },
+            out: self.out.writable(out, pixels(self.out_row, self.out_pixel)),
             out_row: self.out_row,
             out_pixel: self.out_pixel,
-            rows: OUTPUT.min(self.height - y),
-            columns: OUTPUT.min(self.width - x),
+            rows,
+            columns,
         };
-        // SAFETY: `multiply` wrote all products; `rows` × `columns` pixels lie inside the image.
+        // SAFETY: all pointers were just checked for `rows` × `columns` pixels of these channels; strips write disjoint tiles, and
+        // nobody reads the output meanwhile; the instruction set was detected.
         unsafe { (self.transform_output)(&products) };
     }
 }
