@@ -1,6 +1,7 @@
 ##@ model-runtime: operators and kernels
 
-# Both need a nightly toolchain; Miri is a component of it (rustup component add --toolchain nightly miri).
+# Both need a nightly toolchain; Miri is a component of it (rustup component add --toolchain nightly
+# miri).
 .PHONY: asan miri
 asan: need-cargo ## run the kernels' tests under AddressSanitizer (nightly)
 	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test --release --target $$(rustc -vV | sed -n 's/^host: //p') \

@@ -47,6 +47,29 @@ impl Buffer {
         // SAFETY: as in `as_slice`; the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
+
+    /// A buffer of `len` bytes, perhaps up to three more.
+    pub(crate) fn take_bytes(len: usize) -> Self {
+        Self::take(len.div_ceil(size_of::<f32>()))
+    }
+
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
+        let floats = self.as_mut_slice();
+        // SAFETY: floats are plain bytes, and any bytes are floats; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
+    }
+
+    pub(crate) fn as_integers(&self) -> &[i32] {
+        let floats = self.as_slice();
+        // SAFETY: of the same size and alignment, and any bits are both.
+        unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len()) }
+    }
+
+    pub(crate) fn as_mut_integers(&mut self) -> &mut [i32] {
+        let floats = self.as_mut_slice();
+        // SAFETY: as in `as_integers`; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len()) }
+    }
 }
 
 /// Gives the calling thread's free buffers back to the system: for a thread that ran an inference and will run no other.
@@ -88,6 +111,20 @@ impl Scratchpad {
         }
         // SAFETY: as in `Buffer::as_slice`; the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
+    }
+
+    /// The same for bytes.
+    pub(crate) fn bytes(&mut self, len: usize) -> &mut [u8] {
+        let floats = self.room(len.div_ceil(size_of::<f32>()));
+        // SAFETY: floats are plain bytes, and any bytes are floats; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
+    }
+
+    /// The same for integers.
+    pub(crate) fn integers(&mut self, len: usize) -> &mut [i32] {
+        let floats = self.room(len);
+        // SAFETY: of the same size and alignment, and any bits are both; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
     }
 }
 

@@ -33,7 +33,8 @@ impl Random {
     }
 }
 
-/// An image inside a larger one, as a slice of channels is: everything around it is NaN, so that reading it shows.
+/// An image inside a larger one, as a slice of channels is: everything around it is NaN, so that
+/// reading it shows.
 struct Input {
     data: Vec<f32>,
     height: usize,
@@ -222,7 +223,8 @@ impl Case {
 
     /// On a thread of its own, where no earlier case has left scratch memory of another size.
     fn check(&self, isa: Isa) {
-        std::thread::scope(|scope| scope.spawn(|| self.compare(isa)).join()).expect(&self.describe(isa));
+        let outcome = std::thread::scope(|scope| scope.spawn(|| self.compare(isa)).join());
+        assert!(outcome.is_ok(), "{}", self.describe(isa));
     }
 
     fn compare(&self, isa: Isa) {
@@ -231,7 +233,8 @@ impl Case {
         let pitch = self.out_channels.next_multiple_of(16);
         // Inputs and weights are within ±1: rounding grows with the number of products.
         let products = self.weight.len() / self.out_channels;
-        // The transforms of Winograd's filtering weigh values with up to 5² and 8², and cost that much precision.
+        // The transforms of Winograd's filtering weigh values with up to 5² and 8², and cost that
+        // much precision.
         let transformed = self.kernel == [3, 3];
         let tolerance = (4e-7 * products as f64 + 1e-5) * if transformed { 3.0 } else { 1.0 };
         for y in 0..height {
@@ -259,7 +262,8 @@ fn every_path_agrees_with_the_definition_on_random_shapes() {
     }
 }
 
-/// One row, and a border on its sides only: the shape that a 1 x 1 convolution once read past its end.
+/// One row, and a border on its sides only: the shape that a 1 x 1 convolution once read past its
+/// end.
 #[test]
 fn a_padded_row_of_pixels_is_read_only_where_it_has_pixels() {
     for isa in Isa::available() {
@@ -285,7 +289,8 @@ fn several_threads_compute_the_same_bits_as_one() {
     let alone: Vec<_> = cases.iter().map(|case| case.run(Isa::current())).collect();
     model_runtime::threads::set_threads(3);
     for (case, alone) in cases.iter().zip(alone) {
-        // Lanes beyond the output channels hold what the residual's padding held: compare bits, not values.
+        // Lanes beyond the output channels hold what the residual's padding held: compare bits, not
+        // values.
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(case.run(Isa::current())), bits(alone));
     }
@@ -401,8 +406,8 @@ fn silu_is_as_exact_as_documented() {
         for (x, y) in inputs.iter().zip(out.chunks_exact(16).map(|pixel| pixel[0])) {
             let exact = f64::from(*x) / (1.0 + f64::from(-*x).exp());
             let error = (f64::from(y) - exact).abs();
-            // Rounding the exponent's argument costs |x| units in the last place; far out on the left, where the exponent is
-            // clamped, |x| · 2⁻¹²⁶ is left of nothing.
+            // Rounding the exponent's argument costs |x| units in the last place; far out on the
+            // left, where the exponent is clamped, |x| · 2⁻¹²⁶ is left of nothing.
             let relative = (4.0 + f64::from(x.abs())) * f64::from(f32::EPSILON);
             let tolerance = exact.abs() * relative + f64::from(x.abs()) * 1.2e-38 + 1e-37;
             assert!(error <= tolerance, "{}: silu({x}) = {y}, {exact}", isa.name());

@@ -1,4 +1,5 @@
-//! Direct convolution: cuts a layer into register tiles, deals with borders, shares the work among threads.
+//! Direct convolution: cuts a layer into register tiles, deals with borders, shares the work among
+//! threads.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -11,8 +12,9 @@ use super::view::{Patch, Target, readable};
 use crate::buffers::Buffer;
 use crate::threads::{self, CHUNKS_PER_THREAD};
 
-/// Weights beyond this don't stay in a core's second-level cache beside the activations, so each block of them is used on the
-/// whole image before the next. Half of the smallest such cache met in the field (512 KB).
+/// Weights beyond this don't stay in a core's second-level cache beside the activations, so each
+/// block of them is used on the whole image before the next. Half of the smallest such cache met in
+/// the field (512 KB).
 const RESIDENT_WEIGHT_BYTES: usize = 256 << 10;
 
 /// A source and where its channels lie in the weights.
@@ -63,7 +65,8 @@ struct Scratch {
     border: Vec<f32>,
 }
 
-/// A convolution cut into tiles: `height × tiles_per_row` of pixels, times `groups` of one or two channel blocks.
+/// A convolution cut into tiles: `height × tiles_per_row` of pixels, times `groups` of one or two
+/// channel blocks.
 pub(super) struct Layer<'a> {
     sources: &'a PlacedList<'a>,
     conv: &'a Conv<'a>,
@@ -159,7 +162,8 @@ impl<'a> Layer<'a> {
     fn tiles(&self, tiles: Range<usize>, groups: Range<usize>, scratch: &mut Scratch) {
         let (mut y, mut column) = (tiles.start / self.tiles_per_row, tiles.start % self.tiles_per_row);
         for _ in tiles {
-            // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the registers empty.
+            // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the
+            // registers empty.
             let first = column * self.tile_width + column.min(self.wider_tiles);
             let pixels = self.tile_width + usize::from(column < self.wider_tiles);
             self.tile(y, first, pixels, groups.clone(), scratch);
@@ -209,13 +213,15 @@ impl<'a> Layer<'a> {
             }
             let patch = Patch::row(pixels, self.out_pixel, channels);
             tile.out = self.out.writable(y * self.out_row + first * self.out_pixel + channel, patch);
-            // SAFETY: every pointer was just checked for all that this kernel touches, those of the runs in `collect_runs`; tiles
-            // write disjoint pixels and channels, and nobody reads the output meanwhile; the instruction set was detected.
+            // SAFETY: every pointer was just checked for all that this kernel touches, those of the
+            // runs in `collect_runs`; tiles write disjoint pixels and channels, and nobody reads
+            // the output meanwhile; the instruction set was detected.
             unsafe { kernel(&tile) };
         }
     }
 
-    /// Lists the input of a tile; rows outside the image are left out, columns outside come from a copy with zeros.
+    /// Lists the input of a tile; rows outside the image are left out, columns outside come from a
+    /// copy with zeros.
     fn collect_runs(&self, scratch: &mut Scratch, y: usize, x: usize, pixels: usize) {
         let Scratch { runs, border } = scratch;
         runs.clear();

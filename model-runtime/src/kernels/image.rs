@@ -1,48 +1,56 @@
-//! Channels-last images: how kernels see tensors.
+//! Channels-last images: how kernels see tensors. Of floats unless another type is named.
 
 /// An image to read: value (y, x, c) is `data[y * row_pitch + x * pixel_pitch + c]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Image<'a> {
+#[derive(Debug)]
+pub struct Image<'a, T = f32> {
     /// Starts with the first value; may be longer than the image.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Rows.
     pub height: usize,
     /// Pixels of a row.
     pub width: usize,
     /// Values of a pixel.
     pub channels: usize,
-    /// Floats from a row to the next.
+    /// Values from a row to the next.
     pub row_pitch: usize,
-    /// Floats from a pixel to the next.
+    /// Values from a pixel to the next.
     pub pixel_pitch: usize,
 }
 
 /// An image to write. Kernels write whole blocks of 16 channels, so the pitch has to leave room for them.
 #[derive(Debug)]
-pub struct ImageMut<'a> {
+pub struct ImageMut<'a, T = f32> {
     /// Starts with the first value; may be longer than the image.
-    pub data: &'a mut [f32],
+    pub data: &'a mut [T],
     /// Rows.
     pub height: usize,
     /// Pixels of a row.
     pub width: usize,
-    /// Floats from a row to the next.
+    /// Values from a row to the next.
     pub row_pitch: usize,
-    /// Floats from a pixel to the next.
+    /// Values from a pixel to the next.
     pub pixel_pitch: usize,
 }
 
-impl<'a> Image<'a> {
+impl<T> Clone for Image<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Image<'_, T> {}
+
+impl<'a, T> Image<'a, T> {
     /// No pixels.
     pub const EMPTY: Self =
         Self { data: &[], height: 0, width: 0, channels: 0, row_pitch: 0, pixel_pitch: 0 };
 
     /// An image without gaps.
-    pub fn dense(data: &'a [f32], height: usize, width: usize, channels: usize) -> Self {
+    pub fn dense(data: &'a [T], height: usize, width: usize, channels: usize) -> Self {
         Self { data, height, width, channels, row_pitch: width * channels, pixel_pitch: channels }
     }
 
-    /// Floats that must be there to read `channels` of every pixel.
+    /// Values that must be there to read `channels` of every pixel.
     pub(crate) fn extent(&self, channels: usize) -> usize {
         extent(self.height, self.width, self.row_pitch, self.pixel_pitch, channels)
     }
@@ -53,13 +61,13 @@ impl<'a> Image<'a> {
     }
 }
 
-impl<'a> ImageMut<'a> {
+impl<'a, T> ImageMut<'a, T> {
     /// An image without gaps.
-    pub fn dense(data: &'a mut [f32], height: usize, width: usize, channels: usize) -> Self {
+    pub fn dense(data: &'a mut [T], height: usize, width: usize, channels: usize) -> Self {
         Self { data, height, width, row_pitch: width * channels, pixel_pitch: channels }
     }
 
-    /// Floats that must be there to write `channels` of every pixel.
+    /// Values that must be there to write `channels` of every pixel.
     pub(crate) fn extent(&self, channels: usize) -> usize {
         extent(self.height, self.width, self.row_pitch, self.pixel_pitch, channels)
     }

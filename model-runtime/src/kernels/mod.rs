@@ -9,6 +9,7 @@ pub mod conv;
 pub mod convolve;
 mod direct;
 pub mod image;
+pub mod int8;
 mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -1,6 +1,8 @@
-//! Bilinear scaling of one 8-bit channel in OpenCV's fixed point: `cv::resize(…, INTER_LINEAR)`, to the bit (`resize.cpp`).
+//! Bilinear scaling of one 8-bit channel in OpenCV's fixed point: `cv::resize(…, INTER_LINEAR)`, to
+//! the bit (`resize.cpp`).
 //!
-//! A line is a row interpolated horizontally: 1/128 levels, 16 bits. Two lines, interpolated vertically, give samples 0..1.
+//! A line is a row interpolated horizontally: 1/128 levels, 16 bits. Two lines, interpolated
+//! vertically, give levels or samples 0..1.
 
 use super::Isa;
 
@@ -22,7 +24,8 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// From each sample's left neighbour and the weights, none negative, that add up to 2048. A row has `width` samples.
+    /// From each sample's left neighbour and the weights, none negative, that add up to 2048. A row
+    /// has `width` samples.
     ///
     /// # Panics
     /// If a neighbour lies outside of the row.
@@ -75,10 +78,35 @@ pub fn blend(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], samples: 
     blend_portable(rest, &weights.map(|weight| [weight; LANES]), &mut samples[done..]);
 }
 
+/// Interpolates between two lines, to levels.
+///
+/// # Panics
+/// If the lengths differ.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one path only"))]
+pub fn blend_levels(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], levels: &mut [u8]) {
+    assert!(upper.len() == levels.len() && lower.len() == levels.len(), "lines as long as the levels");
+    #[cfg(target_arch = "x86_64")]
+    let done = if avx512::runs(isa) {
+        // SAFETY: the instructions are there.
+        unsafe { avx512::blend_levels([upper, lower], weights, levels) }
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    let terms = upper[done..].iter().zip(&lower[done..]);
+    for (level, (a, b)) in levels[done..].iter_mut().zip(terms) {
+        // As in `blend_portable`.
+        let weighted = |sample: i16, weight: i16| ((i32::from(sample) * i32::from(weight)) >> 16) as i16;
+        *level = ((weighted(*a, weights[0]) + weighted(*b, weights[1]) + 2) >> 2) as u8;
+    }
+}
+
 /// Samples that portable code computes together.
 const LANES: usize = 16;
 
-/// Out of line and with a weight for each lane, the compiler finds the instruction that keeps the upper half of 16-bit products.
+/// Out of line and with a weight for each lane, the compiler finds the instruction that keeps the
+/// upper half of 16-bit products.
 #[inline(never)]
 fn blend_portable([upper, lower]: [&[i16]; 2], weights: &[[i16; LANES]; 2], samples: &mut [f32]) {
     // VResizeLinear<uchar, int, short>: rounds in two steps, to stay within 32 bits.
@@ -93,7 +121,8 @@ fn blend_portable([upper, lower]: [&[i16]; 2], weights: &[[i16; LANES]; 2], samp
     }
 }
 
-/// AVX-512 with its byte permutations (VBMI), which Intel has had since Ice Lake and AMD since Zen 4.
+/// AVX-512 with its byte permutations (VBMI), which Intel has had since Ice Lake and AMD since
+/// Zen 4.
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
@@ -163,7 +192,8 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
         fn interpolate(&self, row: &[u8], line: &mut [i16]) {
             let all = u16::MAX >> (LANES - self.columns);
-            // SAFETY: masks leave out what lies behind the end of the row, and of the line; arrays are as long as a register.
+            // SAFETY: masks leave out what lies behind the end of the row, and of the line; arrays
+            // are as long as a register.
             unsafe {
                 let part = |from: usize| {
                     let there = row.len().saturating_sub(from).min(64);
@@ -182,22 +212,44 @@ mod avx512 {
         }
     }
 
+    /// 16 levels between two lines.
+    ///
+    /// # Safety
+    /// Both are readable for 16 values.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn between(lines: [*const i16; 2], [weight_upper, weight_lower]: [__m256i; 2]) -> __m256i {
+        // SAFETY: the caller's.
+        let [a, b] = lines.map(|line| unsafe { _mm256_loadu_si256(line.cast()) });
+        let sum = _mm256_add_epi16(_mm256_mulhi_epi16(a, weight_upper), _mm256_mulhi_epi16(b, weight_lower));
+        _mm256_srai_epi16::<2>(_mm256_add_epi16(sum, _mm256_set1_epi16(2)))
+    }
+
+    /// As [`blend`], to levels.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(super) fn blend_levels([upper, lower]: [&[i16]; 2], weights: [i16; 2], levels: &mut [u8]) -> usize {
+        let whole = levels.len() - levels.len() % LANES;
+        let weights = weights.map(|weight| _mm256_set1_epi16(weight));
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: from `at` on, 16 values are there in all three, which are equally long.
+            unsafe {
+                let found = between([upper[at..].as_ptr(), lower[at..].as_ptr()], weights);
+                _mm_storeu_si128(levels[at..].as_mut_ptr().cast(), _mm256_cvtepi16_epi8(found));
+            }
+        }
+        whole
+    }
+
     /// Blends what fills whole registers; returns how many samples.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(super) fn blend([upper, lower]: [&[i16]; 2], weights: [i16; 2], samples: &mut [f32]) -> usize {
         let whole = samples.len() - samples.len() % LANES;
-        let [weight_upper, weight_lower] = weights.map(|weight| _mm256_set1_epi16(weight));
-        let (two, full) = (_mm256_set1_epi16(2), _mm512_set1_ps(255.0));
+        let weights = weights.map(|weight| _mm256_set1_epi16(weight));
+        let full = _mm512_set1_ps(255.0);
         for at in (0..whole).step_by(LANES) {
             // SAFETY: from `at` on, 16 values are there in all three, which are equally long.
             unsafe {
-                let a = _mm256_loadu_si256(upper[at..].as_ptr().cast());
-                let b = _mm256_loadu_si256(lower[at..].as_ptr().cast());
-                let sum = _mm256_add_epi16(
-                    _mm256_mulhi_epi16(a, weight_upper),
-                    _mm256_mulhi_epi16(b, weight_lower),
-                );
-                let levels = _mm256_srai_epi16::<2>(_mm256_add_epi16(sum, two));
+                let levels = between([upper[at..].as_ptr(), lower[at..].as_ptr()], weights);
                 let levels = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(levels));
                 _mm512_storeu_ps(samples[at..].as_mut_ptr(), _mm512_div_ps(levels, full));
             }
@@ -248,6 +300,10 @@ mod tests {
                 let reversed: Vec<u8> = row.iter().rev().copied().collect();
                 scaled.interpolate(&reversed, &mut lower);
                 blend(isa, [&upper, &lower], [weight, 2048 - weight], &mut samples);
+                let mut levels = vec![0; columns];
+                blend_levels(isa, [&upper, &lower], [weight, 2048 - weight], &mut levels);
+                let same = |(level, sample): (&u8, &f32)| f32::from(*level) / 255.0 == *sample;
+                assert!(levels.iter().zip(&samples).all(same), "{}", isa.name());
                 (upper, samples)
             };
             let expected = run(Isa::Portable);

@@ -1,8 +1,10 @@
-//! The first layer on gray images: one input channel, six taps a kernel row, stride 2, 16 output channels.
+//! The first layer on gray images: one input channel, six taps a kernel row, stride 2, 16 output
+//! channels.
 //!
-//! The general [`tile`](super::tile) loads an input value for every product, which keeps the load units as busy as the
-//! multipliers. Here the six weights of a kernel row stay in registers and each input value is loaded once for the three outputs
-//! that it reaches. Padding costs nothing: the one step on either side that would read it is left out.
+//! The general [`tile`](super::tile) loads an input value for every product, which keeps the load
+//! units as busy as the multipliers. Here the six weights of a kernel row stay in registers and
+//! each input value is loaded once for the three outputs that it reaches. Padding costs nothing:
+//! the one step on either side that would read it is left out.
 
 use super::Isa;
 use super::conv::{Conv, Source};
@@ -23,7 +25,8 @@ const PADDING: usize = 2;
     expect(dead_code, reason = "so far only AVX-512 has registers enough for a tile")
 )]
 pub(crate) struct StemTile {
-    /// [`PADDING`] values before the first pixel's middle, in the first kernel row that lies inside the image.
+    /// [`PADDING`] values before the first pixel's middle, in the first kernel row that lies inside
+    /// the image.
     pub(crate) input: *const f32,
     /// Floats from a row of the input to the next.
     pub(crate) row_pitch: usize,
@@ -40,11 +43,12 @@ pub(crate) struct StemTile {
     pub(crate) silu: bool,
 }
 
-/// Computes one tile. The caller vouches for every pointer: input for all rows, padding aside, weights, bias and output.
+/// Computes one tile. The caller vouches for every pointer: input for all rows, padding aside,
+/// weights, bias and output.
 pub(crate) type StemKernel = unsafe fn(&StemTile);
 
-/// Computes the layer if it is one of these and the instruction set has kernels for it. The caller has run
-/// `convolve::check`, or for a part of a chain what `Chain::new` runs in its place.
+/// Computes the layer if it is one of these and the instruction set has kernels for it. The caller
+/// has run `convolve::check`, or for a part of a chain what `Chain::new` runs in its place.
 pub(super) fn run(
     isa: Isa,
     sources: &[Source<'_>],
@@ -125,14 +129,16 @@ impl Layer<'_> {
             tile.input = if tile.at_left { input.wrapping_sub(PADDING) } else { input };
             let written = Patch::row(pixels, self.out_pixel, 16);
             tile.out = self.out.writable(y * self.out_row + begin * self.out_pixel, written);
-            // SAFETY: all pointers were just checked for what this tile touches: the steps on either side that would read padding are
-            // left out; rows are disjoint parts of the output, and nobody reads it meanwhile; the instruction set was detected.
+            // SAFETY: all pointers were just checked for what this tile touches: the steps on
+            // either side that would read padding are left out; rows are disjoint parts of the
+            // output, and nobody reads it meanwhile; the instruction set was detected.
             unsafe { self.kernels[pixels - 1](&tile) };
         }
     }
 }
 
-/// Instantiates the tile for one instruction set with vectors of 16 floats; `$s` counts two steps more than there are pixels.
+/// Instantiates the tile for one instruction set with vectors of 16 floats; `$s` counts two steps
+/// more than there are pixels.
 #[cfg(target_arch = "x86_64")]
 macro_rules! define_stem_tile {
     ($(#[$attribute:meta])* $v:ident, pixels = $max:literal, steps = [$($s:literal)*]) => {
@@ -143,9 +149,11 @@ macro_rules! define_stem_tile {
         $(#[$attribute])*
         pub(super) unsafe fn stem_tile<const P: usize>(tile: &super::stem::StemTile) {
             const { assert!($v::LANES == 16 && P <= $max) };
-            // SAFETY: the caller vouches for the pointers; steps that would read padding are left out.
+            // SAFETY: the caller vouches for the pointers; steps that would read padding are left
+            // out.
             unsafe {
-                // Pixel p is summed in p + 2: step s reaches pixels s - 2 to s, and what falls off either end is never stored.
+                // Pixel p is summed in p + 2: step s reaches pixels s - 2 to s, and what falls off
+                // either end is never stored.
                 let mut acc = [$v::load(tile.bias); $max + 4];
                 let (mut input, mut weight) = (tile.input, tile.weight);
                 for _ in 1..tile.rows {
@@ -154,7 +162,8 @@ macro_rules! define_stem_tile {
                     input = input.wrapping_add(tile.row_pitch);
                     weight = weight.wrapping_add(super::stem::TAPS * 16);
                 }
-                // In the last row, activations are computed between the products: neither keeps all units busy.
+                // In the last row, activations are computed between the products: neither keeps all
+                // units busy.
                 let w = define_stem_tile!(@weights $v, weight);
                 $(
                     define_stem_tile!(@step $v, $s, P, tile, input, w, acc);

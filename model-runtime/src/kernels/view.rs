@@ -1,6 +1,12 @@
-//! Checked views: every pointer that a kernel gets was compared with the slice it points into, over all that the kernel touches.
+//! Checked views: every pointer that a kernel gets was compared with the slice it points into, over
+//! all that the kernel touches.
 //!
-//! Kernels read and write patches: `lines` rows, a pitch apart, of `steps` stretches, a step apart, of `len` values each.
+//! Kernels read and write patches: `lines` rows, a pitch apart, of `steps` stretches, a step apart,
+//! of `len` values each.
+
+use std::marker::PhantomData;
+
+use super::image::{Image, ImageMut};
 
 /// A patch of values in a slice, counted from its first.
 #[derive(Clone, Copy, Debug)]
@@ -46,16 +52,25 @@ pub(super) fn readable<T>(data: &[T], start: usize, patch: Patch) -> *const T {
 }
 
 /// A slice that several threads write disjoint parts of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Target<T> {
     data: *mut T,
     len: usize,
 }
 
-// SAFETY: only addresses are handed out; whoever writes to them vouches that no other thread has the same ones.
+// SAFETY: only addresses are handed out; whoever writes to them vouches that no other thread has
+// the same ones.
 unsafe impl<T: Send> Sync for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Target<T> {}
+
+impl<T> Clone for Target<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Target<T> {}
 
 impl<T> Target<T> {
     pub(super) fn new(data: &mut [T]) -> Self {
@@ -75,6 +90,131 @@ impl<T> Target<T> {
     pub(super) fn writable(&self, start: usize, patch: Patch) -> *mut T {
         assert!(patch.fits(start, self.len), "{patch:?} from {start} on writes past {} values", self.len);
         self.data.wrapping_add(start)
+    }
+}
+
+/// A channels-last map to read whose extent was checked once; what a kernel reads of it is then
+/// found by three comparisons.
+#[derive(Debug)]
+pub(super) struct View<'a, T> {
+    data: *const T,
+    height: usize,
+    width: usize,
+    channels: usize,
+    row: usize,
+    pixel: usize,
+    of: PhantomData<&'a [T]>,
+}
+
+// SAFETY: as a shared slice.
+unsafe impl<T: Sync> Sync for View<'_, T> {}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<'a, T> View<'a, T> {
+    /// `channels` values of every pixel of an image.
+    ///
+    /// # Panics
+    /// If any of them lies outside of its data.
+    pub(super) fn new(image: &Image<'a, T>, channels: usize) -> Self {
+        let Image { data, height, width, row_pitch, pixel_pitch, .. } = *image;
+        let all = Patch { lines: [height, row_pitch], steps: [width, pixel_pitch], len: channels };
+        let data = readable(data, 0, all);
+        Self { data, height, width, channels, row: row_pitch, pixel: pixel_pitch, of: PhantomData }
+    }
+
+    /// Whether no gap lies between the rows.
+    pub(super) fn has_joined_rows(&self) -> bool {
+        self.height <= 1 || self.row == self.width * self.pixel
+    }
+
+    /// The rows as one long row; they must follow each other without a gap.
+    pub(super) fn joined(self) -> Self {
+        assert!(self.has_joined_rows(), "rows with a gap are not one row");
+        Self { height: 1, width: self.height * self.width, ..self }
+    }
+
+    /// Values from a pixel to the next.
+    #[inline]
+    pub(super) fn pixel(&self) -> usize {
+        self.pixel
+    }
+
+    /// Where `pixels` pixels of a row begin, of each `channels` channels from `channel` on.
+    ///
+    /// # Panics
+    /// If the view has not as many.
+    #[inline]
+    pub(super) fn at(&self, [y, x, channel]: [usize; 3], pixels: usize, channels: usize) -> *const T {
+        let inside = y < self.height && x + pixels <= self.width && channel + channels <= self.channels;
+        assert!(inside, "a tile lies inside its map");
+        self.data.wrapping_add(y * self.row + x * self.pixel + channel)
+    }
+}
+
+/// The same to write: several threads write disjoint parts of it.
+#[derive(Debug)]
+pub(super) struct ViewMut<T> {
+    data: Target<T>,
+    height: usize,
+    width: usize,
+    channels: usize,
+    row: usize,
+    pixel: usize,
+}
+
+impl<T> Clone for ViewMut<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ViewMut<T> {}
+
+impl<T> ViewMut<T> {
+    /// `channels` values of every pixel of an image.
+    ///
+    /// # Panics
+    /// If any of them lies outside of its data.
+    pub(super) fn new(image: &mut ImageMut<'_, T>, channels: usize) -> Self {
+        let ImageMut { height, width, row_pitch, pixel_pitch, .. } = *image;
+        let data = Target::new(image.data);
+        data.writable(0, Patch { lines: [height, row_pitch], steps: [width, pixel_pitch], len: channels });
+        Self { data, height, width, channels, row: row_pitch, pixel: pixel_pitch }
+    }
+
+    /// Whether no gap lies between the rows.
+    pub(super) fn has_joined_rows(&self) -> bool {
+        self.height <= 1 || self.row == self.width * self.pixel
+    }
+
+    /// As [`View::joined`].
+    pub(super) fn joined(self) -> Self {
+        assert!(self.has_joined_rows(), "rows with a gap are not one row");
+        Self { height: 1, width: self.height * self.width, ..self }
+    }
+
+    /// Values from a pixel to the next.
+    #[inline]
+    pub(super) fn pixel(&self) -> usize {
+        self.pixel
+    }
+
+    /// Where `pixels` pixels of a row begin, of each `channels` channels from `channel` on.
+    ///
+    /// # Panics
+    /// If the view has not as many.
+    #[inline]
+    pub(super) fn at(&self, [y, x, channel]: [usize; 3], pixels: usize, channels: usize) -> *mut T {
+        let inside = y < self.height && x + pixels <= self.width && channel + channels <= self.channels;
+        assert!(inside, "a tile lies inside its map");
+        self.data.data.wrapping_add(y * self.row + x * self.pixel + channel)
     }
 }
 
@@ -99,6 +239,24 @@ mod tests {
         {
             assert!(std::panic::catch_unwind(|| target.writable(1, patch)).is_err(), "{patch:?}");
         }
+    }
+
+    #[test]
+    fn a_view_gives_out_only_what_it_has() {
+        let data = [0_u8; 2 * 3 * 4];
+        let image = Image { channels: 3, ..Image::dense(&data, 2, 3, 4) };
+        let view = View::new(&image, 4);
+        assert_eq!(view.at([1, 1, 2], 2, 2), &raw const data[12 + 4 + 2]);
+        for (at, pixels, channels) in [([2, 0, 0], 1, 1), ([0, 1, 0], 3, 1), ([0, 0, 3], 1, 2)] {
+            assert!(std::panic::catch_unwind(|| view.at(at, pixels, channels)).is_err(), "{at:?}");
+        }
+        assert_eq!(view.joined().at([0, 5, 3], 1, 1), &raw const data[23]);
+        assert!(std::panic::catch_unwind(|| View::new(&image, 5)).is_err());
+        let mut data = [0_u8; 23];
+        let mut short = ImageMut::dense(&mut data, 2, 3, 4);
+        assert!(
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ViewMut::new(&mut short, 4))).is_err()
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Packs weights the way the kernels read them. Runs at import; the function only maps the result.
 
+pub mod int8;
+
 use crate::kernels::winograd;
 
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.

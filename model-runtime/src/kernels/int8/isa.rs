@@ -1,0 +1,129 @@
+//! Which instruction set computes in integers: the best one that the float kernels' choice allows.
+
+use super::finish::FinishKernel;
+use super::portable;
+use super::tile::TileKernel;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+use crate::kernels::Isa;
+
+/// An instruction set with integer kernels of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Int8Isa {
+    /// AVX-512 (F, BW, VL) with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    /// AVX2 with AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Plain Rust.
+    Portable,
+}
+
+/// The kernels of one instruction set.
+pub(super) struct Kernels {
+    /// `one[p - 1]`: p pixels × 16 output channels.
+    pub(super) one: &'static [TileKernel],
+    /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
+    pub(super) two: &'static [TileKernel],
+    /// `wide[p - 1]`: p pixels × 16 output channels of 16-bit input.
+    pub(super) wide: &'static [TileKernel],
+    pub(super) finish: FinishKernel,
+    pub(super) finish_floats: FinishKernel,
+    pub(super) largest: fn(&mut [u8], &[u8]),
+    pub(super) look_up: fn(&[u8; 256], &mut [u8]),
+}
+
+impl Int8Isa {
+    /// Those this machine can run, best first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            if avx512 {
+                found.push(Self::Avx512Vnni);
+            }
+            if is_x86_feature_detected!("avx2") {
+                if is_x86_feature_detected!("avxvnni") {
+                    found.push(Self::AvxVnni);
+                }
+                found.push(Self::Avx2);
+            }
+        }
+        found.push(Self::Portable);
+        found
+    }
+
+    /// The best one among those that belong to [`Isa::current`].
+    pub fn current() -> Self {
+        static CURRENT: std::sync::OnceLock<Int8Isa> = std::sync::OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let allowed = |int8: &Self| match Isa::current() {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => true,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => *int8 != Self::Avx512Vnni,
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => true,
+                Isa::Portable => *int8 == Self::Portable,
+            };
+            Self::available().into_iter().find(allowed).unwrap_or(Self::Portable)
+        })
+    }
+
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    pub(super) fn kernels(self) -> Kernels {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Kernels {
+                one: &avx512::ONE,
+                two: &avx512::TWO,
+                wide: &avx512::WIDE,
+                finish: avx512::finish,
+                finish_floats: avx512::finish_floats,
+                largest: avx512::largest,
+                look_up: avx512::look_up,
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Kernels { one: &avx2::VNNI, ..Self::Avx2.kernels() },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Kernels {
+                one: &avx2::ONE,
+                two: &[],
+                wide: &avx2::WIDE,
+                finish: avx2::finish,
+                finish_floats: avx2::finish_floats,
+                largest: avx2::largest,
+                look_up: portable::look_up,
+            },
+            Self::Portable => Kernels {
+                one: &portable::ONE,
+                two: &[],
+                wide: &portable::WIDE,
+                finish: portable::finish,
+                finish_floats: portable::finish_floats,
+                largest: portable::largest,
+                look_up: portable::look_up,
+            },
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The network in 8-bit integers: unsigned activations with one scale a map, signed weights with
+//! one scale a channel.
+//!
+//! Every path gives the same bits. Products are summed in 32-bit integers, exactly, so their order
+//! doesn't matter; what follows is float arithmetic of single rounded operations (no fused
+//! multiply-add, no reciprocal estimates), in one order.
+//!
+//! A value is `scale · (q - zero_point)`. Zero points are folded into the bias (`pack`), and
+//! borders hold the zero point.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod conv;
+mod finish;
+mod isa;
+pub mod pool;
+mod portable;
+mod tile;
+
+pub use isa::Int8Isa;
+
+/// Input channels that are multiplied together: an instruction takes four bytes a lane.
+pub const GROUP: usize = 4;
+/// Output channels of a block of packed weights.
+pub const BLOCK: usize = 16;

@@ -1,0 +1,107 @@
+//! The register tile of integer sums: P pixels × NB blocks of 16 output channels, over a list of
+//! runs.
+//!
+//! As in the float [`tile`](crate::kernels::tile), the accumulators are an array whose every index
+//! is a literal after macro expansion, so that they live in registers. They are stored as they are;
+//! [`finish`](super::finish) makes of them what comes next.
+
+/// A stretch of input that is contiguous for each pixel, in groups of four bytes (or two 16-bit
+/// integers).
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// First group of pixel 0.
+    pub(crate) input: *const u8,
+    /// Bytes from one pixel to the next.
+    pub(crate) pixel_step: usize,
+    /// Groups of one pixel.
+    pub(crate) groups: usize,
+    /// Bytes from the start of a block of weights to this run's.
+    pub(crate) weight_offset: usize,
+}
+
+/// What a tile kernel needs; pointers are those of the tile's first pixel and first block.
+pub(crate) struct Tile<'a> {
+    pub(crate) runs: &'a [Run],
+    pub(crate) weight: *const i8,
+    /// Bytes from one block of 16 output channels to the next.
+    pub(crate) weight_block: usize,
+    /// What the sums start from: pixel `p` from `init[(p + init_phase) / 2 * init_step]` on. A step
+    /// of zero: all from the same.
+    pub(crate) init: *const i32,
+    pub(crate) init_step: usize,
+    pub(crate) init_phase: usize,
+    pub(crate) out: *mut i32,
+    /// Integers from one pixel to the next.
+    pub(crate) out_step: usize,
+}
+
+/// Computes one tile. The caller vouches for every pointer: runs for all pixels, weights for all
+/// their groups, `init` and `out` for whole blocks of 16 channels.
+pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
+
+/// Pixels of the widest tile: 14 × 32 channels fill 28 of AVX-512's 32 registers.
+pub(crate) const WIDEST: usize = 14;
+
+/// Instantiates the tile for one instruction set. `$v` is a module with a vector of `LANES`
+/// integers and its operations: `load`, `store`, `weights` (a vector of groups, prepared), `input`
+/// (a group, broadcast and prepared) and `dot`.
+macro_rules! define_tile {
+    ($(#[$attribute:meta])* $name:ident, $v:ident, pixels = $max:literal [$($p:literal)*], vectors = $n:tt) => {
+        define_tile!(@function [$(#[$attribute])*] $name, $v, $max, [$($p)*], $n);
+    };
+    (@function [$($attribute:tt)*] $name:ident, $v:ident, $max:literal, [$($p:literal)*], $ns:tt) => {
+        /// # Safety
+        /// See [`TileKernel`](super::tile::TileKernel); also the CPU must have the instruction set.
+        // The literals make some expressions trivial.
+        #[allow(clippy::modulo_one, clippy::manual_div_ceil, clippy::identity_op, clippy::erasing_op)]
+        $($attribute)*
+        pub(super) unsafe fn $name<const P: usize, const NB: usize>(tile: &super::tile::Tile<'_>) {
+            const PER_BLOCK: usize = super::BLOCK / $v::LANES;
+            const { assert!(P <= $max) };
+            let mut acc = [[$v::zero(); 4]; $max];
+            // SAFETY: the caller vouches for the pointers; every offset stays inside the tile it
+            // described.
+            unsafe {
+                $(if $p < P {
+                    let init = tile.init.add(($p + tile.init_phase) / 2 * tile.init_step);
+                    define_tile!(@load $v, acc[$p], init, NB, $ns);
+                })*
+                for run in tile.runs {
+                    let mut weight = tile.weight.add(run.weight_offset);
+                    let step = run.pixel_step;
+                    let mut input = run.input;
+                    for _ in 0..run.groups {
+                        let mut w = [$v::no_weights(); 4];
+                        define_tile!(@weights $v, w, weight, tile.weight_block, NB, $ns);
+                        $(if $p < P {
+                            let a = $v::input(input.add($p * step));
+                            define_tile!(@dot $v, acc[$p], a, w, NB, $ns);
+                        })*
+                        input = input.add(super::GROUP);
+                        weight = weight.add(super::BLOCK * super::GROUP);
+                    }
+                }
+                $(if $p < P {
+                    let out = tile.out.add($p * tile.out_step);
+                    define_tile!(@store $v, acc[$p], out, NB, $ns);
+                })*
+            }
+        }
+    };
+    (@load $v:ident, $into:expr, $from:ident, $NB:ident, [$($n:literal)*]) => {
+        $(if $n < $NB * PER_BLOCK { $into[$n] = $v::load($from.add($n * $v::LANES)); })*
+    };
+    (@weights $v:ident, $into:expr, $from:ident, $block:expr, $NB:ident, [$($n:literal)*]) => {
+        $(if $n < $NB * PER_BLOCK {
+            let at = ($n / PER_BLOCK) * $block + ($n % PER_BLOCK) * $v::LANES * super::GROUP;
+            $into[$n] = $v::weights($from.add(at));
+        })*
+    };
+    (@dot $v:ident, $acc:expr, $a:ident, $w:ident, $NB:ident, [$($n:literal)*]) => {
+        $(if $n < $NB * PER_BLOCK { $acc[$n] = $v::dot($acc[$n], $a, $w[$n]); })*
+    };
+    (@store $v:ident, $acc:expr, $out:ident, $NB:ident, [$($n:literal)*]) => {
+        $(if $n < $NB * PER_BLOCK { $v::store($out.add($n * $v::LANES), $acc[$n]); })*
+    };
+}
+pub(crate) use define_tile;
