@@ -1,5 +1,6 @@
-//! The simulator beside recorded runs: the same schedule, the same settings, and how far its ready pods are from theirs.
-//! What pods are like comes from `comparison fit`, the settings come from the manifests.
+//! The simulator beside recorded runs: the same schedule, the same settings, and how far its ready
+//! pods are from theirs. What pods are like comes from `comparison fit`, the settings come from the
+//! manifests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

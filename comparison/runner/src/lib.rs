@@ -1,4 +1,5 @@
-//! The comparison: loads both variants with the same schedule, records what happens, analyses it and reports.
+//! The comparison: loads both variants with the same schedule, records what happens, analyses it
+//! and reports.
 //!
 //! # Layout
 //!

@@ -1,4 +1,5 @@
-//! The command line: `comparison schedule`, and so on. Each subcommand is a few lines over the library.
+//! The command line: `comparison schedule`, and so on. Each subcommand is a few lines over the
+//! library.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,8 @@ enum Command {
     Run(RunArgs),
     /// Run scenarios through the simulator and write results files labelled simulated
     Simulate(SimulateArgs),
-    /// Run the simulator on the schedules of recorded runs and print how far its pods are from theirs
+    /// Run the simulator on the schedules of recorded runs and print how far its pods are from
+    /// theirs
     Against(AgainstArgs),
     /// Take what pods are like from recorded runs, and print it for --plant
     Fit(FitArgs),
@@ -128,7 +130,8 @@ struct RunArgs {
     /// Seconds that the HPA's controller is given to forget an HPA that was removed
     #[arg(long, default_value_t = FORGETS_AFTER_S)]
     forget: u64,
-    /// Seconds over which the beginnings of runs are spread, so that they meet the autoscalers' clocks at different points
+    /// Seconds over which the beginnings of runs are spread, so that they meet the autoscalers'
+    /// clocks at different points
     #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
     spread: f64,
     /// Take the variants as they are deployed: neither remove nor apply anything
@@ -231,7 +234,8 @@ struct PowerArgs {
     /// Folder with results files
     #[arg(long, default_value = "comparison/results")]
     results: PathBuf,
-    /// Claims that the table will contain; the default counts every primary measure of every recorded group
+    /// Claims that the table will contain; the default counts every primary measure of every
+    /// recorded group
     #[arg(long)]
     claims: Option<usize>,
 }
@@ -244,7 +248,8 @@ struct DrawArgs {
     /// Requests a second that a rate of 1.0 in a scenario stands for
     #[arg(long, default_value_t = 5.0)]
     scale: f64,
-    /// Multiplies the scenario's time (0.5: twice as fast). Autoscalers' own windows do not shrink with it
+    /// Multiplies the scenario's time (0.5: twice as fast). Autoscalers' own windows do not shrink
+    /// with it
     #[arg(long, default_value_t = 1.0)]
     stretch: f64,
     /// The same seed gives the same schedule

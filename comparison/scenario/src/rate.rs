@@ -1,7 +1,9 @@
-//! The rate curve: how many requests a second a scenario offers at each moment, and exact arrivals drawn from it.
+//! The rate curve: how many requests a second a scenario offers at each moment, and exact arrivals
+//! drawn from it.
 //!
-//! A curve is straight lines between points; two points at one second are a step. Everything a scenario describes
-//! (steps, ramps, a day of the world's sleep) becomes such a curve, so there is one way to draw arrivals from it.
+//! A curve is straight lines between points; two points at one second are a step. Everything a
+//! scenario describes (steps, ramps, a day of the world's sleep) becomes such a curve, so there is
+//! one way to draw arrivals from it.
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
@@ -157,7 +159,8 @@ impl Iterator for Arrivals<'_> {
                 if self.done + self.area_left < area {
                     self.done += self.area_left;
                     let slope = (r1 - r0) / length;
-                    // Solves r0·τ + slope·τ²/2 = done; this form of the root does not cancel for small slopes.
+                    // Solves r0·τ + slope·τ²/2 = done; this form of the root does not cancel for
+                    // small slopes.
                     let root = (r0 * r0 + 2.0 * slope * self.done).max(0.0).sqrt();
                     let tau = 2.0 * self.done / (r0 + root);
                     self.area_left = exponential(self.random);

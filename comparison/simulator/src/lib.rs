@@ -1,8 +1,9 @@
-//! The simulator: the algorithms of KPA, HPA and VPA over a model of pods, fed with the same schedules.
+//! The simulator: the algorithms of KPA, HPA and VPA over a model of pods, fed with the same
+//! schedules.
 //!
-//! Everything made here is labelled `simulated` in results and report. It is for planning, for sizes beyond one cluster,
-//! and for trying the report without any cluster; it is not evidence about a cluster. How far it is from recorded runs
-//! is in `README.md`.
+//! Everything made here is labelled `simulated` in results and report. It is for planning, for
+//! sizes beyond one cluster, and for trying the report without any cluster; it is not evidence
+//! about a cluster. How far it is from recorded runs is in `README.md`.
 //!
 //! No I/O, no clock, no threads: it must compile for `wasm32-unknown-unknown` (`make verify` does).
 //!

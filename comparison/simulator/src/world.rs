@@ -1,7 +1,8 @@
-//! The event loop: arrivals go through gateway or activator to pods; autoscalers look and act on their own clocks.
+//! The event loop: arrivals go through gateway or activator to pods; autoscalers look and act on
+//! their own clocks.
 //!
-//! A request's whole way is known when it reaches its pod (first come, first served, known work), so that there is one
-//! step a request and no event for its end.
+//! A request's whole way is known when it reaches its pod (first come, first served, known work),
+//! so that there is one step a request and no event for its end.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -91,8 +92,8 @@ struct World<'a, S: FnMut(Ended)> {
     recording: Recording,
 }
 
-/// Runs arrivals (in the order of time) until a moment. Each request's end is told to `ended`, in no particular order;
-/// what a cluster run would have recorded is returned.
+/// Runs arrivals (in the order of time) until a moment. Each request's end is told to `ended`, in
+/// no particular order; what a cluster run would have recorded is returned.
 #[expect(clippy::too_many_arguments, reason = "a run is all of these, once")]
 pub fn simulate(
     arrivals: impl Iterator<Item = Micros>,
@@ -285,7 +286,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         self.held_integral += self.held.len() as i64 * (at - self.held_counted);
         self.held_counted = at;
         self.held.push_back(at);
-        // The activator tells at once of a first request, and a revision that is at zero is evaluated at once.
+        // The activator tells at once of a first request, and a revision that is at zero is
+        // evaluated at once.
         if self.held.len() == 1 && kpa.desired() == 0 {
             kpa.record(at, 1.0);
             self.kpa_tick();
