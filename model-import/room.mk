@@ -27,3 +27,5 @@ reference-heads: $(TRAINING_ENV)/.ready ## ONNX Runtime's raw outputs that funct
 	$(TRAINING_ENV)/bin/python model-import/reference/raw_heads.py $(BUILT_MODEL) > model-import/reference/raw_heads.txt
 
 reference: reference-heads
+
+include model-import/quantize/room.mk
