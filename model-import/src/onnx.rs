@@ -9,6 +9,7 @@ use onnx_ir::{AttributeProto, GraphProto, Message, ModelProto, NodeProto, Tensor
 use sha2::{Digest, Sha256};
 
 use crate::ImportError;
+use crate::qdq::{self, Quantization};
 use crate::tensor::{self, Tensor, data_type};
 
 /// How many hexadecimal digits of the file's SHA-256 name a model's version.
@@ -19,6 +20,8 @@ const VERSION_DIGITS: usize = 12;
 pub(crate) struct Onnx {
     pub(crate) model: ModelProto,
     pub(crate) version: String,
+    /// What a quantized file says about its maps and weights.
+    pub(crate) quantization: Option<Quantization>,
 }
 
 impl Onnx {
@@ -34,8 +37,9 @@ impl Onnx {
             return Err(ImportError::NotOnnx);
         }
         normalize(graph)?;
+        let quantization = qdq::take(graph)?;
         let version = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned() })
+        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned(), quantization })
     }
 
     pub(crate) fn graph(&self) -> &GraphProto {
