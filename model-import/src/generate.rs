@@ -17,58 +17,30 @@ pub const GENERATED_FILE: &str = "eye_state_model.rs";
 /// The same for burn's own operators alone: what tests and benchmarks compare with.
 pub const PLAIN_FILE: &str = "eye_state_plain_model.rs";
 
-/// What a generated network's own `forward` takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    /// Samples of three channels.
-    Colour,
-    /// Samples of one channel or three.
-    Gray,
-    /// Levels of one channel or three.
-    Levels,
-}
-
-/// How a network in floats takes levels.
-const FROM_LEVELS: &str = "self.forward(model_runtime::ops::int8::samples(levels))";
-
 impl Imported {
     /// Writes [`GENERATED_FILE`] and [`PLAIN_FILE`], and the weights that they embed, into `folder`;
     /// returns the former's path.
     pub fn generate(&self, folder: &Path) -> Result<PathBuf, ImportError> {
         let plain = network(&self.plain, folder, "eye_state_plain_network")?;
-        write(&folder.join(PLAIN_FILE), self.source(&plain, Takes::Colour).as_bytes())?;
+        write(&folder.join(PLAIN_FILE), self.source(&plain, false).as_bytes())?;
         let path = folder.join(GENERATED_FILE);
         let source = match &self.fused {
             Some(fused) => {
-                let takes = match self.description.quantized {
-                    true => Takes::Levels,
-                    false if fuse::takes_gray(fused) => Takes::Gray,
-                    false => Takes::Colour,
-                };
-                self.source(&network(fused, folder, "eye_state_network")?, takes)
+                self.source(&network(fused, folder, "eye_state_network")?, fuse::takes_gray(fused))
             }
-            None => self.source(&plain, Takes::Colour),
+            None => self.source(&plain, false),
         };
         write(&path, source.as_bytes())?;
         Ok(path)
     }
 
-    fn source(&self, network: &str, takes: Takes) -> String {
+    fn source(&self, network: &str, takes_gray: bool) -> String {
         let description = &self.description;
-        let [forward, forward_levels]: [String; 2] = match takes {
-            Takes::Levels => [
-                "self.forward_levels(model_runtime::ops::int8::levels(images))".into(),
-                "self.network.forward(levels).into()".into(),
-            ],
-            Takes::Gray => ["self.network.forward(images).into()".into(), FROM_LEVELS.to_owned()],
-            // burn's own convolution must see three channels.
-            Takes::Colour => [
-                format!(
-                    "self.network.forward(images.expand([1, 3, {}, {}])).into()",
-                    description.input_height, description.input_width
-                ),
-                FROM_LEVELS.to_owned(),
-            ],
+        // burn's own convolution must see three channels.
+        let images = if takes_gray {
+            "images".into()
+        } else {
+            format!("images.expand([1, 3, {}, {}])", description.input_height, description.input_width)
         };
         let mut heads = String::new();
         for head in &description.heads {
@@ -103,12 +75,7 @@ impl Model {{
     /// Images `[1, 3, {height}, {width}]`, or gray `[1, 1, {height}, {width}]`, with values 0 to 1, to the
     /// heads' raw maps (logits), each `[1, anchors * (5 + classes), {height} / stride, {width} / stride]`, smallest stride first.
     pub fn forward(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {{
-        {forward}
-    }}
-
-    /// The same for a picture's levels, 0 to 255, as unsigned bytes.
-    pub fn forward_levels(&self, levels: burn::prelude::Tensor<4, burn::prelude::Int>) -> [burn::prelude::Tensor<4>; 3] {{
-        {forward_levels}
+        self.network.forward({images}).into()
     }}
 }}
 
@@ -124,7 +91,6 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
     closed_classes: &{closed:?},
     heads: &[
 {heads}    ],
-    quantized: {quantized},
     parameters: {parameters},
     multiply_accumulates: {multiply_accumulates},
 }};
@@ -138,7 +104,6 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
             classes = description.class_names,
             open = self.states.open,
             closed = self.states.closed,
-            quantized = takes == Takes::Levels,
             parameters = description.parameters(),
             multiply_accumulates = description.multiply_accumulates(),
         )

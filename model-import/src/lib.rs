@@ -5,7 +5,6 @@
 //! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of `function/build.rs`.
 //! - `onnx` reads and normalizes a file, `detect` recognizes it, `evaluate` runs its decode tail to read
 //!   the anchors, `layers` walks its body, `classes` reads its names.
-//! - `qdq` takes the pairs of quantization out of the graph and keeps what they say.
 //! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate` writes the
 //!   Rust code through burn-onnx, `operators` tells it how to call model-runtime.
 //! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
@@ -21,7 +20,6 @@ mod layers;
 mod license;
 mod onnx;
 mod operators;
-mod qdq;
 mod rewrite;
 mod tensor;
 
@@ -77,8 +75,6 @@ pub struct Description {
     pub heads: Vec<Head>,
     /// The convolutions, in order of execution.
     pub layers: Vec<Layer>,
-    /// Whether the file is quantized to 8 bits.
-    pub quantized: bool,
 }
 
 impl Description {
@@ -129,11 +125,7 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
     let description = describe(path, &onnx, detector, options)?;
     let states = description.states(options)?;
     let plain = rewrite::cut_tail(&onnx, &description.heads);
-    let fused = match &onnx.quantization {
-        _ if options.plain => None,
-        None => Some(fuse::fuse(plain.clone(), &shapes)),
-        Some(quantization) => Some(fuse::int8::fuse(plain.clone(), &shapes, quantization)?),
-    };
+    let fused = (!options.plain).then(|| fuse::fuse(plain.clone(), &shapes));
     Ok(Imported { description, states, plain, fused })
 }
 
@@ -180,7 +172,6 @@ fn describe(
         class_names,
         heads: detector.heads,
         layers: detector.body.layers,
-        quantized: onnx.quantization.is_some(),
     })
 }
 

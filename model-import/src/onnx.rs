@@ -9,7 +9,6 @@ use onnx_ir::{AttributeProto, GraphProto, Message, ModelProto, NodeProto, Tensor
 use sha2::{Digest, Sha256};
 
 use crate::ImportError;
-use crate::qdq::{self, Quantization};
 use crate::tensor::{self, Tensor, data_type};
 
 /// How many hexadecimal digits of the file's SHA-256 name a model's version.
@@ -20,8 +19,6 @@ const VERSION_DIGITS: usize = 12;
 pub(crate) struct Onnx {
     pub(crate) model: ModelProto,
     pub(crate) version: String,
-    /// What a quantized file says about its maps and weights.
-    pub(crate) quantization: Option<Quantization>,
 }
 
 impl Onnx {
@@ -37,9 +34,8 @@ impl Onnx {
             return Err(ImportError::NotOnnx);
         }
         normalize(graph)?;
-        let quantization = qdq::take(graph)?;
         let version = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned(), quantization })
+        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned() })
     }
 
     pub(crate) fn graph(&self) -> &GraphProto {

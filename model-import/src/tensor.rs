@@ -9,9 +9,6 @@ use crate::ImportError;
 /// ONNX `TensorProto.DataType` numbers (onnx.proto).
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
-    pub(crate) const UINT8: i32 = 2;
-    pub(crate) const INT8: i32 = 3;
-    pub(crate) const INT16: i32 = 5;
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const FLOAT16: i32 = 10;
@@ -28,8 +25,7 @@ pub(crate) mod data_type {
             FLOAT16 => "float16 (half precision)".into(),
             BFLOAT16 => "bfloat16 (half precision)".into(),
             DOUBLE => "float64".into(),
-            UINT8 => "uint8".into(),
-            INT8 => "int8".into(),
+            2 => "uint8".into(),
             INT32 => "int32".into(),
             INT64 => "int64".into(),
             other => format!("ONNX data type {other}"),

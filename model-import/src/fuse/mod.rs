@@ -5,7 +5,6 @@
 
 mod chains;
 mod emit;
-pub(crate) mod int8;
 mod patterns;
 
 use std::collections::HashMap;

@@ -283,7 +283,7 @@ impl Output {
 }
 
 /// Lets burn own a buffer that returns to the free list when the last tensor on it is gone.
-pub(super) struct Recycled(pub(super) Buffer);
+struct Recycled(Buffer);
 
 impl AllocationController for Recycled {
     fn alloc_align(&self) -> usize {
