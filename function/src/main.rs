@@ -107,7 +107,7 @@ async fn serve(config: Config, process: std::time::Duration) -> anyhow::Result<D
             std::process::exit(1);
         });
     };
-    let drained = server::run(listener, app, policy, shutdown).await;
+    let drained = server::run(listener, app, policy, Box::pin(shutdown)).await;
     tracing::info!(?drained, "stopped");
     Ok(drained)
 }

@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -90,11 +91,23 @@ pub struct DrainPolicy {
 }
 
 /// Serves on an already bound listener until `shutdown` completes, then drains.
-pub async fn run(
+///
+/// Boxed on both sides, so that the server is compiled once, in this crate, and not again in the binary
+/// and in each test.
+pub fn run(
     listener: TcpListener,
     app: Arc<App>,
     policy: DrainPolicy,
-    shutdown: impl Future<Output = ()>,
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Drained> {
+    Box::pin(serve_until(listener, app, policy, shutdown))
+}
+
+async fn serve_until(
+    listener: TcpListener,
+    app: Arc<App>,
+    policy: DrainPolicy,
+    shutdown: BoxFuture<'static, ()>,
 ) -> Drained {
     let connections = places::fitting(policy.max_connections);
     if connections < policy.max_connections {

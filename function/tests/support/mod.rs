@@ -58,7 +58,7 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&app);
         let thread = std::thread::spawn(move || {
-            runtime.block_on(server::run(listener, serving, policy, async { drop(stopped.await) }))
+            runtime.block_on(server::run(listener, serving, policy, Box::pin(async { drop(stopped.await) })))
         });
         Self { address, app, stop: Some(stop), thread: Some(thread) }
     }
