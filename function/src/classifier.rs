@@ -74,13 +74,13 @@ impl Classifier {
         let preprocessed = Instant::now();
 
         let stage = traces::stage!("inference").entered();
-        let heads = self.model.forward(images).map(HeadTensor::new); // 3 × [1, A·(5+C), H/s, W/s]
+        let heads = self.model.forward(images).map(HeadTensor::new); // heads × [1, A·(5+C), H/s, W/s]
         drop(stage);
         let inferred = Instant::now();
 
         let _stage = traces::stage!("postprocess").entered();
         let mut candidates = Vec::new();
-        let maps = [heads[0].map(), heads[1].map(), heads[2].map()];
+        let maps = heads.each_ref().map(HeadTensor::map);
         detect::decode(&maps, metadata, thresholds.confidence.min(WEAKEST_CANDIDATE), &mut candidates);
         let strongest_rejected = candidates
             .iter()

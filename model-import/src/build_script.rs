@@ -17,20 +17,36 @@ const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
 const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
 /// The licence of the weights, an SPDX expression; default: what `MODEL.onnx.license` says.
 const ENV_LICENSE: &str = "MODEL_LICENSE";
+/// Height and width in pixels ("384 640"), or one number for both, for a model that leaves them open; default: not set.
+const ENV_SIZE: &str = "IMGSZ";
 /// Set to anything, the network is left to burn's own operators: slow, to compare with; default: not set.
 const ENV_PLAIN: &str = "PLAIN_BURN";
 
 impl Options {
-    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES`, `MODEL_LICENSE` and `PLAIN_BURN`; empty is the same
-    /// as not set.
-    pub fn from_env() -> Self {
-        Self {
+    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES`, `MODEL_LICENSE`, `IMGSZ` and `PLAIN_BURN`; empty is the
+    /// same as not set.
+    pub fn from_env() -> Result<Self, ImportError> {
+        Ok(Self {
             names: list(ENV_NAMES),
             open_classes: list(ENV_OPEN_CLASSES),
             closed_classes: list(ENV_CLOSED_CLASSES),
             license: env::var(ENV_LICENSE).ok().filter(|license| !license.trim().is_empty()),
+            image_size: size(&env::var(ENV_SIZE).unwrap_or_default())?,
             plain: env::var_os(ENV_PLAIN).is_some_and(|value| !value.is_empty()),
-        }
+        })
+    }
+}
+
+/// Height and width, or one number for both.
+fn size(text: &str) -> Result<Option<[usize; 2]>, ImportError> {
+    let unreadable = || ImportError::SizeUnreadable { value: text.to_owned() };
+    let words = text.split([' ', ',', 'x']).filter(|word| !word.is_empty());
+    let sizes = words.map(|word| word.parse::<usize>().ok().filter(|&size| size > 0));
+    match sizes.collect::<Option<Vec<_>>>().ok_or_else(unreadable)?[..] {
+        [] => Ok(None),
+        [side] => Ok(Some([side, side])),
+        [height, width] => Ok(Some([height, width])),
+        _ => Err(unreadable()),
     }
 }
 
@@ -45,7 +61,9 @@ fn list(variable: &str) -> Option<Vec<String>> {
 /// Generates the function's model into `OUT_DIR`, or fails the build with one message.
 pub fn build_script() {
     println!("cargo::rerun-if-changed=build.rs");
-    for variable in [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES, ENV_LICENSE, ENV_PLAIN] {
+    for variable in
+        [ENV_MODEL, ENV_NAMES, ENV_OPEN_CLASSES, ENV_CLOSED_CLASSES, ENV_LICENSE, ENV_SIZE, ENV_PLAIN]
+    {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     if let Err(error) = run() {
@@ -63,7 +81,11 @@ fn run() -> Result<(), ImportError> {
         println!("cargo::rerun-if-changed={}", license.display());
     }
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
-    crate::import(&model, &Options::from_env())?.generate(&folder)?;
+    let imported = crate::import(&model, &Options::from_env()?)?;
+    for file in &imported.external {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    imported.generate(&folder)?;
     Ok(())
 }
 
@@ -91,5 +113,20 @@ fn default_model(folder: &Path) -> Result<PathBuf, ImportError> {
             folder: folder.to_owned(),
             found: others + usize::from(last.is_some()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn a_size_is_one_number_or_height_and_width() {
+        assert_eq!(size("").unwrap(), None);
+        assert_eq!(size("416").unwrap(), Some([416, 416]));
+        assert_eq!(size("384 640").unwrap(), Some([384, 640]));
+        for text in ["wide", "0", "-1", "1 2 3"] {
+            assert!(size(text).unwrap_err().to_string().contains(text));
+        }
     }
 }

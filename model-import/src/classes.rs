@@ -1,6 +1,6 @@
 //! Class names out of the metadata, and which of them mean open and closed eyes.
 
-use crate::ImportError;
+use crate::{ImportError, literal};
 
 /// Names for open eyes that need no configuration, after [`normal`].
 const OPEN_SYNONYMS: [&str; 8] =
@@ -8,6 +8,9 @@ const OPEN_SYNONYMS: [&str; 8] =
 /// Names for closed eyes that need no configuration, after [`normal`].
 const CLOSED_SYNONYMS: [&str; 8] =
     ["eye_closed", "eyes_closed", "closed_eye", "closed_eyes", "closed", "close", "eye_close", "eyes_close"];
+
+/// Characters of unreadable metadata that a message repeats.
+const LONGEST_QUOTE: usize = 80;
 
 /// How many of a model's names a message lists; COCO's 80 would hide what to do.
 const NAMES_IN_MESSAGES: usize = 12;
@@ -28,8 +31,23 @@ pub(crate) fn find_states(
     open: Option<&[String]>,
     closed: Option<&[String]>,
 ) -> Result<StateClasses, ImportError> {
-    let open = find_state(names, "open", "OPEN_CLASSES", open, &OPEN_SYNONYMS)?;
-    let closed = find_state(names, "closed", "CLOSED_CLASSES", closed, &CLOSED_SYNONYMS)?;
+    let given = [open, closed];
+    let open = find_state(names, "OPEN_CLASSES", open, &OPEN_SYNONYMS)?;
+    let closed = find_state(names, "CLOSED_CLASSES", closed, &CLOSED_SYNONYMS)?;
+    for (ids, others, given, state, variable) in [
+        (&open, &closed, given[0], "open", "OPEN_CLASSES"),
+        (&closed, &open, given[1], "closed", "CLOSED_CLASSES"),
+    ] {
+        if ids.is_empty() && given.is_none() {
+            // What means the other state cannot mean this one: only the rest is worth setting.
+            let example = (0..names.len()).find(|id| !others.contains(id)).map(|id| names[id].clone());
+            let names = listed(names);
+            return Err(match example {
+                Some(example) => ImportError::StateMissing { state, variable, names, example },
+                None => ImportError::OneState { state, names },
+            });
+        }
+    }
     match open.iter().find(|id| closed.contains(id)) {
         Some(&id) => Err(ImportError::ClassInBoth { name: names[id].clone() }),
         None => Ok(StateClasses { open, closed }),
@@ -38,7 +56,6 @@ pub(crate) fn find_states(
 
 fn find_state(
     names: &[String],
-    state: &'static str,
     variable: &'static str,
     configured: Option<&[String]>,
     synonyms: &[&str],
@@ -51,13 +68,7 @@ fn find_state(
         return configured.iter().map(find).collect();
     }
     // Left and right eyes may have classes of their own: all that are synonyms count.
-    let found: Vec<usize> =
-        (0..names.len()).filter(|&id| synonyms.contains(&normal(&names[id]).as_str())).collect();
-    if found.is_empty() {
-        let example = names.first().cloned().unwrap_or_default();
-        return Err(ImportError::StateMissing { state, variable, names: listed(names), example });
-    }
-    Ok(found)
+    Ok((0..names.len()).filter(|&id| synonyms.contains(&normal(&names[id]).as_str())).collect())
 }
 
 /// Lower case, words joined by underscores, sides left out: `Left Eye-Open` is `eye_open`.
@@ -77,55 +88,19 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Reads the exporter's `names`: a Python dict with ids as keys (v6.1 and later) or a list of strings.
+/// The exporter's `names`: a Python dict with ids as keys (v6.1 and later), a list of strings (v6.0), or either as JSON.
 pub(crate) fn parse_names(text: &str) -> Result<Vec<String>, ImportError> {
-    let unreadable = || ImportError::NamesUnreadable { text: text.to_owned() };
-    let text_of =
-        |open: char, close: char| text.trim().strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-    if let Some(mut rest) = text_of('[', ']') {
-        let mut names = Vec::new();
-        while let Some(name) = next_string(&mut rest).ok_or_else(unreadable)? {
-            names.push(name);
-        }
-        return Ok(names);
-    }
-    let mut rest = text_of('{', '}').ok_or_else(unreadable)?;
-    let mut names = Vec::new();
-    while let Some((id, after)) = rest.split_once(':') {
-        let id: usize = id.trim_matches([' ', ',']).parse().map_err(|_| unreadable())?;
-        // YOLOv5 writes the ids in order; a gap would move every class behind it.
-        if id != names.len() {
-            return Err(unreadable());
-        }
-        rest = after;
-        names.push(next_string(&mut rest).flatten().ok_or_else(unreadable)?);
-    }
-    if rest.trim().is_empty() { Ok(names) } else { Err(unreadable()) }
+    let unreadable = || ImportError::NamesUnreadable { text: text.chars().take(LONGEST_QUOTE).collect() };
+    literal::names(text).ok_or_else(unreadable)
 }
 
-/// Takes one Python string literal off `rest`: `Some(None)` at the end, `None` where there is something else.
-fn next_string(rest: &mut &str) -> Option<Option<String>> {
-    let trimmed = rest.trim_start_matches([' ', ',', '\n']);
-    let Some(quote) = trimmed.chars().next() else {
-        *rest = trimmed;
-        return Some(None);
-    };
-    if !matches!(quote, '\'' | '"') {
-        return None;
-    }
-    let mut name = String::new();
-    let mut characters = trimmed[1..].char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => name.push(characters.next()?.1),
-            _ if character == quote => {
-                *rest = &trimmed[at + 2..];
-                return Some(Some(name));
-            }
-            _ => name.push(character),
-        }
-    }
-    None
+/// The exporter's `stride`: the largest of one number or of a list.
+pub(crate) fn parse_stride(text: &str) -> Option<usize> {
+    let numbers = text.trim().trim_start_matches(['[', '(']).trim_end_matches([']', ')']);
+    let numbers = numbers.split(',').map(str::trim).filter(|number| !number.is_empty());
+    let numbers = numbers.map(|number| number.parse::<f64>().ok().filter(|number| number.fract() == 0.0));
+    let largest = numbers.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)?;
+    (1.0..=f64::from(u16::MAX)).contains(&largest).then_some(largest as usize)
 }
 
 #[cfg(test)]
@@ -137,17 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_from_a_python_dict_and_from_a_list() {
-        assert_eq!(parse_names("{0: 'eye_open', 1: 'eye_closed'}").unwrap(), ["eye_open", "eye_closed"]);
-        assert_eq!(parse_names(r#"["a b", 'c, d: e', "it's"]"#).unwrap(), ["a b", "c, d: e", "it's"]);
-        assert_eq!(parse_names(r"{0: 'it\'s'}").unwrap(), ["it's"]);
-        assert_eq!(parse_names("{}").unwrap(), Vec::<String>::new());
+    fn unreadable_names_are_quoted_in_part() {
+        let error = parse_names(&"x".repeat(1000)).unwrap_err();
+        assert!(matches!(&error, ImportError::NamesUnreadable { text } if text.len() == LONGEST_QUOTE));
     }
 
     #[test]
-    fn names_with_gaps_or_without_quotes_are_refused() {
-        for text in ["{1: 'a'}", "{0: a}", "{0: 'a', 2: 'b'}", "a, b", "", "['a'", "{0: 'a}", "[1, 2]"] {
-            assert!(matches!(parse_names(text), Err(ImportError::NamesUnreadable { .. })), "{text}");
+    fn the_largest_stride_is_read_from_a_number_or_a_list() {
+        for text in ["32", "32.0", "[8, 16, 32]", "(8, 16, 32,)", " [32] "] {
+            assert_eq!(parse_stride(text), Some(32), "{text}");
+        }
+        for text in ["", "[]", "x", "[8, x]", "-32", "1e9", "0"] {
+            assert_eq!(parse_stride(text), None, "{text}");
         }
     }
 
@@ -176,7 +152,15 @@ mod tests {
         let error = find_states(&names(&["person", "bicycle"]), None, None).unwrap_err().to_string();
         assert!(error.contains(r#""person", "bicycle""#) && error.contains("OPEN_CLASSES"), "{error}");
         let error = find_states(&names(&["open", "bicycle"]), None, None).unwrap_err().to_string();
-        assert!(error.contains("closed eyes") && error.contains("CLOSED_CLASSES"), "{error}");
+        assert!(error.contains("closed eyes") && error.contains(r#"CLOSED_CLASSES="bicycle""#), "{error}");
+    }
+
+    #[test]
+    fn with_one_state_only_nothing_that_fails_is_suggested() {
+        for all in [names(&["closed"]), names(&["left_closed", "right_closed"])] {
+            let error = find_states(&all, None, None).unwrap_err();
+            assert!(matches!(error, ImportError::OneState { state: "open", .. }), "{error}");
+        }
     }
 
     #[test]

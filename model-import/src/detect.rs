@@ -2,18 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_ir::ValueInfoProto;
-
 use crate::ImportError;
 use crate::evaluate::evaluate;
+use crate::fold::Shapes;
+use crate::input::{ImageInput, check_size};
 use crate::layers::{self, Body};
 use crate::onnx::{Graph, declared_shape, declared_type};
-use crate::tensor::{Tensor, data_type};
+use crate::value::{Data, MAX_NUMBERS, Value};
 
-/// The largest stride of YOLOv5 n to x; a P6 model's 64 is refused with its fourth head.
-const LARGEST_STRIDE: usize = 32;
-/// P3, P4, P5.
-const HEADS: usize = 3;
+/// More than any YOLOv5 model has (P6 models: four); as many results as the generated network can give at once.
+const MOST_HEADS: usize = 8;
 /// Box centre and size, then objectness, come before the classes.
 const BOX_AND_OBJECTNESS: usize = 5;
 /// How far the tail may be from YOLOv5's formula, in strides: half-precision grids stay within.
@@ -42,109 +40,89 @@ pub(crate) struct Detector {
     pub(crate) body: Body,
 }
 
-/// Recognizes the graph, or says what it is instead.
-pub(crate) fn recognize(graph: &Graph<'_>) -> Result<Detector, ImportError> {
-    let (input, [height, width]) = image_input(graph)?;
-    let (output, rows, columns) = candidate_output(graph)?;
-    check_input_size(width, height)?;
-    let logits = head_logits(graph, &output)?;
+/// A head's raw map: its name, channels, rows and columns.
+type Map = (String, [usize; 3]);
+
+/// The output that holds the decoded candidates.
+struct Candidates {
+    output: String,
+    rows: usize,
+    columns: usize,
+}
+
+/// Recognizes the folded graph, or says what it is instead.
+pub(crate) fn recognize(
+    graph: &Graph<'_>,
+    shapes: &Shapes,
+    image: &ImageInput,
+) -> Result<Detector, ImportError> {
+    let outputs: Vec<(String, Option<Vec<usize>>)> =
+        graph.proto.output.iter().map(|output| (output.name.clone(), output_shape(output, shapes))).collect();
+    let candidates = candidate_output(graph, &outputs)?;
+    let logits = head_logits(graph, &candidates.output);
     let names: Vec<&str> = logits.iter().map(String::as_str).collect();
-    let body = layers::walk(graph, &graph.ancestors(&names, &[]), &input, [3, height, width])?;
+    let &ImageInput { height, width, .. } = image;
+    let body = layers::walk(graph, &graph.ancestors(&names, &[]), shapes)?;
 
     // Largest map first: P3, P4, P5, which is also the order of the candidates.
-    let mut maps: Vec<(String, [usize; 3])> =
-        logits.into_iter().map(|name| (name.clone(), body.shapes[&name])).collect();
+    let mut maps: Vec<Map> = logits.into_iter().map(|name| (name.clone(), body.shapes[&name])).collect();
     maps.sort_by_key(|(_, shape)| std::cmp::Reverse(shape[1]));
-    let classes = columns - BOX_AND_OBJECTNESS;
-    let mut candidates = 0;
+    check_maps(graph, &candidates, &maps, &outputs)?;
+    let largest_stride = maps.last().map_or(0, |(_, [_, rows, _])| height.div_ceil(*rows));
+    check_size(width, height, largest_stride)?;
     for (_, [channels, map_height, map_width]) in &maps {
-        let divides =
-            channels % columns == 0 && height % map_height == 0 && height / map_height == width / map_width;
-        if !divides {
+        let square = height.is_multiple_of(*map_height) && height / map_height * map_width == width;
+        if !square {
             let reason = format!("a head of {channels} channels, {map_height} rows and {map_width} columns");
             return Err(ImportError::AnchorsNotFound { reason });
         }
-        candidates += channels / columns * map_height * map_width;
     }
-    if candidates != rows {
-        return Err(ImportError::AnchorsNotFound {
-            reason: format!("{candidates} cells for {rows} candidates"),
-        });
-    }
-    let heads = decode_heads(graph, &output, &maps, height, columns)?;
-    Ok(Detector { height, width, classes, heads, body })
+    let heads = decode_heads(graph, &candidates, &maps, height)?;
+    Ok(Detector { height, width, classes: candidates.columns - BOX_AND_OBJECTNESS, heads, body })
 }
 
-/// The one image input and its size.
-fn image_input(graph: &Graph<'_>) -> Result<(String, [usize; 2]), ImportError> {
-    let inputs = graph.inputs();
-    let [input] = inputs[..] else { return Err(ImportError::InputCount { found: inputs.len() }) };
-    let shape = declared_shape(input);
-    let (element_type, axes) =
-        declared_type(input).ok_or_else(|| ImportError::InputShape { shape: shape.clone() })?;
-    if axes.iter().any(Option::is_none) {
-        return Err(ImportError::DynamicInput { shape });
-    }
-    let axes: Vec<usize> = axes.into_iter().flatten().collect();
-    let [batch, 3, height, width] = axes[..] else { return Err(ImportError::InputShape { shape }) };
-    if batch != 1 {
-        return Err(ImportError::Batch { shape, batch });
-    }
-    if element_type != data_type::FLOAT {
-        return Err(ImportError::InputType { element_type: data_type::name(element_type) });
-    }
-    Ok((input.name.clone(), [height, width]))
+/// What was computed, or else what is declared, if every axis is.
+fn output_shape(output: &onnx_ir::ValueInfoProto, shapes: &Shapes) -> Option<Vec<usize>> {
+    let declared = || declared_type(output)?.1.into_iter().collect::<Option<Vec<_>>>();
+    shapes.get(&output.name).cloned().or_else(declared)
 }
 
-fn check_input_size(width: usize, height: usize) -> Result<(), ImportError> {
-    if width.is_multiple_of(LARGEST_STRIDE) && height.is_multiple_of(LARGEST_STRIDE) {
-        return Ok(());
-    }
-    let up = |size: usize| size.next_multiple_of(LARGEST_STRIDE);
-    let suggestion =
-        if width == height { up(width).to_string() } else { format!("{} {}", up(height), up(width)) };
-    Err(ImportError::InputSize { width, height, multiple: LARGEST_STRIDE, suggestion })
-}
-
-/// The output of decoded candidates `[1, rows, columns]`, or what the outputs say the model is instead.
-fn candidate_output(graph: &Graph<'_>) -> Result<(String, usize, usize), ImportError> {
-    if let Some(node) =
-        graph.proto.node.iter().find(|node| matches!(&*node.op_type, "NonMaxSuppression" | "TopK"))
-    {
-        return Err(ImportError::Postprocessing { operator: node.op_type.clone() });
-    }
-    let outputs = &graph.proto.output;
-    let rank = |output: &ValueInfoProto| declared_type(output).map_or(0, |(_, axes)| axes.len());
-    let of_rank = |wanted: usize| outputs.iter().find(|output| rank(output) == wanted);
-    if let (Some(_), Some(prototypes)) = (of_rank(3), of_rank(4)) {
-        return Err(ImportError::Segmentation { shape: declared_shape(prototypes) });
-    }
-    let Some(output) = of_rank(3) else {
-        let shapes = outputs.iter().map(declared_shape).collect::<Vec<_>>().join(", ");
-        // Undecoded maps [1, 3, rows, columns, 5 + classes]: what YOLOv5 up to v5 exported by default.
-        return Err(match (of_rank(5), outputs.len()) {
-            (Some(map), _) => {
-                ImportError::OldExport { sign: format!("it gives undecoded maps {}", declared_shape(map)) }
-            }
-            (None, 1) if rank(&outputs[0]) == 2 => ImportError::Classifier { shape: shapes },
-            _ => ImportError::NotDetection { shapes },
-        });
+/// The output that may hold candidates, or what the outputs say the model is instead.
+fn candidate_output(
+    graph: &Graph<'_>,
+    outputs: &[(String, Option<Vec<usize>>)],
+) -> Result<Candidates, ImportError> {
+    let find = |fits: fn(&[usize]) -> bool| {
+        outputs.iter().find_map(|(name, shape)| Some((name, shape.as_ref().filter(|shape| fits(shape))?)))
     };
-    let shape = declared_shape(output);
-    let axes = declared_type(output).map(|(_, axes)| axes).unwrap_or_default();
-    match axes[..] {
-        [Some(1), Some(channels), Some(candidates)] if channels < candidates => {
-            Err(ImportError::AnchorFree { shape })
-        }
-        [Some(1), Some(rows), Some(columns)] if columns > BOX_AND_OBJECTNESS => {
-            Ok((output.name.clone(), rows, columns))
-        }
-        _ => Err(ImportError::NotDetection { shapes: shape }),
+    // Of --batch-size 1; some exporters leave the batch out.
+    let three = find(|shape| matches!(shape, [1, _, columns] if *columns > BOX_AND_OBJECTNESS));
+    let two = || find(|shape| matches!(shape, [rows, columns] if *rows > 1 && *columns > BOX_AND_OBJECTNESS));
+    if let Some((output, shape)) = three.or_else(two) {
+        let [.., rows, columns] = shape[..] else { unreachable!("it has two axes at least") };
+        return Ok(Candidates { output: output.clone(), rows, columns });
     }
+    let shapes = || {
+        let shapes = outputs.iter().zip(&graph.proto.output).map(|((_, shape), declared)| match shape {
+            Some(shape) => format!("{shape:?}"),
+            None => declared_shape(declared),
+        });
+        shapes.collect::<Vec<_>>().join(", ")
+    };
+    // Undecoded maps [1, 3, rows, columns, 5 + classes]: with --train, and what YOLOv5 up to v5 exported by default.
+    if let Some((_, map)) =
+        find(|shape| matches!(shape, [1, _, _, _, columns] if *columns > BOX_AND_OBJECTNESS))
+    {
+        return Err(ImportError::Undecoded { shape: format!("{map:?}") });
+    }
+    if outputs.len() == 1 && find(|shape| matches!(shape, [1, _])).is_some() {
+        return Err(ImportError::Classifier { shape: shapes() });
+    }
+    Err(ImportError::NotDetection { shapes: shapes() })
 }
 
 /// The convolutions nearest to the output: their results are the raw head maps.
-fn head_logits(graph: &Graph<'_>, output: &str) -> Result<Vec<String>, ImportError> {
+fn head_logits(graph: &Graph<'_>, output: &str) -> Vec<String> {
     let (mut heads, mut seen, mut pending) = (Vec::new(), HashSet::new(), vec![output]);
     while let Some(value) = pending.pop() {
         if !seen.insert(value) {
@@ -152,34 +130,77 @@ fn head_logits(graph: &Graph<'_>, output: &str) -> Result<Vec<String>, ImportErr
         }
         match graph.producer(value) {
             Some(node) if node.op_type == "Conv" => heads.push(node.output[0].clone()),
-            Some(node) if node.op_type == "ScatterND" => {
-                return Err(ImportError::OldExport { sign: "it writes boxes in place (ScatterND)".into() });
-            }
             Some(node) => pending.extend(node.input.iter().map(String::as_str)),
             None => {}
         }
     }
-    if heads.len() == HEADS { Ok(heads) } else { Err(ImportError::HeadCount { found: heads.len() }) }
+    heads
+}
+
+/// Whether the maps hold what the candidates are decoded from; if not, what kind of head it is.
+fn check_maps(
+    graph: &Graph<'_>,
+    candidates: &Candidates,
+    maps: &[Map],
+    outputs: &[(String, Option<Vec<usize>>)],
+) -> Result<(), ImportError> {
+    let &Candidates { ref output, rows, columns } = candidates;
+    let shape = format!("[1, {rows}, {columns}]");
+    let cells = |[channels, map_height, map_width]: [usize; 3], columns: usize| {
+        channels.is_multiple_of(columns).then(|| channels / columns * map_height * map_width)
+    };
+    let found = maps.iter().try_fold(0, |all, (_, map)| Some(all + cells(*map, columns)?));
+    let Some(first) = maps.first() else { return Err(ImportError::NotDetection { shapes: shape }) };
+    if found == Some(rows) {
+        // Prototypes of masks are larger than the largest head's map.
+        let prototypes = outputs.iter().filter_map(|(_, shape)| shape.as_ref()).find(
+            |shape| matches!(shape[..], [1, _, height, width] if height > first.1[1] && width > first.1[2]),
+        );
+        if let Some(prototypes) = prototypes {
+            return Err(ImportError::Segmentation { shape: format!("{prototypes:?}") });
+        }
+        if maps.len() > MOST_HEADS {
+            return Err(ImportError::HeadCount { found: maps.len(), most: MOST_HEADS });
+        }
+        return Ok(());
+    }
+    let tail_has = |operator: &str| {
+        let borders: Vec<&str> = maps.iter().map(|(name, _)| name.as_str()).collect();
+        graph.ancestors(&[output], &borders).iter().any(|node| node.op_type == operator)
+    };
+    if rows < columns || tail_has("Softmax") {
+        return Err(ImportError::AnchorFree { shape });
+    }
+    if tail_has("Exp") || maps.iter().any(|(_, [channels, ..])| *channels == 4) {
+        return Err(ImportError::DecoupledHead { shape, convolutions: maps.len() });
+    }
+    let reason = format!("{} convolutions before {rows} candidates of {columns} numbers", maps.len());
+    Err(ImportError::AnchorsNotFound { reason })
 }
 
 /// Reads strides and anchors by running the tail on zeros, and proves the decoding on other logits.
 fn decode_heads(
     graph: &Graph<'_>,
-    output: &str,
-    maps: &[(String, [usize; 3])],
+    candidates: &Candidates,
+    maps: &[Map],
     height: usize,
-    columns: usize,
 ) -> Result<Vec<Head>, ImportError> {
+    let &Candidates { ref output, rows: all_rows, columns } = candidates;
+    if all_rows.checked_mul(columns).is_none_or(|count| count > MAX_NUMBERS) {
+        let reason = format!("{all_rows} candidates of {columns} numbers are too many; use a smaller input");
+        return Err(ImportError::AnchorsNotFound { reason });
+    }
     let run = |logit: fn(usize) -> f32| {
-        let known: HashMap<String, Tensor> = (maps.iter())
+        let known: HashMap<String, Value> = (maps.iter())
             .map(|(name, [channels, rows, cells])| {
                 let values = (0..channels * rows * cells).map(logit).collect();
-                (name.clone(), Tensor::new(vec![1, *channels, *rows, *cells], values))
+                let shape = vec![1, *channels, *rows, *cells];
+                (name.clone(), Value { shape, data: Data::Float(values) })
             })
             .collect();
         let decoded = evaluate(graph, output, known.clone())
             .map_err(|reason| ImportError::AnchorsNotFound { reason })?;
-        Ok::<_, ImportError>((known, decoded.data))
+        Ok::<_, ImportError>((known, decoded))
     };
     // A logit of 0 is a sigmoid of 1/2: every box is its anchor, centred in its cell.
     let (_, at_rest) = run(|_| 0.0)?;
@@ -207,7 +228,7 @@ fn spread_logit(at: usize) -> f32 {
 /// YOLOv5's decoding (`Detect.forward` in its models/yolo.py), compared with what the tail computed.
 fn check_decoding(
     heads: &[Head],
-    logits: &HashMap<String, Tensor>,
+    logits: &HashMap<String, Value>,
     decoded: &[f32],
     columns: usize,
 ) -> Result<(), ImportError> {
@@ -216,14 +237,17 @@ fn check_decoding(
     for head in heads {
         let stride = head.stride as f32;
         let [rows, cells] = head.cells;
-        let map = &logits[&head.logits].data;
+        let Data::Float(map) = &logits[&head.logits].data else { unreachable!("logits are floats") };
         for (anchor, &(anchor_width, anchor_height)) in head.anchors.iter().enumerate() {
             if !(anchor_width > 0.0 && anchor_height > 0.0) {
                 let reason = format!("anchor {anchor} of stride {stride} is {anchor_width}x{anchor_height}");
                 return Err(ImportError::AnchorsNotFound { reason });
             }
             for cell in 0..rows * cells {
-                let Some(found) = found.next() else { break };
+                let Some(found) = found.next() else {
+                    let reason = format!("there are fewer than {} candidates", rows * cells);
+                    return Err(ImportError::AnchorsNotFound { reason });
+                };
                 let grid = [(cell % cells) as f32, (cell / cells) as f32];
                 for (column, &found) in found.iter().enumerate() {
                     let value = sigmoid(map[(anchor * columns + column) * rows * cells + cell]);
@@ -235,12 +259,17 @@ fn check_decoding(
                     };
                     // Not a number must not pass.
                     let close = (found - expected).abs() <= DECODE_TOLERANCE * unit;
-                    if !close {
-                        let reason = format!(
-                            "stride {stride}, anchor {anchor}, cell {cell}, column {column}: {found} instead of {expected}"
-                        );
-                        return Err(ImportError::AnchorsNotFound { reason });
+                    if close {
+                        continue;
                     }
+                    // Boxes and objectness are as they should be: only what follows is something else.
+                    if column >= BOX_AND_OBJECTNESS && cell == 0 && anchor == 0 {
+                        return Err(ImportError::MoreThanBoxes { column, columns });
+                    }
+                    let reason = format!(
+                        "stride {stride}, anchor {anchor}, cell {cell}, column {column}: {found} instead of {expected}"
+                    );
+                    return Err(ImportError::AnchorsNotFound { reason });
                 }
             }
         }

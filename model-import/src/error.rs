@@ -30,12 +30,14 @@ pub enum ImportError {
         found: usize,
     },
 
-    /// A PyTorch checkpoint (a zip archive or a pickle).
-    #[error(
-        "this is a PyTorch checkpoint, not an ONNX file; {}",
-        export_again!()
-    )]
-    Checkpoint,
+    /// Another kind of file, by its first bytes.
+    #[error("this is {what}; {advice}")]
+    OtherFile {
+        /// What it is.
+        what: &'static str,
+        /// What helps.
+        advice: &'static str,
+    },
 
     /// The bytes are not a protobuf message.
     #[error(
@@ -48,16 +50,29 @@ pub enum ImportError {
     },
 
     /// A protobuf message without a graph.
-    #[error("this is not an ONNX model: it holds no graph with nodes, inputs and outputs; {}", export_again!())]
+    #[error("this is not an ONNX model, or one that is cut off: it holds no graph with nodes, inputs and outputs; copy it again, or {}", export_again!())]
     NotOnnx,
 
-    /// Weights in a second file.
+    /// Weights in a second file, which cannot be read.
     #[error(
-        "the weights are not in this file but in an external one ({tensor}); save the model as a single ONNX file"
+        "the weights of {tensor} are in the file {file:?}, which cannot be read ({reason}); put it beside the model, or save the model as a single ONNX file"
     )]
     ExternalData {
         /// The first tensor whose data is elsewhere.
         tensor: String,
+        /// Where it should be.
+        file: String,
+        /// Why it is not.
+        reason: String,
+    },
+
+    /// An operator set from before YOLOv5.
+    #[error("the file uses ONNX operator set {opset}, older than {oldest}; {}", export_again!())]
+    OldOpset {
+        /// The file's operator set; 0 if it names none.
+        opset: i64,
+        /// The oldest that is read.
+        oldest: i64,
     },
 
     /// A tensor's declared shape and its bytes disagree, or its type has no place in such a model.
@@ -85,10 +100,50 @@ pub enum ImportError {
 
     /// An input axis without a fixed size.
     #[error(
-        "the input {shape} has dynamic axes; export it again without --dynamic, with the size the function shall use"
+        "the input {shape} has dynamic axes; set IMGSZ to the size that the function shall use, for example IMGSZ=416 or IMGSZ=\"384 640\" (height, width)"
     )]
     DynamicInput {
         /// The input's shape as written in the file.
+        shape: String,
+    },
+
+    /// A size was asked for, but the file has its own.
+    #[error(
+        "the model is made for {width}x{height} pixels and IMGSZ asks for another size; unset IMGSZ, or export the model again with it"
+    )]
+    SizeIsFixed {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+
+    /// `IMGSZ` is not one or two numbers.
+    #[error(
+        "IMGSZ is {value:?}; give the size in pixels, for example IMGSZ=416 or IMGSZ=\"384 640\" (height, width)"
+    )]
+    SizeUnreadable {
+        /// The variable's value.
+        value: String,
+    },
+
+    /// A declared size that only takes all of the memory.
+    #[error(
+        "the input is {width}x{height} pixels; the function takes up to {largest} a side: export it again with a smaller --imgsz"
+    )]
+    InputTooLarge {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The largest side.
+        largest: usize,
+    },
+
+    /// Height, width, channels: as TensorFlow orders them.
+    #[error("the input {shape} has its channels last, as TensorFlow writes them; {}", export_again!())]
+    ChannelsLast {
+        /// The input's shape.
         shape: String,
     },
 
@@ -103,10 +158,8 @@ pub enum ImportError {
         batch: usize,
     },
 
-    /// A half-precision (or other) input.
-    #[error(
-        "the input is of type {element_type}, the function sends 32-bit floats; export it again without --half"
-    )]
+    /// An input of integers.
+    #[error("the input is of type {element_type}, the function sends floats from 0 to 1; {}", export_again!())]
     InputType {
         /// The input's element type.
         element_type: String,
@@ -121,7 +174,7 @@ pub enum ImportError {
 
     /// A size that the strides do not divide.
     #[error(
-        "the input is {width}x{height} pixels, not multiples of {multiple}; export it again with --imgsz {suggestion}"
+        "the input is {width}x{height} pixels, not multiples of {multiple}; export it again with --imgsz {suggestion}, or set IMGSZ=\"{suggestion}\" if it is dynamic"
     )]
     InputSize {
         /// Width in pixels.
@@ -161,8 +214,66 @@ pub enum ImportError {
         shape: String,
     },
 
+    /// Separate convolutions for boxes, objectness and classes.
+    #[error(
+        "this has a decoupled head (output {shape} of {convolutions} convolutions), as YOLOX and YOLOv6 have; train and export a YOLOv5 model"
+    )]
+    DecoupledHead {
+        /// The output's shape.
+        shape: String,
+        /// How many convolutions the candidates come from.
+        convolutions: usize,
+    },
+
+    /// Landmarks, masks or angles behind the boxes.
+    #[error(
+        "this finds more than boxes (number {column} of the {columns} of a candidate is no probability of a class): a model for landmarks (faces, armour plates) or angles; train and export a YOLOv5 detection model"
+    )]
+    MoreThanBoxes {
+        /// The first column that is no class.
+        column: usize,
+        /// Numbers of a candidate.
+        columns: usize,
+    },
+
+    /// Raw maps in place of candidates.
+    #[error(
+        "the model gives undecoded maps {shape}: it was exported with --train, or by a YOLOv5 older than v6; {} without --train",
+        export_again!()
+    )]
+    Undecoded {
+        /// The first map's shape.
+        shape: String,
+    },
+
+    /// An int8 model.
+    #[error(
+        "this model is quantized to int8 ({form}: {count} nodes {operator}); give the float model that it was made from, or {}",
+        export_again!()
+    )]
+    Quantized {
+        /// How quantization is written.
+        form: &'static str,
+        /// The operator that gives it away.
+        operator: String,
+        /// How many nodes use it.
+        count: usize,
+    },
+
+    /// A graph that ONNX Runtime rewrote for itself.
+    #[error(
+        "this file was optimized by ONNX Runtime for itself (it uses {operator} of com.microsoft); give the file from before that, or {}",
+        export_again!()
+    )]
+    RuntimeOptimized {
+        /// An operator of its own.
+        operator: String,
+    },
+
     /// Non-maximum suppression inside the graph.
-    #[error("the export holds its own postprocessing ({operator}); export it again without --nms")]
+    #[error(
+        "the export holds its own postprocessing ({operator}); export it again without it (--nms, --end2end)"
+    )]
     Postprocessing {
         /// The operator that gives it away.
         operator: String,
@@ -175,13 +286,13 @@ pub enum ImportError {
         shapes: String,
     },
 
-    /// Not three heads.
-    #[error(
-        "the model has {found} detection heads, the function is built for three (P3 to P5); use a YOLOv5 n, s, m, l or x model, not a P6 one"
-    )]
+    /// More heads than the generated code can give.
+    #[error("the model has {found} detection heads, more than {most}; {}", export_again!())]
     HeadCount {
         /// How many heads it has.
         found: usize,
+        /// The most that there may be.
+        most: usize,
     },
 
     /// A stem or tail as YOLOv5 before v6 wrote it.
@@ -216,6 +327,15 @@ pub enum ImportError {
         count: usize,
         /// The first node's name.
         first: String,
+    },
+
+    /// An operator that YOLOv5 has, in a form that it does not have.
+    #[error("the network has {node}, and {what}, which no YOLOv5 does; {}", export_again!())]
+    UnsupportedForm {
+        /// The node.
+        node: String,
+        /// What it does.
+        what: &'static str,
     },
 
     /// No class names in the metadata and none given by hand.
@@ -260,6 +380,17 @@ pub enum ImportError {
         names: String,
         /// One of them.
         example: String,
+    },
+
+    /// All classes mean the same state, or none is left for this one.
+    #[error(
+        "no class means {state} eyes, and the model has no other than {names}; train it with a class for open and one for closed eyes"
+    )]
+    OneState {
+        /// `open` or `closed`.
+        state: &'static str,
+        /// The model's class names.
+        names: String,
     },
 
     /// A configured name that the model does not have.

@@ -1,11 +1,12 @@
-//! Shapes through the network's body, and what each layer costs.
+//! The network's body: which operators it may have, every value's shape, and what each layer costs.
 
 use std::collections::{BTreeMap, HashMap};
 
 use onnx_ir::NodeProto;
 
 use crate::ImportError;
-use crate::onnx::{Graph, int, ints, node_name};
+use crate::fold::Shapes;
+use crate::onnx::{Graph, attribute, int, ints, node_name};
 use crate::tensor;
 
 /// The operators that YOLOv5 v6 and v7 networks consist of up to their heads. SiLU is Sigmoid and Mul.
@@ -40,64 +41,35 @@ pub(crate) struct Body {
     pub(crate) layers: Vec<Layer>,
 }
 
-/// Walks `nodes` (in order) from an input of `shape`.
-pub(crate) fn walk(
-    graph: &Graph<'_>,
-    nodes: &[&NodeProto],
-    input: &str,
-    shape: [usize; 3],
-) -> Result<Body, ImportError> {
+/// Walks `nodes` of a folded graph (in order).
+pub(crate) fn walk(graph: &Graph<'_>, nodes: &[&NodeProto], shapes: &Shapes) -> Result<Body, ImportError> {
     check_operators(nodes)?;
-    let mut body = Body { shapes: HashMap::from([(input.to_owned(), shape)]), layers: Vec::new() };
+    let mut body = Body { shapes: HashMap::new(), layers: Vec::new() };
     for node in nodes {
-        let output = match node.op_type.as_str() {
-            "Conv" => {
-                let layer = convolution(graph, node, &body)?;
-                let output = layer.output;
-                body.layers.push(layer);
-                output
-            }
-            "MaxPool" => {
-                let from = body.shape_of(node, 0)?;
-                let window = Window::of(node, None)
-                    .ok_or_else(|| broken(node, "its window is not two-dimensional"))?;
-                let [height, width] = window
-                    .output([from[1], from[2]])
-                    .ok_or_else(|| broken(node, "its window does not fit"))?;
-                [from[0], height, width]
-            }
-            "Concat" => {
-                if !matches!(int(node, "axis", 1), 1 | -3) {
-                    return Err(broken(node, "it does not join channels"));
-                }
-                let parts =
-                    (0..node.input.len()).map(|at| body.shape_of(node, at)).collect::<Result<Vec<_>, _>>()?;
-                let first = *parts.first().ok_or_else(|| broken(node, "it has no inputs"))?;
-                if parts.iter().any(|part| part[1..] != first[1..]) {
-                    return Err(broken(node, "its parts differ in size"));
-                }
-                [parts.iter().map(|part| part[0]).sum(), first[1], first[2]]
-            }
-            "Resize" => resized(graph, node, body.shape_of(node, 0)?)?,
-            "Mul" | "Add" => {
-                let (a, b) = (body.shape_of(node, 0)?, body.shape_of(node, 1)?);
-                if a != b {
-                    return Err(broken(node, "its inputs differ in shape"));
-                }
-                a
-            }
-            _ => body.shape_of(node, 0)?,
+        let map = |name: &String| match shapes.get(name).map(Vec::as_slice) {
+            Some(&[1, channels, height, width]) => Ok([channels, height, width]),
+            _ => Err(broken(node, "it computes something else than a map of the image")),
         };
+        let maps = match node.op_type.as_str() {
+            "Add" | "Mul" | "Concat" => node.input.iter().map(map).collect::<Result<Vec<_>, _>>()?,
+            _ => node.input.first().map(map).into_iter().collect::<Result<Vec<_>, _>>()?,
+        };
+        let first = *maps.first().ok_or_else(|| broken(node, "it has no inputs"))?;
+        let output = map(&node.output[0])?;
+        match node.op_type.as_str() {
+            "Conv" => body.layers.push(convolution(graph, node, first, output)?),
+            "MaxPool" => check_pool(node)?,
+            "Concat" if int(node, "axis", 1) != 1 => return Err(broken(node, "it does not join channels")),
+            "Resize" => check_resize(graph, node)?,
+            "Mul" | "Add" if maps.iter().any(|map| *map != first) => {
+                return Err(broken(node, "its inputs differ in shape"));
+            }
+            _ => {}
+        }
+        body.shapes.extend(node.input.iter().zip(maps).map(|(name, map)| (name.clone(), map)));
         body.shapes.insert(node.output[0].clone(), output);
     }
     Ok(body)
-}
-
-impl Body {
-    fn shape_of(&self, node: &NodeProto, at: usize) -> Result<[usize; 3], ImportError> {
-        let shape = node.input.get(at).and_then(|name| self.shapes.get(name));
-        shape.copied().ok_or_else(|| broken(node, "an input comes from nowhere"))
-    }
 }
 
 /// Names the first operator, in the file's order, that has no place in the network.
@@ -121,111 +93,75 @@ fn check_operators(nodes: &[&NodeProto]) -> Result<(), ImportError> {
     })
 }
 
-/// A window sliding over a map: of a convolution or of a pooling.
-struct Window {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    /// Top, left, bottom, right.
-    pads: [usize; 4],
-}
-
-impl Window {
-    fn of(node: &NodeProto, weight: Option<[usize; 2]>) -> Option<Self> {
-        fn sizes<const N: usize>(node: &NodeProto, name: &str, default: [usize; N]) -> Option<[usize; N]> {
-            match ints(node, name) {
-                None => Some(default),
-                Some(sizes) => sizes
-                    .iter()
-                    .map(|&size| usize::try_from(size).ok())
-                    .collect::<Option<Vec<_>>>()?
-                    .try_into()
-                    .ok(),
-            }
-        }
-        let window = Self {
-            kernel: sizes(node, "kernel_shape", weight.unwrap_or([0; 2]))?,
-            stride: sizes(node, "strides", [1; 2])?,
-            dilation: sizes(node, "dilations", [1; 2])?,
-            pads: sizes(node, "pads", [0; 4])?,
-        };
-        (!window.kernel.contains(&0) && !window.stride.contains(&0)).then_some(window)
-    }
-
-    fn output(&self, from: [usize; 2]) -> Option<[usize; 2]> {
-        let side = |at: usize| {
-            let reach = self.dilation[at] * (self.kernel[at] - 1) + 1;
-            let room = (from[at] + self.pads[at] + self.pads[at + 2]).checked_sub(reach)?;
-            Some(room / self.stride[at] + 1)
-        };
-        Some([side(0)?, side(1)?])
-    }
-}
-
-fn convolution(graph: &Graph<'_>, node: &NodeProto, body: &Body) -> Result<Layer, ImportError> {
-    let input = body.shape_of(node, 0)?;
-    let weight = (node.input.get(1))
-        .and_then(|name| graph.initializer(name))
-        .ok_or_else(|| broken(node, "it has no weights"))?;
+fn convolution(
+    graph: &Graph<'_>,
+    node: &NodeProto,
+    input: [usize; 3],
+    output: [usize; 3],
+) -> Result<Layer, ImportError> {
     // A tensor that is too short must not wait until the generated program runs.
-    let weight = tensor::floats(weight)?;
-    let [channels, per_group, height, width] = weight.shape[..] else {
-        return Err(broken(node, "its weights are not four-dimensional"));
-    };
-    let groups = usize::try_from(int(node, "group", 1)).unwrap_or(0);
-    if groups == 0 || per_group * groups != input[0] {
-        return Err(broken(node, "its weights do not fit the channels"));
-    }
-    let bias = match node.input.get(2) {
+    let weight = (node.input.get(1)).and_then(|name| graph.initializer(name));
+    let weight = tensor::floats(weight.ok_or_else(|| broken(node, "its weights are no constant"))?)?;
+    let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
         Some(name) => {
-            graph.floats(name).ok_or_else(|| broken(node, "its bias is not a constant"))??.data.len()
+            let bias = graph.floats(name).ok_or_else(|| broken(node, "its bias is not a constant"))??;
+            if bias.shape != [output[0]] {
+                return Err(broken(node, "its bias does not fit the channels"));
+            }
+            bias.data.len()
         }
         None => 0,
     };
-    if bias != 0 && bias != channels {
-        return Err(broken(node, "its bias does not fit the channels"));
-    }
-    let window = Window::of(node, Some([height, width]))
-        .filter(|window| window.kernel == [height, width])
-        .ok_or_else(|| broken(node, "its window does not fit its weights"))?;
-    let [out_height, out_width] = window
-        .output([input[1], input[2]])
-        .ok_or_else(|| broken(node, "its window does not fit its input"))?;
-    let cells = (out_height * out_width) as u64;
+    let pair = |name: &str| match ints(node, name).as_deref() {
+        Some(&[vertical, horizontal]) => [vertical as usize, horizontal as usize],
+        _ => [1, 1],
+    };
+    let cells = (output[1] * output[2]) as u64;
     Ok(Layer {
         name: if node.name.is_empty() { node.output[0].clone() } else { node.name.clone() },
         input,
-        output: [channels, out_height, out_width],
-        kernel: window.kernel,
-        stride: window.stride,
+        output,
+        kernel: pair("kernel_shape"),
+        stride: pair("strides"),
         parameters: (weight.data.len() + bias) as u64,
         multiply_accumulates: cells * weight.data.len() as u64,
     })
 }
 
-/// YOLOv5's upsampling: nearest, by whole factors, given as scales (third input) or sizes (fourth).
-fn resized(graph: &Graph<'_>, node: &NodeProto, from: [usize; 3]) -> Result<[usize; 3], ImportError> {
-    let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-    if let Some(Ok(scales)) = given(2).and_then(|name| graph.floats(name))
-        && let [1.0, 1.0, vertical, horizontal] = scales.data[..]
-        && vertical.fract() == 0.0
-        && horizontal.fract() == 0.0
-        && vertical >= 1.0
-        && horizontal >= 1.0
-    {
-        return Ok([from[0], from[1] * vertical as usize, from[2] * horizontal as usize]);
+/// What burn's pooling computes otherwise than ONNX, or not at all, is refused.
+fn check_pool(node: &NodeProto) -> Result<(), ImportError> {
+    let pads = ints(node, "pads").unwrap_or_default();
+    let what = if int(node, "ceil_mode", 0) != 0 {
+        "it rounds its size up (ceil_mode)"
+    } else if pads.len() == 4 && pads[..2] != pads[2..] {
+        "its pads differ from side to side (auto_pad)"
+    } else if node.output.get(1).is_some_and(|indices| !indices.is_empty()) {
+        "it gives indices, too"
+    } else {
+        return Ok(());
+    };
+    Err(ImportError::UnsupportedForm { node: described(node), what })
+}
+
+/// Folding has written every resize that repeats whole pixels in one way; what is left does something else.
+fn check_resize(graph: &Graph<'_>, node: &NodeProto) -> Result<(), ImportError> {
+    let text = |name: &str| attribute(node, name).map(|text| text.s.to_vec()).unwrap_or_default();
+    let scales = node.input.get(2).and_then(|name| graph.floats(name)).and_then(Result::ok);
+    let repeats = text("mode") == b"nearest"
+        && text("nearest_mode") == b"floor"
+        && text("coordinate_transformation_mode") == b"asymmetric"
+        && scales.is_some_and(|scales| scales.shape == [4] && scales.data.iter().all(|s| s.fract() == 0.0));
+    if repeats {
+        return Ok(());
     }
-    if let Some(Ok(sizes)) = given(3).and_then(|name| graph.initializer(name)).map(tensor::integers)
-        && let [1, channels, height, width] = sizes[..]
-        && channels == from[0] as i64
-        && height > 0
-        && width > 0
-    {
-        return Ok([from[0], height as usize, width as usize]);
-    }
-    Err(broken(node, "it does not enlarge by a whole factor"))
+    let what = "it does not repeat each pixel a whole number of times (mode, nearest_mode, sizes)";
+    Err(ImportError::UnsupportedForm { node: described(node), what })
+}
+
+fn described(node: &NodeProto) -> String {
+    format!("{} {}", node.op_type, node_name(node))
 }
 
 fn broken(node: &NodeProto, what: &str) -> ImportError {
-    ImportError::BrokenGraph { reason: format!("{} {}: {what}", node.op_type, node_name(node)) }
+    ImportError::BrokenGraph { reason: format!("{}: {what}", described(node)) }
 }

@@ -3,27 +3,40 @@
 //! # Layout
 //!
 //! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of `function/build.rs`.
-//! - `onnx` reads and normalizes a file, `detect` recognizes it, `evaluate` runs its decode tail to read
-//!   the anchors, `layers` walks its body, `classes` reads its names.
-//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate` writes the
-//!   Rust code through burn-onnx, `operators` tells it how to call model-runtime.
+//! - `onnx` reads a file (`file_kind` says what other files are, `external` reads weights beside it), `foreign` refuses what another
+//!   tool rewrote, `input` finds the image.
+//! - `fold` computes what does not depend on the picture, and every shape: `compute` holds the operators, `value` moves numbers,
+//!   `window` is the geometry of convolutions, poolings and upsampling.
+//! - `detect` recognizes what is left, `evaluate` runs its decode tail to read the anchors, `layers` walks its body, `classes` reads
+//!   its names (`literal`: as Python and JSON write them).
+//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate` writes the Rust code through
+//!   burn-onnx, `operators` tells it how to call model-runtime.
 //! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
 
 mod build_script;
 mod classes;
+mod compute;
 mod detect;
 mod error;
 mod evaluate;
+mod external;
+mod file_kind;
+mod fold;
+mod foreign;
 mod fuse;
 mod generate;
+mod input;
 mod layers;
 mod license;
+mod literal;
 mod onnx;
 mod operators;
 mod rewrite;
 mod tensor;
+mod value;
+mod window;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use build_script::build_script;
 pub use classes::StateClasses;
@@ -47,6 +60,8 @@ pub struct Options {
     pub closed_classes: Option<Vec<String>>,
     /// The licence of the weights, an SPDX expression, in place of what the file beside the model says.
     pub license: Option<String>,
+    /// Height and width in pixels, for files that leave them open.
+    pub image_size: Option<[usize; 2]>,
     /// Leave the network to burn's own operators.
     pub plain: bool,
 }
@@ -105,6 +120,8 @@ pub struct Imported {
     pub description: Description,
     /// Which of its classes mean what.
     pub states: StateClasses,
+    /// Files beside the model that hold its weights.
+    pub external: Vec<PathBuf>,
     /// The network in burn's own operators.
     plain: onnx_ir::ModelProto,
     /// The network in model-runtime's, unless the options say otherwise.
@@ -113,29 +130,59 @@ pub struct Imported {
 
 /// Reads a model and says what it is.
 pub fn inspect(path: &Path, options: &Options) -> Result<Description, ImportError> {
-    let onnx = read(path)?;
-    describe(path, &onnx, detect::recognize(&Graph::new(onnx.graph()))?, options)
+    let mut onnx = read(path)?;
+    let detector = recognize(&mut onnx, options)?;
+    describe(Some(path), &stem(path), &onnx, detector, options)
 }
 
 /// Reads a model, checks that the function can be built with it and prepares its code generation.
 pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
-    let onnx = read(path)?;
-    let mut detector = detect::recognize(&Graph::new(onnx.graph()))?;
+    prepare(read(path)?, Some(path), &stem(path), options)
+}
+
+/// The same for the bytes of a file whose weights are all in it.
+pub fn import_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Imported, ImportError> {
+    prepare(Onnx::parse(bytes, None)?, None, name, options)
+}
+
+fn prepare(
+    mut onnx: Onnx,
+    path: Option<&Path>,
+    name: &str,
+    options: &Options,
+) -> Result<Imported, ImportError> {
+    let mut detector = recognize(&mut onnx, options)?;
     let shapes = std::mem::take(&mut detector.body.shapes);
-    let description = describe(path, &onnx, detector, options)?;
+    let description = describe(path, name, &onnx, detector, options)?;
     let states = description.states(options)?;
     let plain = rewrite::cut_tail(&onnx, &description.heads);
     let fused = (!options.plain).then(|| fuse::fuse(plain.clone(), &shapes));
-    Ok(Imported { description, states, plain, fused })
+    Ok(Imported { description, states, external: onnx.external, plain, fused })
 }
 
 fn read(path: &Path) -> Result<Onnx, ImportError> {
     let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
-    Onnx::parse(&bytes)
+    Onnx::parse(&bytes, Some(path.parent().unwrap_or(Path::new(""))))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Folds the graph and says what it is.
+fn recognize(onnx: &mut Onnx, options: &Options) -> Result<Detector, ImportError> {
+    let stride = onnx.metadata("stride").and_then(classes::parse_stride);
+    let opset = onnx.opset;
+    let graph = onnx.model.graph.mut_or_insert_default();
+    foreign::check(graph)?;
+    let image = input::choose(graph, options.image_size, stride)?;
+    let shapes = fold::fold(graph, &image.name, [1, 3, image.height, image.width], opset)?;
+    detect::recognize(&Graph::new(graph), &shapes, &image)
 }
 
 fn describe(
-    path: &Path,
+    path: Option<&Path>,
+    name: &str,
     onnx: &Onnx,
     detector: Detector,
     options: &Options,
@@ -150,22 +197,15 @@ fn describe(
     }
     // The graph itself tells the strides; metadata that contradicts it belongs to another model.
     let stride = detector.heads.last().map_or(0, |head| head.stride);
-    if let Some(text) = onnx.metadata("stride").filter(|text| text.trim().parse::<f64>() != Ok(stride as f64))
-    {
+    if let Some(text) = onnx.metadata("stride").filter(|text| classes::parse_stride(text) != Some(stride)) {
         return Err(ImportError::StrideMismatch { metadata: text.to_owned(), graph: stride });
     }
-    let opset = onnx.model.opset_import.iter().find(|opset| opset.domain.is_empty());
     let model = &onnx.model;
     Ok(Description {
-        name: path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned()),
+        name: name.to_owned(),
         version: onnx.version.clone(),
         license: license::of(path, options)?,
-        producer: format!(
-            "{} {}, opset {}",
-            model.producer_name,
-            model.producer_version,
-            opset.map_or(0, |opset| opset.version)
-        ),
+        producer: format!("{} {}, opset {}", model.producer_name, model.producer_version, onnx.opset),
         scale: scale(&detector.body.layers),
         input_width: detector.width,
         input_height: detector.height,

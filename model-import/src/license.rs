@@ -14,11 +14,13 @@ pub const LICENSE_NOT_STATED: &str = "LicenseRef-model-licence-not-stated";
 /// What begins the licence's line in `MODEL.onnx.license`, as [REUSE](https://reuse.software/spec-3.3/) has it.
 const TAG: &str = "SPDX-License-Identifier:";
 
-/// The licence of the model at `path`, an SPDX expression.
-pub(crate) fn of(path: &Path, options: &Options) -> Result<String, ImportError> {
-    if let Some(license) = &options.license {
-        return Ok(license.clone());
-    }
+/// The licence of the model at `path`, if it is a file, an SPDX expression.
+pub(crate) fn of(path: Option<&Path>, options: &Options) -> Result<String, ImportError> {
+    let path = match (&options.license, path) {
+        (Some(license), _) => return Ok(license.clone()),
+        (None, Some(path)) => path,
+        (None, None) => return Ok(LICENSE_NOT_STATED.to_owned()),
+    };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".license");
     let beside = Path::new(&beside);

@@ -11,7 +11,7 @@ use model_import::{Description, ImportError, Options, import, inspect};
 
 /// Looks at YOLOv5 detection models and turns them into burn code.
 ///
-/// MODEL_NAMES, OPEN_CLASSES and CLOSED_CLASSES (comma-separated) say what a file does not.
+/// MODEL_NAMES, OPEN_CLASSES and CLOSED_CLASSES (comma-separated) say what a file does not, IMGSZ how large its images shall be.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let options = Options::from_env();
+    let options = Options::from_env()?;
     let mut out = io::stdout().lock();
     match Arguments::parse().command {
         Command::Inspect { model, layers } => {
@@ -65,6 +65,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
         Command::Check { model } => {
             let imported = import(&model, &options)?;
+            imported.check()?;
             let Description { scale, input_width, input_height, .. } = imported.description;
             writeln!(
                 out,

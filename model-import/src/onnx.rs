@@ -1,41 +1,53 @@
-//! Reading ONNX: bytes to a normalized graph, and the few questions that the other rooms ask of it.
-//!
-//! Normalized means: every constant is an initializer, every float is 32 bits wide, and nothing is left
-//! that only renames or converts between float widths.
+//! Reading ONNX: bytes to a graph, and the few questions that the other rooms ask of it.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
-use onnx_ir::{AttributeProto, GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use onnx_ir::{
+    AttributeProto, GraphProto, Message, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto,
+};
 use sha2::{Digest, Sha256};
 
-use crate::ImportError;
 use crate::tensor::{self, Tensor, data_type};
+use crate::{ImportError, external, file_kind};
 
-/// How many hexadecimal digits of the file's SHA-256 name a model's version.
+/// How many hexadecimal digits of the SHA-256 of a model's files name its version.
 const VERSION_DIGITS: usize = 12;
+/// Operators broadcast since then; what is older is of 2017 and 2018, before there was a YOLOv5.
+const OLDEST_OPSET: i64 = 7;
 
-/// An ONNX file's model with a normalized graph.
+/// An ONNX file's model.
 #[derive(Debug, Clone)]
 pub(crate) struct Onnx {
     pub(crate) model: ModelProto,
     pub(crate) version: String,
+    /// The operator set that the file was written in.
+    pub(crate) opset: i64,
+    /// Files beside it that hold its weights.
+    pub(crate) external: Vec<PathBuf>,
 }
 
 impl Onnx {
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ImportError> {
-        // `torch.save` writes zip archives (since 1.6) or pickles.
-        if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
-            return Err(ImportError::Checkpoint);
-        }
+    /// Reads a model; weights that are not in it are looked for in `folder`.
+    pub(crate) fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Self, ImportError> {
+        file_kind::check(bytes)?;
         let mut model = ModelProto::parse_from_bytes(bytes)
             .map_err(|error| ImportError::Unreadable { reason: error.to_string() })?;
+        let opset = model.opset_import.iter().find(|opset| matches!(opset.domain.as_str(), "" | "ai.onnx"));
+        let opset = opset.map_or(0, |opset| opset.version);
         let graph = model.graph.as_mut().ok_or(ImportError::NotOnnx)?;
         if graph.node.is_empty() || graph.input.is_empty() || graph.output.is_empty() {
             return Err(ImportError::NotOnnx);
         }
-        normalize(graph)?;
-        let version = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned() })
+        if opset < OLDEST_OPSET {
+            return Err(ImportError::OldOpset { opset, oldest: OLDEST_OPSET });
+        }
+        let mut digest = Sha256::new();
+        digest.update(bytes);
+        let external = external::load(graph, folder, &mut digest)?;
+        let version = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned(), opset, external })
     }
 
     pub(crate) fn graph(&self) -> &GraphProto {
@@ -147,51 +159,6 @@ pub(crate) fn declared_shape(value: &ValueInfoProto) -> String {
     format!("[{}]", axes.collect::<Vec<_>>().join(", "))
 }
 
-fn normalize(graph: &mut GraphProto) -> Result<(), ImportError> {
-    // 1 = TensorProto.DataLocation.EXTERNAL
-    if let Some(tensor) = graph.initializer.iter().find(|tensor| tensor.data_location.value() == 1) {
-        return Err(ImportError::ExternalData { tensor: tensor.name.clone() });
-    }
-    if graph.node.iter().any(|node| node.output.is_empty()) {
-        return Err(ImportError::BrokenGraph { reason: "a node has no output".into() });
-    }
-    lift_constants(graph)?;
-    for tensor in &mut graph.initializer {
-        if data_type::is_float(tensor.data_type) {
-            widen(tensor)?;
-        }
-    }
-    drop_renames(graph);
-    // Declared types of inner values may still say float16, and nobody needs them.
-    graph.value_info.clear();
-    Ok(())
-}
-
-/// `Constant` nodes become initializers.
-fn lift_constants(graph: &mut GraphProto) -> Result<(), ImportError> {
-    let (constants, nodes) =
-        std::mem::take(&mut graph.node).into_iter().partition(|node| node.op_type == "Constant");
-    graph.node = nodes;
-    let constants: Vec<NodeProto> = constants;
-    for node in constants {
-        let value = node.attribute.first();
-        let mut tensor = match value.map(|value| (value.name.as_str(), value)) {
-            Some(("value", value)) => value.t.clone().unwrap_or_default(),
-            Some(("value_float", value)) => float_tensor(vec![], &[value.f]),
-            Some(("value_floats", value)) => float_tensor(vec![value.floats.len()], &value.floats),
-            Some(("value_int", value)) => integer_tensor(vec![], &[value.i]),
-            Some(("value_ints", value)) => integer_tensor(vec![value.ints.len()], &value.ints),
-            _ => {
-                let reason = format!("the constant {} has no numbers", node_name(&node));
-                return Err(ImportError::BrokenGraph { reason });
-            }
-        };
-        tensor.name.clone_from(&node.output[0]);
-        graph.initializer.push(tensor);
-    }
-    Ok(())
-}
-
 /// An initializer of 32-bit floats.
 pub(crate) fn float_tensor(shape: Vec<usize>, values: &[f32]) -> TensorProto {
     TensorProto {
@@ -202,7 +169,7 @@ pub(crate) fn float_tensor(shape: Vec<usize>, values: &[f32]) -> TensorProto {
     }
 }
 
-fn integer_tensor(shape: Vec<usize>, values: &[i64]) -> TensorProto {
+pub(crate) fn integer_tensor(shape: Vec<usize>, values: &[i64]) -> TensorProto {
     TensorProto {
         dims: shape.into_iter().map(|dim| dim as i64).collect(),
         data_type: data_type::INT64,
@@ -211,40 +178,17 @@ fn integer_tensor(shape: Vec<usize>, values: &[i64]) -> TensorProto {
     }
 }
 
-/// Weights kept in half precision on disk become 32-bit floats.
-fn widen(tensor: &mut TensorProto) -> Result<(), ImportError> {
-    let values = tensor::floats(tensor)?;
-    *tensor =
-        TensorProto { name: std::mem::take(&mut tensor.name), ..float_tensor(values.shape, &values.data) };
-    Ok(())
-}
-
-/// `Identity` and casts between float widths go; what read their output reads their input.
-fn drop_renames(graph: &mut GraphProto) {
-    let integers: HashSet<String> = (graph.initializer.iter())
-        .filter(|tensor| !data_type::is_float(tensor.data_type))
-        .map(|tensor| tensor.name.clone())
-        .collect();
-    let mut renamed: HashMap<String, String> = HashMap::new();
-    let mut kept = Vec::with_capacity(graph.node.len());
-    for mut node in std::mem::take(&mut graph.node) {
-        for input in &mut node.input {
-            if let Some(source) = renamed.get(input) {
-                input.clone_from(source);
-            }
-        }
-        let to_float = node.op_type == "Cast" && data_type::is_float(int(&node, "to", 0) as i32);
-        match node.input.first() {
-            Some(source) if node.op_type == "Identity" || (to_float && !integers.contains(source)) => {
-                renamed.insert(node.output[0].clone(), source.clone());
-            }
-            _ => kept.push(node),
-        }
+/// The declaration of a map of 32-bit floats.
+pub(crate) fn float_input(name: &str, shape: [i64; 4]) -> ValueInfoProto {
+    let mut axes = TensorShapeProto::default();
+    for size in shape {
+        // The axis type has no public name: grown in place.
+        axes.dim.resize_with(axes.dim.len() + 1, Default::default);
+        axes.dim.last_mut().expect("just grown").set_dim_value(size);
     }
-    graph.node = kept;
-    for output in &mut graph.output {
-        if let Some(source) = renamed.get(&output.name) {
-            output.name.clone_from(source);
-        }
-    }
+    let mut declared = TypeProto::default();
+    let tensor = declared.mut_tensor_type();
+    tensor.elem_type = data_type::FLOAT;
+    tensor.shape = Some(axes).into();
+    ValueInfoProto { name: name.to_owned(), type_: Some(declared).into(), ..Default::default() }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use onnx_ir::{ModelProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use onnx_ir::ModelProto;
 
 use crate::detect::Head;
-use crate::onnx::{Graph, Onnx};
-use crate::tensor::data_type;
+use crate::fold::OPSET;
+use crate::onnx::{Graph, Onnx, float_input};
 
 /// The model with the heads' logits as its outputs, in their order, and nothing that they do not need.
 pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
@@ -24,29 +24,23 @@ pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
         .map(|head| {
             let weights = graph.producer(&head.logits).and_then(|node| graph.initializer(&node.input[1]));
             let channels = weights.map_or(0, |weights| weights.dims[0]);
-            float_map(&head.logits, [1, channels, head.cells[0] as i64, head.cells[1] as i64])
+            float_input(&head.logits, [1, channels, head.cells[0] as i64, head.cells[1] as i64])
         })
         .collect();
 
-    let mut model = onnx.model.clone();
+    let mut model = ModelProto {
+        ir_version: onnx.model.ir_version,
+        producer_name: onnx.model.producer_name.clone(),
+        producer_version: onnx.model.producer_version.clone(),
+        ..ModelProto::default()
+    };
+    // The entry's type has no public name: grown in place.
+    model.opset_import.resize_with(1, Default::default);
+    model.opset_import[0].version = OPSET;
     let rewritten = model.graph.mut_or_insert_default();
     rewritten.node = nodes;
     rewritten.initializer = initializers;
     rewritten.input = inputs;
     rewritten.output = outputs;
     model
-}
-
-fn float_map(name: &str, shape: [i64; 4]) -> ValueInfoProto {
-    let mut axes = TensorShapeProto::default();
-    for size in shape {
-        // The axis type has no public name: grown in place.
-        axes.dim.resize_with(axes.dim.len() + 1, Default::default);
-        axes.dim.last_mut().expect("just grown").set_dim_value(size);
-    }
-    let mut declared = TypeProto::default();
-    let tensor = declared.mut_tensor_type();
-    tensor.elem_type = data_type::FLOAT;
-    tensor.shape = Some(axes).into();
-    ValueInfoProto { name: name.to_owned(), type_: Some(declared).into(), ..Default::default() }
 }

@@ -1,22 +1,32 @@
-//! Constant tensors: reading them out of ONNX in any float width, and the little arithmetic the decode
-//! tail needs. Not the network's arithmetic: that is burn's.
+//! Constant tensors: reading them out of ONNX in any width.
 
 use half::{bf16, f16};
 use onnx_ir::TensorProto;
 
-use crate::ImportError;
+use crate::{ImportError, value};
 
 /// ONNX `TensorProto.DataType` numbers (onnx.proto).
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
+    pub(crate) const UINT8: i32 = 2;
+    pub(crate) const INT8: i32 = 3;
+    pub(crate) const UINT16: i32 = 4;
+    pub(crate) const INT16: i32 = 5;
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
+    pub(crate) const BOOL: i32 = 9;
     pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
+    pub(crate) const UINT32: i32 = 12;
+    pub(crate) const UINT64: i32 = 13;
     pub(crate) const BFLOAT16: i32 = 16;
 
     pub(crate) fn is_float(data_type: i32) -> bool {
         matches!(data_type, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
+    }
+
+    pub(crate) fn is_integer(data_type: i32) -> bool {
+        matches!(data_type, UINT8 | INT8 | UINT16 | INT16 | INT32 | INT64 | UINT32 | UINT64)
     }
 
     pub(crate) fn name(data_type: i32) -> String {
@@ -25,7 +35,8 @@ pub(crate) mod data_type {
             FLOAT16 => "float16 (half precision)".into(),
             BFLOAT16 => "bfloat16 (half precision)".into(),
             DOUBLE => "float64".into(),
-            2 => "uint8".into(),
+            UINT8 => "uint8".into(),
+            INT8 => "int8".into(),
             INT32 => "int32".into(),
             INT64 => "int64".into(),
             other => format!("ONNX data type {other}"),
@@ -44,84 +55,6 @@ impl Tensor {
     pub(crate) fn new(shape: Vec<usize>, data: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "a tensor's data fills its shape");
         Self { shape, data }
-    }
-
-    /// Row-major strides, in elements.
-    pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
-        let mut strides = vec![1; shape.len()];
-        for axis in (0..shape.len().saturating_sub(1)).rev() {
-            strides[axis] = strides[axis + 1] * shape[axis + 1];
-        }
-        strides
-    }
-
-    /// Elementwise with NumPy broadcasting; `None` where the shapes do not broadcast.
-    pub(crate) fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Option<Self> {
-        let rank = self.shape.len().max(other.shape.len());
-        let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
-        let (a, b) = (padded(&self.shape), padded(&other.shape));
-        let shape = (a.iter().zip(&b))
-            .map(|(&a, &b)| (a == b || a == 1 || b == 1).then_some(if a == 1 { b } else { a }))
-            .collect::<Option<Vec<usize>>>()?;
-        // A broadcast axis does not move in its source.
-        let steps = |from: &[usize]| -> Vec<usize> {
-            (Self::strides(from).into_iter().zip(from))
-                .map(|(stride, &size)| if size == 1 { 0 } else { stride })
-                .collect()
-        };
-        let (steps_a, steps_b, steps_out) = (steps(&a), steps(&b), Self::strides(&shape));
-        let data = (0..shape.iter().product())
-            .map(|flat| {
-                let (mut rest, mut at_a, mut at_b) = (flat, 0, 0);
-                for axis in 0..rank {
-                    let index = rest / steps_out[axis];
-                    rest %= steps_out[axis];
-                    at_a += index * steps_a[axis];
-                    at_b += index * steps_b[axis];
-                }
-                f(self.data[at_a], other.data[at_b])
-            })
-            .collect();
-        Some(Self::new(shape, data))
-    }
-
-    pub(crate) fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
-        self.data.iter_mut().for_each(|value| *value = f(*value));
-        self
-    }
-
-    /// Axes reordered as ONNX `Transpose` does.
-    pub(crate) fn transpose(&self, permutation: &[usize]) -> Self {
-        let from = Self::strides(&self.shape);
-        let shape: Vec<usize> = permutation.iter().map(|&axis| self.shape[axis]).collect();
-        let to = Self::strides(&shape);
-        let data = (0..self.data.len())
-            .map(|flat| {
-                let mut rest = flat;
-                let at: usize = (permutation.iter().zip(&to))
-                    .map(|(&axis, &step)| {
-                        let index = rest / step;
-                        rest %= step;
-                        index * from[axis]
-                    })
-                    .sum();
-                self.data[at]
-            })
-            .collect();
-        Self::new(shape, data)
-    }
-
-    /// `start..end` along `axis`.
-    pub(crate) fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
-        let inner: usize = self.shape[axis + 1..].iter().product();
-        let row = self.shape[axis] * inner;
-        let data = (self.data.chunks_exact(row))
-            .flat_map(|chunk| &chunk[start * inner..end * inner])
-            .copied()
-            .collect();
-        let mut shape = self.shape.clone();
-        shape[axis] = end - start;
-        Self::new(shape, data)
     }
 
     /// Parts joined along `axis`; `None` where their other axes differ.
@@ -184,18 +117,32 @@ pub(crate) fn floats(tensor: &TensorProto) -> Result<Tensor, ImportError> {
     Ok(Tensor::new(shape, data))
 }
 
-/// The values of an integer tensor.
+/// The values of an integer tensor, or of one of truth values (0 and 1).
 pub(crate) fn integers(tensor: &TensorProto) -> Result<Vec<i64>, ImportError> {
     let raw = &tensor.raw_data;
+    macro_rules! read {
+        ($type:ty) => {{
+            let bytes = raw.chunks_exact(size_of::<$type>());
+            bytes.map(|b| <$type>::from_le_bytes(b.try_into().expect("chunks of its size")) as i64).collect()
+        }};
+    }
     let data: Vec<i64> = match tensor.data_type {
         data_type::INT64 if raw.is_empty() => tensor.int64_data.clone(),
-        data_type::INT64 => {
-            raw.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("chunks of eight"))).collect()
+        data_type::UINT32 | data_type::UINT64 if raw.is_empty() => {
+            tensor.uint64_data.iter().map(|&value| value as i64).collect()
         }
-        data_type::INT32 if raw.is_empty() => tensor.int32_data.iter().map(|&value| value.into()).collect(),
-        data_type::INT32 => {
-            raw.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()).collect()
+        data_type::BOOL if !raw.is_empty() => raw.iter().map(|&value| (value != 0).into()).collect(),
+        data_type if raw.is_empty() && (data_type == data_type::BOOL || data_type::is_integer(data_type)) => {
+            tensor.int32_data.iter().map(|&value| value.into()).collect()
         }
+        data_type::INT64 => read!(i64),
+        data_type::INT32 => read!(i32),
+        data_type::INT16 => read!(i16),
+        data_type::INT8 => read!(i8),
+        data_type::UINT64 => read!(u64),
+        data_type::UINT32 => read!(u32),
+        data_type::UINT16 => read!(u16),
+        data_type::UINT8 => read!(u8),
         other => {
             return Err(ImportError::BrokenTensor {
                 tensor: tensor.name.clone(),
@@ -207,21 +154,12 @@ pub(crate) fn integers(tensor: &TensorProto) -> Result<Vec<i64>, ImportError> {
     Ok(data)
 }
 
-/// The values of a float or integer tensor, as floats: exponents come as either.
-pub(crate) fn numbers(tensor: &TensorProto) -> Result<Tensor, ImportError> {
-    if data_type::is_float(tensor.data_type) {
-        return floats(tensor);
-    }
-    let values = integers(tensor)?.into_iter().map(|value| value as f32).collect();
-    Ok(Tensor::new(dims(tensor)?, values))
-}
-
 /// A tensor's shape.
 pub(crate) fn dims(tensor: &TensorProto) -> Result<Vec<usize>, ImportError> {
     (tensor.dims.iter())
         .map(|&dim| usize::try_from(dim).ok())
         .collect::<Option<Vec<usize>>>()
-        .filter(|dims| dims.iter().try_fold(1_usize, |all, &dim| all.checked_mul(dim)).is_some())
+        .filter(|dims| value::count(dims).is_some())
         .ok_or_else(|| ImportError::BrokenTensor {
             tensor: tensor.name.clone(),
             reason: format!("its shape is {:?}", tensor.dims),

@@ -24,18 +24,6 @@ fn fused(change: impl FnOnce(&mut ModelProto)) -> String {
     generate(&save(&model), &Options::default()).0
 }
 
-/// Replaces the nodes from `p2` to `p3` by what `build` adds, with the builder's constants.
-fn between_p2_and_p3(model: &mut ModelProto, build: impl FnOnce(&mut Builder)) {
-    let mut builder = Builder::numbered_from(1000);
-    build(&mut builder);
-    let added = builder.model.graph.take().unwrap();
-    let graph = model.graph.as_mut().unwrap();
-    graph.node.retain(|node| !node.output[0].starts_with("p3"));
-    let at = 1 + graph.node.iter().position(|node| node.output[0] == "p2").unwrap();
-    graph.node.splice(at..at, added.node);
-    graph.initializer.extend(added.initializer);
-}
-
 fn count(source: &str, call: &str) -> usize {
     source.matches(call).count()
 }
@@ -102,7 +90,7 @@ fn a_concatenation_read_by_a_wide_convolution_is_made() {
 
 #[test]
 fn what_one_convolution_reads_is_not_made_whole_if_it_outgrows_the_cache() {
-    // At p2, 704 channels of 16 × 24 are a little more than a megabyte, 512 less.
+    // At p2, 528 channels of 16 × 32 are a little more than a megabyte, 384 less.
     let chains = |channels: usize, read_twice: bool| {
         let source = fused(|model| {
             between_p2_and_p3(model, |builder| {
@@ -118,7 +106,7 @@ fn what_one_convolution_reads_is_not_made_whole_if_it_outgrows_the_cache() {
         });
         count(&source, "ops::conv2d_chain(")
     };
-    assert_eq!((chains(704, false), chains(704, true), chains(512, false)), (1, 0, 0));
+    assert_eq!((chains(528, false), chains(528, true), chains(384, false)), (1, 0, 0));
 }
 
 #[test]
@@ -182,4 +170,84 @@ fn a_pooling_that_somebody_else_reads_is_left_alone() {
     let source = fused(|model| pools(model, true));
     assert_eq!(count(&source, "sppf_pool("), 0);
     assert!(source.contains("MaxPool2d"));
+}
+
+/// By scales or by sizes, by the older operator or with half-pixel coordinates: where each pixel is repeated, it is read where it lies.
+#[test]
+fn every_way_of_doubling_pixels_is_fused() {
+    let upsampled = |op: &str, sizes: bool, attributes: &[(&str, &str)]| {
+        let source = fused(|model| {
+            between_p2_and_p3(model, |builder| {
+                builder.layer("p2", "a", [4, 8], 3, 2);
+                let by = if sizes {
+                    builder.integers(&[1, 8, 16, 32])
+                } else {
+                    builder.floats(&[4], vec![1.0, 1.0, 2.0, 2.0])
+                };
+                let inputs = match (op, sizes) {
+                    ("Upsample", _) => vec!["a", &by],
+                    (_, true) => vec!["a", "", "", &by],
+                    (_, false) => vec!["a", "", &by],
+                };
+                let attributes = attributes.iter().map(|(name, value)| text(name, value)).collect();
+                builder.node(op, &inputs, &["up"], attributes);
+                builder.layer("up", "b", [8, 8], 1, 1);
+                builder.layer("b", "p3", [8, 8], 3, 2);
+            });
+        });
+        count(&source, "ConvInput::upsampled(")
+    };
+    let asymmetric = ("coordinate_transformation_mode", "asymmetric");
+    assert_eq!(upsampled("Resize", false, &[asymmetric, ("nearest_mode", "floor")]), 1);
+    assert_eq!(upsampled("Resize", true, &[asymmetric, ("nearest_mode", "floor")]), 1);
+    assert_eq!(upsampled("Resize", false, &[asymmetric]), 1, "halves are rounded down");
+    assert_eq!(upsampled("Resize", true, &[]), 1, "half-pixel coordinates");
+    assert_eq!(upsampled("Upsample", false, &[]), 1);
+}
+
+/// As Keras pads: the row that is missing at the end becomes one of weights that are zero.
+#[test]
+fn padding_that_differs_from_side_to_side_is_computed_by_a_larger_window() {
+    let source = |auto_pad: &str| {
+        fused(|model| {
+            let node = &mut model.graph.as_mut().unwrap().node;
+            let conv = node.iter_mut().find(|node| node.output[0] == "p4.conv").unwrap();
+            conv.attribute.retain(|attribute| attribute.name != "pads");
+            conv.attribute.push(text("auto_pad", auto_pad));
+        })
+    };
+    let usual = fused(|_| ());
+    for auto_pad in ["SAME_UPPER", "SAME_LOWER"] {
+        let source = source(auto_pad);
+        assert_eq!(count(&source, "ops::conv2d("), count(&usual, "ops::conv2d("), "{auto_pad}");
+        assert_eq!(count(&source, "kernel: [4usize, 4usize]"), 1, "{auto_pad}");
+    }
+}
+
+/// What is computed from shapes and constants alone costs nothing at run time.
+#[test]
+fn sizes_computed_in_the_graph_are_folded() {
+    let source = fused(|model| {
+        between_p2_and_p3(model, |builder| {
+            builder.layer("p2", "a", [4, 8], 3, 2);
+            // What torch writes for an Upsample whose recompute_scale_factor is set.
+            builder.node("Shape", &["a"], &["shape"], vec![]);
+            let (start, channels, end) =
+                (builder.integers(&[0]), builder.integers(&[2]), builder.integers(&[4]));
+            builder.node("Slice", &["shape", &start, &channels], &["batch"], vec![]);
+            builder.node("Slice", &["shape", &channels, &end], &["size"], vec![]);
+            builder.node("Cast", &["size"], &["size.float"], vec![int("to", 1)]);
+            let two = builder.floats(&[], vec![2.0]);
+            builder.node("Mul", &["size.float", &two], &["doubled.float"], vec![]);
+            builder.node("Floor", &["doubled.float"], &["floored"], vec![]);
+            builder.node("Cast", &["floored"], &["doubled"], vec![int("to", 7)]);
+            builder.node("Concat", &["batch", "doubled"], &["sizes"], vec![int("axis", 0)]);
+            let modes =
+                vec![text("coordinate_transformation_mode", "asymmetric"), text("nearest_mode", "floor")];
+            builder.node("Resize", &["a", "", "", "sizes"], &["up"], modes);
+            builder.layer("up", "b", [8, 8], 1, 1);
+            builder.layer("b", "p3", [8, 8], 3, 2);
+        });
+    });
+    assert_eq!(count(&source, "ConvInput::upsampled("), 1);
 }

@@ -16,7 +16,7 @@ pub const INT64: i32 = 7;
 pub const FLOAT16: i32 = 10;
 
 pub const HEIGHT: usize = 64;
-pub const WIDTH: usize = 96;
+pub const WIDTH: usize = 128;
 pub const CLASSES: usize = 2;
 /// Width and height of three anchors a head, COCO's by magnitude.
 pub const ANCHORS: [[f32; 6]; 3] =
@@ -171,7 +171,7 @@ impl Builder {
             .flat_map(|at| [(at % cells) as f32 - half, (at / cells % rows) as f32 - half])
             .collect();
         let grid = self.floats(&[1, 3, rows, cells, 2], grid);
-        let anchors = ANCHORS[at].chunks(2).flat_map(|anchor| anchor.repeat(rows * cells)).collect();
+        let anchors = ANCHORS[at % 3].chunks(2).flat_map(|anchor| anchor.repeat(rows * cells)).collect();
         let anchors = self.floats(&[1, 3, rows, cells, 2], anchors);
         self.node("Mul", &[&name("xy"), &two], &[&name("xy2")], vec![]);
         let centred = if tail == Tail::Split {
@@ -200,6 +200,11 @@ impl Builder {
 
 /// A whole small detector: strides 8, 16, 32, two classes, [`HEIGHT`] x [`WIDTH`].
 pub fn tiny_yolov5(tail: Tail) -> ModelProto {
+    tiny_with_heads(tail, 3)
+}
+
+/// The same with as many heads, the last one of stride 4 · 2^heads.
+pub fn tiny_with_heads(tail: Tail, heads: usize) -> ModelProto {
     let mut builder = Builder::default();
     builder.model.ir_version = 8;
     builder.model.producer_name = "pytorch".into();
@@ -209,13 +214,16 @@ pub fn tiny_yolov5(tail: Tail) -> ModelProto {
     builder.layer("images", "p1", [3, 4], 6, 2);
     builder.layer("p1", "p2", [4, 4], 3, 2);
     builder.layer("p2", "p3", [4, 8], 3, 2);
-    builder.layer("p3", "p4", [8, 8], 3, 2);
-    builder.layer("p4", "p5", [8, 8], 3, 2);
-    let rows: Vec<String> = (0..3).map(|at| builder.head(&format!("p{}", at + 3), 8, at, tail)).collect();
+    for at in 3..2 + heads {
+        builder.layer(&format!("p{at}"), &format!("p{}", at + 1), [8, 8], 3, 2);
+    }
+    let rows: Vec<String> = (0..heads).map(|at| builder.head(&format!("p{}", at + 3), 8, at, tail)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     builder.node("Concat", &rows, &["output0"], vec![int("axis", 1)]);
-    builder.output(value("output0", FLOAT, &[1, 378, 7]));
-    builder.metadata("stride", "32");
+    let cells = |at: usize| (HEIGHT >> at) * (WIDTH >> at);
+    let rows = (3..3 + heads).map(|at| 3 * cells(at)).sum::<usize>();
+    builder.output(value("output0", FLOAT, &[1, rows as i64, 7]));
+    builder.metadata("stride", &(4 << heads).to_string());
     builder.metadata("names", "{0: 'eye_open', 1: 'eye_closed'}");
     builder.model
 }
@@ -243,6 +251,32 @@ pub fn value(name: &str, element_type: i32, shape: &[i64]) -> ValueInfoProto {
     declared.mut_tensor_type().elem_type = element_type;
     declared.mut_tensor_type().shape = Some(axes).into();
     ValueInfoProto { name: name.into(), type_: Some(declared).into(), ..Default::default() }
+}
+
+pub fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { s: value.as_bytes().to_vec().into(), ..attribute(name, AttributeType::STRING) }
+}
+
+/// Replaces the nodes from `p2` to `p3` by what `build` adds, with the builder's constants.
+pub fn between_p2_and_p3(model: &mut ModelProto, build: impl FnOnce(&mut Builder)) {
+    let mut builder = Builder::numbered_from(1000);
+    build(&mut builder);
+    let added = builder.model.graph.take().unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.retain(|node| !node.output[0].starts_with("p3"));
+    let at = 1 + graph.node.iter().position(|node| node.output[0] == "p2").unwrap();
+    graph.node.splice(at..at, added.node);
+    graph.initializer.extend(added.initializer);
+}
+
+/// Appends what `build` adds to the graph.
+pub fn append(model: &mut ModelProto, build: impl FnOnce(&mut Builder)) {
+    let mut builder = Builder::numbered_from(2000);
+    build(&mut builder);
+    let added = builder.model.graph.take().unwrap_or_default();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.extend(added.node);
+    graph.initializer.extend(added.initializer);
 }
 
 /// Writes `bytes` to a new file of its own.

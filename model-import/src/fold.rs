@@ -1,0 +1,393 @@
+//! Folds a graph: whatever does not depend on the picture becomes a constant, and every value's shape is computed, not believed.
+//!
+//! What is left is written in one way, whichever the exporter chose: convolutions and poolings with explicit, equal pads, upsampling
+//! as a Resize by whole factors, no renames.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_ir::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
+
+use crate::ImportError;
+use crate::compute::{self, Inputs};
+use crate::onnx::{attribute, float_tensor, int, integer_tensor, node_name};
+use crate::tensor::{self, Tensor, data_type};
+use crate::value::{Data, Failure, Kind, Value};
+use crate::window::{self, Window};
+
+/// The operator set in which what is left is written.
+pub(crate) const OPSET: i64 = 17;
+
+/// Shapes of the values that depend on the picture.
+pub(crate) type Shapes = HashMap<String, Vec<usize>>;
+
+/// Folds `graph` for an image input called `image` of `shape` and of floats.
+pub(crate) fn fold(
+    graph: &mut GraphProto,
+    image: &str,
+    shape: [usize; 4],
+    opset: i64,
+) -> Result<Shapes, ImportError> {
+    let mut fold = Fold { opset, ..Fold::default() };
+    let image_value = Value { shape: shape.to_vec(), data: Data::Unknown(Kind::Float) };
+    fold.values.insert(image.to_owned(), image_value);
+    fold.add_constants(std::mem::take(&mut graph.initializer))?;
+    fold.walk(std::mem::take(&mut graph.node))?;
+
+    for output in &mut graph.output {
+        fold.rename(&mut output.name);
+    }
+    let read: HashSet<&String> = (fold.kept.iter().flat_map(|node| &node.input))
+        .chain(graph.output.iter().map(|output| &output.name))
+        .collect();
+    let mut constants = Vec::new();
+    for name in read {
+        if let Some(tensor) = fold.constants.remove(name) {
+            let wide = tensor.data_type == data_type::FLOAT || !data_type::is_float(tensor.data_type);
+            constants.push(if wide { tensor } else { widened(tensor)? });
+        } else if let Some(value) = fold.values.get(name).filter(|value| value.is_known()) {
+            constants.push(TensorProto { name: name.clone(), ..written(value) });
+        }
+    }
+    constants.sort_by(|a, b| a.name.cmp(&b.name));
+    (graph.node, graph.initializer) = (fold.kept, constants);
+    Ok(fold.values.into_iter().map(|(name, value)| (name, value.shape)).collect())
+}
+
+#[derive(Default)]
+struct Fold {
+    opset: i64,
+    /// The file's constants that nobody needed the numbers of yet.
+    constants: HashMap<String, TensorProto>,
+    values: HashMap<String, Value>,
+    /// Results of operators that are not known here, and of what reads them.
+    opaque: HashSet<String>,
+    renamed: HashMap<String, String>,
+    kept: Vec<NodeProto>,
+}
+
+impl Fold {
+    fn add_constants(&mut self, tensors: Vec<TensorProto>) -> Result<(), ImportError> {
+        for tensor in tensors {
+            self.define(&tensor.name)?;
+            self.constants.insert(tensor.name.clone(), tensor);
+        }
+        Ok(())
+    }
+
+    /// Every name is given once.
+    fn define(&self, name: &str) -> Result<(), ImportError> {
+        let known = self.constants.contains_key(name)
+            || self.values.contains_key(name)
+            || self.opaque.contains(name)
+            || self.renamed.contains_key(name);
+        if !known {
+            return Ok(());
+        }
+        Err(ImportError::BrokenGraph { reason: format!("{name:?} is given twice") })
+    }
+
+    fn rename(&self, name: &mut String) {
+        if let Some(source) = self.renamed.get(name) {
+            name.clone_from(source);
+        }
+    }
+
+    fn walk(&mut self, nodes: Vec<NodeProto>) -> Result<(), ImportError> {
+        nodes.into_iter().try_for_each(|node| self.visit(node))
+    }
+
+    fn visit(&mut self, mut node: NodeProto) -> Result<(), ImportError> {
+        node.input.iter_mut().for_each(|input| self.rename(input));
+        if node.output.first().is_none_or(String::is_empty) {
+            return Err(broken(&node, "it gives nothing"));
+        }
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            self.define(output)?;
+        }
+        match node.op_type.as_str() {
+            "Constant" => return self.add_constants(vec![constant(&node)?]),
+            "If" => {
+                if let Some(taken) = self.branch(&node)? {
+                    return self.inline(taken, &node.output);
+                }
+            }
+            "Swish" if attribute(&node, "alpha").is_none_or(|alpha| alpha.f == 1.0) => {
+                return self.walk(swish(node));
+            }
+            _ => {}
+        }
+        let Some(inputs) = self.inputs(&node)? else { return self.leave(node) };
+        if self.is_alias(&inputs) {
+            let source = node.input[0].clone();
+            self.renamed.insert(node.output[0].clone(), source);
+            return Ok(());
+        }
+        match compute::run(&inputs) {
+            Ok(outputs) => {
+                let names: Vec<String> = node.output.clone();
+                if !outputs.iter().all(Value::is_known) {
+                    let node = self.in_one_way(&inputs, &outputs)?;
+                    self.kept.push(node);
+                }
+                let outputs = names.into_iter().zip(outputs).filter(|(name, _)| !name.is_empty());
+                self.values.extend(outputs);
+                Ok(())
+            }
+            Err(Failure::Unknown) => self.leave(node),
+            Err(Failure::Broken(what)) => Err(broken(&node, &what)),
+        }
+    }
+
+    /// A node that is not understood stays, and so does all that reads it.
+    fn leave(&mut self, node: NodeProto) -> Result<(), ImportError> {
+        self.opaque.extend(node.output.iter().filter(|output| !output.is_empty()).cloned());
+        self.kept.push(node);
+        Ok(())
+    }
+
+    /// What the node reads; `None` if that is not understood.
+    fn inputs<'a>(&mut self, node: &'a NodeProto) -> Result<Option<Inputs<'a>>, ImportError> {
+        let mut values = Vec::with_capacity(node.input.len());
+        for (at, name) in node.input.iter().enumerate() {
+            if name.is_empty() {
+                values.push(None);
+                continue;
+            }
+            if self.opaque.contains(name) {
+                return Ok(None);
+            }
+            // Weights stay where they are: their shape is enough.
+            let weights = node.op_type == "Conv" && at > 0;
+            if let Some(tensor) = self.constants.get(name) {
+                let Some(kind) = Kind::of(tensor.data_type) else { return Ok(None) };
+                if weights {
+                    let shape = tensor::dims(tensor)?;
+                    values.push(Some(Value { shape, data: Data::Unknown(kind) }));
+                    continue;
+                }
+                let value = Value::read(tensor)?;
+                self.constants.remove(name);
+                self.values.insert(name.clone(), value);
+            }
+            match self.values.get(name) {
+                Some(value) => values.push(Some(value.clone())),
+                None => return Err(broken(node, &format!("nothing gives {name:?}, which it reads"))),
+            }
+        }
+        Ok(Some(Inputs { node, values, opset: self.opset }))
+    }
+
+    /// Whether the node only gives another name to what depends on the picture; the width of floats does not matter.
+    fn is_alias(&self, inputs: &Inputs<'_>) -> bool {
+        let Some(source) = inputs.get(0).filter(|source| !source.is_known()) else { return false };
+        let standard = matches!(inputs.node.domain.as_str(), "" | "ai.onnx");
+        standard
+            && match inputs.node.op_type.as_str() {
+                "Identity" | "Dropout" => true,
+                "Cast" | "CastLike" => {
+                    compute::run(inputs).is_ok_and(|cast| cast[0].kind() == source.kind())
+                        && source.kind() == Kind::Float
+                }
+                _ => false,
+            }
+    }
+
+    /// The branch of an If whose condition is known.
+    fn branch(&mut self, node: &NodeProto) -> Result<Option<GraphProto>, ImportError> {
+        let condition = self.inputs(node)?;
+        let Some(Data::Bool(condition)) = condition.as_ref().and_then(|c| c.get(0)).map(|value| &value.data)
+        else {
+            return Ok(None);
+        };
+        let name = if condition.first() == Some(&true) { "then_branch" } else { "else_branch" };
+        Ok(attribute(node, name).and_then(|branch| branch.g.as_ref()).cloned())
+    }
+
+    /// A branch's nodes in place of the node that chose it.
+    fn inline(&mut self, branch: GraphProto, outputs: &[String]) -> Result<(), ImportError> {
+        self.add_constants(branch.initializer)?;
+        self.walk(branch.node)?;
+        for (inner, outer) in branch.output.iter().zip(outputs) {
+            let mut source = inner.name.clone();
+            self.rename(&mut source);
+            self.renamed.insert(outer.clone(), source);
+        }
+        Ok(())
+    }
+
+    /// The node as it is written in what is left; one that cannot be is left for the network's check to refuse.
+    fn in_one_way(&mut self, inputs: &Inputs<'_>, outputs: &[Value]) -> Result<NodeProto, ImportError> {
+        let mut node = inputs.node.clone();
+        let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
+        let Some(from) = inputs.get(0).map(|input| input.shape.as_slice()).filter(|_| standard) else {
+            return Ok(node);
+        };
+        node.domain.clear();
+        match (node.op_type.as_str(), from) {
+            ("Conv", &[.., height, width]) => self.convolution(&mut node, inputs, [height, width])?,
+            ("MaxPool", &[.., height, width]) => {
+                let window = Window::of(&node, None, [height, width]);
+                if let Ok(window) = window
+                    .map_err(|_| ())
+                    .and_then(|window| window.is_floored([height, width]).then_some(window).ok_or(()))
+                {
+                    node.attribute = window_attributes(&window);
+                }
+            }
+            ("Concat", from) => {
+                let axis = int(&node, "axis", 1);
+                let axis = if axis < 0 { axis + from.len() as i64 } else { axis };
+                node.attribute = vec![integers("axis", AttributeType::INT, &[axis])];
+            }
+            ("Resize" | "Upsample", from) => {
+                if let Some([vertical, horizontal]) = window::repeats(inputs, from, &outputs[0].shape) {
+                    let name = format!("{}.scales", node.output[0]);
+                    self.define(&name)?;
+                    let scales = [1.0, 1.0, vertical as f32, horizontal as f32];
+                    let tensor = TensorProto { name: name.clone(), ..float_tensor(vec![4], &scales) };
+                    self.constants.insert(name.clone(), tensor);
+                    node.op_type = "Resize".into();
+                    node.input = vec![node.input[0].clone(), String::new(), name];
+                    node.attribute = vec![
+                        text("mode", "nearest"),
+                        text("nearest_mode", "floor"),
+                        text("coordinate_transformation_mode", "asymmetric"),
+                    ];
+                }
+            }
+            _ => {}
+        }
+        Ok(node)
+    }
+
+    /// Pads spelled out. Where they differ from side to side, the window grows by weights of zero until they do not: the same sums.
+    fn convolution(
+        &mut self,
+        node: &mut NodeProto,
+        inputs: &Inputs<'_>,
+        from: [usize; 2],
+    ) -> Result<(), ImportError> {
+        let weight_shape = inputs.get(1).map(|weight| weight.shape.clone()).unwrap_or_default();
+        let window = Window::of(node, weight_shape.get(2..), from);
+        let mut window = window.map_err(|_| broken(node, "its window does not fit"))?;
+        let [top, left, bottom, right] = window.pads;
+        if (top, left) != (bottom, right) && window.dilation == [1, 1] {
+            let Some(weight) = self.floats(&node.input[1])? else { return Ok(()) };
+            let grown = grown(&weight, window.pads);
+            let name = format!("{}.padded", node.output[0]);
+            self.define(&name)?;
+            let tensor = TensorProto { name: name.clone(), ..float_tensor(grown.shape.clone(), &grown.data) };
+            self.constants.insert(name.clone(), tensor);
+            node.input[1] = name;
+            window.kernel = [grown.shape[2], grown.shape[3]];
+            let (vertical, horizontal) = (top.max(bottom), left.max(right));
+            window.pads = [vertical, horizontal, vertical, horizontal];
+        }
+        let group = int(node, "group", 1);
+        node.attribute = window_attributes(&window);
+        node.attribute.push(integers("group", AttributeType::INT, &[group]));
+        Ok(())
+    }
+
+    /// A constant's numbers; `None` where it is none.
+    fn floats(&self, name: &str) -> Result<Option<Tensor>, ImportError> {
+        if let Some(tensor) = self.constants.get(name) {
+            return tensor::floats(tensor).map(Some);
+        }
+        let value = self.values.get(name);
+        Ok(value.and_then(|value| Some(Tensor::new(value.shape.clone(), value.as_floats()?))))
+    }
+}
+
+/// Weights `[out, in, height, width]` with zeros before and after, where the pads (top, left, bottom, right) of the other side are larger.
+fn grown(weight: &Tensor, [top, left, bottom, right]: [usize; 4]) -> Tensor {
+    let [out, per_group, height, width] = weight.shape[..] else { unreachable!("weights have four axes") };
+    // A window that starts earlier by as much as the padding grows sees what it saw before, after its zeros.
+    let (above, before) = (bottom.saturating_sub(top), right.saturating_sub(left));
+    let (tall, wide) = (height + top.abs_diff(bottom), width + left.abs_diff(right));
+    let mut data = vec![0.0; out * per_group * tall * wide];
+    for plane in 0..out * per_group {
+        for row in 0..height {
+            let from = (plane * height + row) * width;
+            let to = (plane * tall + row + above) * wide + before;
+            data[to..to + width].copy_from_slice(&weight.data[from..from + width]);
+        }
+    }
+    Tensor::new(vec![out, per_group, tall, wide], data)
+}
+
+/// Constants kept in another precision become 32-bit floats.
+fn widened(tensor: TensorProto) -> Result<TensorProto, ImportError> {
+    let values = tensor::floats(&tensor)?;
+    Ok(TensorProto { name: tensor.name, ..float_tensor(values.shape, &values.data) })
+}
+
+/// x · σ(x), as two nodes.
+fn swish(node: NodeProto) -> Vec<NodeProto> {
+    let (input, output) = (node.input.first().cloned().unwrap_or_default(), node.output[0].clone());
+    let sigmoid = format!("{output}.sigmoid");
+    let new = |op: &str, input: Vec<String>, output: String| NodeProto {
+        op_type: op.into(),
+        name: node.name.clone(),
+        input,
+        output: vec![output],
+        ..Default::default()
+    };
+    vec![new("Sigmoid", vec![input.clone()], sigmoid.clone()), new("Mul", vec![input, sigmoid], output)]
+}
+
+/// The tensor of a Constant node.
+fn constant(node: &NodeProto) -> Result<TensorProto, ImportError> {
+    let value = node.attribute.first();
+    let tensor = match value.map(|value| (value.name.as_str(), value)) {
+        Some(("value", value)) => value.t.clone().unwrap_or_default(),
+        Some(("value_float", value)) => float_tensor(vec![], &[value.f]),
+        Some(("value_floats", value)) => float_tensor(vec![value.floats.len()], &value.floats),
+        Some(("value_int", value)) => integer_tensor(vec![], &[value.i]),
+        Some(("value_ints", value)) => integer_tensor(vec![value.ints.len()], &value.ints),
+        _ => return Err(broken(node, "it has no numbers")),
+    };
+    Ok(TensorProto { name: node.output[0].clone(), ..tensor })
+}
+
+/// A value as a constant of the file.
+fn written(value: &Value) -> TensorProto {
+    match &value.data {
+        Data::Integer(values) => integer_tensor(value.shape.clone(), values),
+        _ => float_tensor(value.shape.clone(), &value.as_floats().unwrap_or_default()),
+    }
+}
+
+fn window_attributes(window: &Window) -> Vec<AttributeProto> {
+    let sizes = |name: &str, sizes: &[usize]| {
+        integers(name, AttributeType::INTS, &sizes.iter().map(|&size| size as i64).collect::<Vec<_>>())
+    };
+    vec![
+        sizes("dilations", &window.dilation),
+        sizes("kernel_shape", &window.kernel),
+        sizes("pads", &window.pads),
+        sizes("strides", &window.stride),
+    ]
+}
+
+fn integers(name: &str, type_: AttributeType, values: &[i64]) -> AttributeProto {
+    let mut attribute = AttributeProto { name: name.into(), type_: type_.into(), ..Default::default() };
+    match type_ {
+        AttributeType::INT => attribute.i = values[0],
+        _ => attribute.ints = values.to_vec(),
+    }
+    attribute
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::STRING.into(),
+        s: value.as_bytes().to_vec().into(),
+        ..Default::default()
+    }
+}
+
+fn broken(node: &NodeProto, what: &str) -> ImportError {
+    ImportError::BrokenGraph { reason: format!("{} {}: {what}", node.op_type, node_name(node)) }
+}

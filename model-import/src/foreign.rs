@@ -1,0 +1,47 @@
+//! Graphs that something other than a YOLOv5 exporter had a hand in, by their operators.
+
+use onnx_ir::{GraphProto, NodeProto};
+
+use crate::ImportError;
+
+/// Refuses quantized and runtime-optimized graphs, and postprocessing inside the graph.
+pub(crate) fn check(graph: &GraphProto) -> Result<(), ImportError> {
+    let find = |is: Test| {
+        let mut nodes = graph.node.iter().filter(|node| is(node));
+        nodes.next().map(|first| (first.op_type.clone(), 1 + nodes.count()))
+    };
+    if let Some((operator, _)) = find(is_postprocessing) {
+        return Err(ImportError::Postprocessing { operator });
+    }
+    for (form, is) in FORMS {
+        if let Some((operator, count)) = find(is) {
+            return Err(ImportError::Quantized { form, operator, count });
+        }
+    }
+    if let Some((operator, _)) = find(|node| node.domain.starts_with("com.microsoft")) {
+        return Err(ImportError::RuntimeOptimized { operator });
+    }
+    Ok(())
+}
+
+/// Whether a node is of a kind.
+type Test = fn(&NodeProto) -> bool;
+
+/// ONNX Runtime's three ways of writing an int8 model.
+const FORMS: [(&str, Test); 3] = [
+    ("operators on integers, QOperator", |node| node.op_type.starts_with("QLinear")),
+    ("quantized while it runs, dynamic", |node| {
+        matches!(&*node.op_type, "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger")
+    }),
+    ("pairs of QuantizeLinear and DequantizeLinear, QDQ", |node| {
+        matches!(&*node.op_type, "QuantizeLinear" | "DequantizeLinear")
+    }),
+];
+
+/// ONNX's own suppression, and TensorRT's plugins for it.
+fn is_postprocessing(node: &NodeProto) -> bool {
+    matches!(&*node.op_type, "NonMaxSuppression" | "TopK")
+        || ["EfficientNMS", "BatchedNMS", "BatchedNMSDynamic", "EfficientRotatedNMS"]
+            .iter()
+            .any(|plugin| node.op_type.starts_with(plugin))
+}
