@@ -13,6 +13,9 @@ TOOLS     := $(CURDIR)/.tools
 KUSTOMIZE ?= $(TOOLS)/bin/kustomize
 KUBECTL   ?= kubectl
 
+# A path as one word of the shell, whatever is in it: $(call quoted,best (1).onnx)
+quoted = '$(subst ','\'',$(1))'
+
 ##@ Everyday
 
 .PHONY: help

@@ -13,11 +13,11 @@ bench-inference: bench-build ## one inference on every engine: ONNX Runtime, Ope
 	$(BENCH_PYTHON) bench/bench.py $(BENCH_BINARY) $(BENCH_FLAGS)
 
 bench-http: bench-build build-function ## the function over HTTP against Flask with ONNX Runtime and OpenCV
-	$(BENCH_PYTHON) bench/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(BENCH_MODEL) function/samples \
+	$(BENCH_PYTHON) bench/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(call quoted,$(BENCH_MODEL)) function/samples \
 		--bench-peers $(BENCH_BINARY) $(BENCH_HTTP_FLAGS)
 
 bench-build: need-cargo bench/.venv/.ready
-	$(BENCH_PYTHON) bench/models.py $(BENCH_MODEL) bench/models
+	$(BENCH_PYTHON) bench/models.py $(call quoted,$(BENCH_MODEL)) bench/models
 	cd bench && $(CARGO) build --release
 
 bench/.venv/.ready: bench/requirements.txt

@@ -15,9 +15,9 @@ $(TRAINING_ENV)/.ready: $(TRAINING)/requirements.txt $(TRAINING)/requirements-no
 
 .PHONY: reference need-dataset
 reference: $(TRAINING_ENV)/.ready ## reference outputs of ONNX Runtime: samples, and real pictures with DATASET=path
-	$(TRAINING_PY) $(REFERENCE)/make_reference.py function/samples --model $(EVALUATED) --out $(REFERENCE)/samples.json --committed
+	$(TRAINING_PY) $(REFERENCE)/make_reference.py function/samples --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/samples.json --committed
 ifdef DATASET
-	$(TRAINING_PY) $(REFERENCE)/make_reference.py $(DATASET) --model $(EVALUATED) --out $(REFERENCE)/output/real.json --decoded $(REFERENCE)/output/decoded --command "make reference DATASET=$(DATASET)"
+	$(TRAINING_PY) $(REFERENCE)/make_reference.py $(DATASET) --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/output/real.json --decoded $(REFERENCE)/output/decoded --command "make reference DATASET=$(DATASET)"
 else
 	@echo "no DATASET=path given: only the samples were done, no real picture"
 endif
@@ -49,35 +49,35 @@ negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split b
 
 mine: $(TRAINING_ENV)/.ready ## which of the negatives a model fires on, for ARGS="--mined file" of train: OUT=mined.txt [MODEL=best.onnx]
 	@[ -d "$(NEGATIVES)/images/train" ] && [ -n "$(OUT)" ] || { echo "first make negatives DATASET=path; then make mine OUT=mined.txt" >&2; exit 1; }
-	$(TRAINING_PY) $(TRAINING)/mine.py $(NEGATIVES) --model $(EVALUATED) --out $(OUT) $(ARGS)
+	$(TRAINING_PY) $(TRAINING)/mine.py $(NEGATIVES) --model $(call quoted,$(EVALUATED)) --out $(OUT) $(ARGS)
 
 start: need-yolov5 $(TRAINING_ENV)/.ready ## a checkpoint to train on from, out of the built-in model: LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=checkout [MODEL=best.onnx]
 	@[ -f "$(LENGTHS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint of the same network and a new file: make start LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
-	$(TRAINING_PY) $(TRAINING)/from_onnx.py $(EVALUATED) --data $(TRAINING_DATA) --lengths $(LENGTHS) --leave-out $(TRAINING)/left-out.txt --out $(OUT) --yolov5 $(YOLOV5)
+	$(TRAINING_PY) $(TRAINING)/from_onnx.py $(call quoted,$(EVALUATED)) --data $(TRAINING_DATA) --lengths $(LENGTHS) --leave-out $(TRAINING)/left-out.txt --out $(OUT) --yolov5 $(YOLOV5)
 
 widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
-	@[ -f "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
-	$(TRAINING_PY) $(TRAINING)/widen.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
+	@[ -f $(call quoted,$(WEIGHTS)) ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/widen.py $(call quoted,$(WEIGHTS)) --out $(call quoted,$(OUT)) --yolov5 $(YOLOV5)
 
 average: need-yolov5 $(TRAINING_ENV)/.ready ## the mean of checkpoints' weights: WEIGHTS="a.pt b.pt" OUT=average.pt YOLOV5=checkout
 	@[ -n "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give checkpoints and a new file: make average WEIGHTS=\"a.pt b.pt\" OUT=average.pt YOLOV5=path" >&2; exit 1; }
-	$(TRAINING_PY) $(TRAINING)/average.py $(WEIGHTS) --out $(OUT) --yolov5 $(YOLOV5)
+	$(TRAINING_PY) $(TRAINING)/average.py $(WEIGHTS) --out $(call quoted,$(OUT)) --yolov5 $(YOLOV5)
 
 evaluate: need-dataset $(TRAINING_ENV)/.ready ## score on a labelled YOLO folder, and on the negatives if there are any: DATASET=path [MODEL=best.onnx | URL=http://localhost:8080]
-	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(EVALUATED)) --out $(EVALUATION) \
+	$(TRAINING_PY) $(TRAINING)/evaluate.py $(DATASET) $(if $(URL),--url $(URL),--model $(call quoted,$(EVALUATED))) --out $(EVALUATION) \
 		$(if $(wildcard $(NEGATIVES)/images/test),--things $(NEGATIVES)) $(ARGS)
 
 audit: need-dataset $(TRAINING_ENV)/.ready ## labels that a model contradicts, to look at: DATASET=path [MODEL=best.onnx ARGS="--split val"]
-	$(TRAINING_PY) $(TRAINING)/audit.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
+	$(TRAINING_PY) $(TRAINING)/audit.py $(DATASET) --model $(call quoted,$(EVALUATED)) --out $(EVALUATION) $(ARGS)
 
 curves: need-dataset $(TRAINING_ENV)/.ready ## accuracy against rotation, resolution and noise: DATASET=path [MODEL=best.onnx]
-	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(EVALUATED) --out $(EVALUATION) $(ARGS)
+	$(TRAINING_PY) $(TRAINING)/curves.py $(DATASET) --model $(call quoted,$(EVALUATED)) --out $(EVALUATION) $(ARGS)
 
 # In a shell loop over sizes: WEIGHTS exported for $$size, to sizes/$$size.onnx.
-EXPORT_SIZE = cp $(WEIGHTS) $(EVALUATION)/sizes/$$size.pt && $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size
+EXPORT_SIZE = cp $(call quoted,$(WEIGHTS)) $(EVALUATION)/sizes/$$size.pt && $(TRAINING_PY) model-import/export/export.py $(EVALUATION)/sizes/$$size.pt --imgsz $$size
 SIZES ?= 320 416 512 640
 sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several sizes, each judged: DATASET=path WEIGHTS=best.pt [SIZES="320 416 512 640"]
-	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make sizes WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
+	@[ -f $(call quoted,$(WEIGHTS)) ] || { echo "give a checkpoint: make sizes WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes
 	for size in $(SIZES); do $(EXPORT_SIZE) || exit 1; done
 	$(TRAINING_PY) $(TRAINING)/sizes.py $(DATASET) --model $(SIZES:%=$(EVALUATION)/sizes/%.onnx) --out $(EVALUATION)/sizes $(ARGS)
@@ -85,7 +85,7 @@ sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several s
 # The sizes on both sides of the built-in one; the model card has their figures.
 NEIGHBOURS ?= 320 512
 neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
-	@[ -f "$(WEIGHTS)" ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
+	@[ -f $(call quoted,$(WEIGHTS)) ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes model-import/weights/neighbours
 	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && $(EXPORT_SIZE) && \
 	  $(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $$raw.onnx $(ARGS) --out $$raw-calibrated.onnx && \
@@ -93,14 +93,14 @@ neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoi
 	cd model-import/weights/neighbours && sha256sum *.onnx > SHA256SUMS
 
 calibrate: need-dataset $(TRAINING_ENV)/.ready ## fold probabilities into a model: DATASET=path MODEL=raw.onnx OUT=calibrated.onnx [ARGS="--turned 60 150 270"]
-	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(MODEL) $(ARGS) --out $(OUT)
+	$(TRAINING_PY) $(TRAINING)/calibrate.py $(DATASET) --model $(call quoted,$(MODEL)) $(ARGS) --out $(call quoted,$(OUT))
 
 crosscheck: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same figures from YOLOv5's own val.py: DATASET=path YOLOV5=checkout
 	mkdir -p $(EVALUATION)
 	printf 'path: %s\ntrain: images/val\nval: images/val\nnames: [eye_open, eye_closed]\n' "$(abspath $(DATASET))" > $(EVALUATION)/val.yaml
 	# val.py wants to download a font for its plots; matplotlib has one
 	mkdir -p $(EVALUATION)/config && cp $(TRAINING_ENV)/lib/python3*/site-packages/matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf $(EVALUATION)/config/Arial.ttf
-	YOLOV5_CONFIG_DIR=$(abspath $(EVALUATION)/config) $(abspath $(TRAINING_ENV))/bin/python -W ignore $(YOLOV5)/val.py --data $(EVALUATION)/val.yaml --weights $(EVALUATED) \
+	YOLOV5_CONFIG_DIR=$(abspath $(EVALUATION)/config) $(abspath $(TRAINING_ENV))/bin/python -W ignore $(YOLOV5)/val.py --data $(EVALUATION)/val.yaml --weights $(call quoted,$(EVALUATED)) \
 		--imgsz $(or $(IMGSZ),416) --batch-size 1 --device cpu --workers 0 --project $(abspath $(EVALUATION)) --name val-py --exist-ok
 
 test-training: $(TRAINING_ENV)/.ready ## the pipeline's own tests, against YOLOv5's code
