@@ -29,20 +29,24 @@ version: ## print the version, which stands in Cargo.toml
 static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
 	platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
 
+# IMGSZ has a default for `make export`; a build takes it only from who asks for it.
+IMAGE_SIZE = $(if $(filter command environment,$(firstword $(origin IMGSZ))),$(IMGSZ))
 # What the image says of the model that is in it. Another model travels into the build in
 # target/image/model.
-IMAGE_MODEL = $(if $(MODEL),target/image/model/$(notdir $(MODEL)))
-metadata = $(shell MODEL='$(MODEL)' MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh 2>/dev/null | sed -n 's/^$(1)=//p')
+IMAGE_MODEL = $(if $(MODEL),target/image/model/$(shell basename -- $(call quoted,$(MODEL))))
+metadata = $(shell MODEL=$(call quoted,$(MODEL)) MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh 2>/dev/null | sed -n 's/^$(1)=//p')
 
 image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker, podman or buildah (BINARY=prebuilt needs no registry; MODEL= MODEL_LICENSE=)
 	@[ -n "$(CONTAINER_TOOL)" ] || { echo "no container tool: install podman, buildah or docker and run this again" >&2; exit 1; }
-	@MODEL='$(MODEL)' MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh >/dev/null
+	@MODEL=$(call quoted,$(MODEL)) MODEL_LICENSE='$(MODEL_LICENSE)' platforms/image/metadata.sh >/dev/null
 	@rm -rf target/image/model
-	@$(if $(MODEL),mkdir -p target/image/model && cp $(MODEL) $(wildcard $(MODEL).license) target/image/model/)
+	@$(if $(MODEL),mkdir -p target/image/model && for file in $(call quoted,$(MODEL)) $(call quoted,$(MODEL).license); do \
+	  [ ! -e "$$file" ] || cp -- "$$file" target/image/model/; done)
 	$(CONTAINER_TOOL) build --file function/Containerfile --platform linux/$(ARCH) --tag $(IMAGE) \
 	  $(if $(filter docker,$(CONTAINER_TOOL)),,--ignorefile function/Containerfile.dockerignore --format docker) \
 	  --build-arg BINARY=$(BINARY) --build-arg TARGETARCH=$(ARCH) --build-arg VERSION=$(VERSION) \
-	  --build-arg MODEL='$(IMAGE_MODEL)' --build-arg MODEL_LICENSE='$(MODEL_LICENSE)' \
+	  --build-arg MODEL=$(call quoted,$(IMAGE_MODEL)) --build-arg MODEL_LICENSE='$(MODEL_LICENSE)' --build-arg IMGSZ='$(if $(MODEL),$(IMAGE_SIZE))' \
+	  --build-arg MODEL_NAMES='$(MODEL_NAMES)' --build-arg OPEN_CLASSES='$(OPEN_CLASSES)' --build-arg CLOSED_CLASSES='$(CLOSED_CLASSES)' \
 	  --build-arg MODEL_NAME='$(call metadata,MODEL_NAME)' --build-arg MODEL_VERSION='$(call metadata,MODEL_VERSION)' \
 	  --build-arg LICENSES='$(call metadata,LICENSES)' --build-arg SOURCE_URL='$(SOURCE_URL)' \
 	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) .
