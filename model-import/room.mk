@@ -41,3 +41,30 @@ reference-heads: $(TRAINING_ENV)/.ready ## ONNX Runtime's raw outputs that funct
 reference: reference-heads
 
 include model-import/quantize/room.mk
+# Exports of every kind (model-import/forms): made by real exporters, imported, compared with ONNX Runtime.
+FORMS := model-import/forms
+FORMS_OUT ?= .tools/forms
+PYTHON_OLD ?= python3.9
+$(VENV)/forms-old/.ready: $(FORMS)/requirements-old.txt
+	@command -v $(PYTHON_OLD) >/dev/null || { echo "$(PYTHON_OLD) is missing: PyTorch 1.10 needs it (pyenv install 3.9, or PYTHON_OLD=path)" >&2; exit 1; }
+	$(PYTHON_OLD) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
+$(VENV)/forms-new/.ready: $(FORMS)/requirements-new.txt $(FORMS)/requirements-new-nodeps.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $(FORMS)/requirements-new.txt
+	$(@D)/bin/pip install --quiet --no-deps --requirement $(FORMS)/requirements-new-nodeps.txt
+	touch $@
+
+.PHONY: exports-matrix verify-export need-yolov5-clone
+exports-matrix: need-yolov5-clone $(VENV)/forms-old/.ready $(VENV)/forms-new/.ready model-import-cli ## every form by real exporters, as a table: YOLOV5=clone [WEIGHTS=yolov5n.pt OPEN_CLASSES=person CLOSED_CLASSES=dog BEFORE=older-model-import]
+	$(VENV)/forms-new/bin/python $(FORMS)/exporters.py $(FORMS_OUT) --yolov5 $(YOLOV5) --old $(abspath $(VENV))/forms-old/bin/python \
+	  --new $(abspath $(VENV))/forms-new/bin/python $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS)) --imgsz 320 320)
+	SIZE='$(if $(WEIGHTS),320 320,64 128)' $(VENV)/forms-new/bin/python $(FORMS)/matrix.py $(FORMS_OUT) $(MODEL_IMPORT) $(BEFORE)
+
+need-yolov5-clone:
+	@[ -d "$(YOLOV5)/.git" ] || [ -d "$(YOLOV5)/objects" ] || { echo "give a clone of the official YOLOv5 repository with its tags: YOLOV5=path/to/yolov5" >&2; exit 1; }
+
+verify: verify-export
+verify-export: $(EXPORT_ENV)/.ready ## the exporter's tests: what it writes is the official exporter's, nothing in a checkpoint is executed
+	cd model-import/export && $(abspath $(EXPORT_ENV))/bin/python -m unittest -q test_export

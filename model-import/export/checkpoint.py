@@ -6,6 +6,8 @@ from the few that make tensors and containers.
 """
 
 import collections
+import io
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -83,7 +85,9 @@ def tensor(storage, offset, size, stride, *_):
         raise CheckpointError("a tensor has no storage")
     size, stride = [int(n) for n in size], [int(n) for n in stride]
     last = int(offset) + sum((n - 1) * step for n, step in zip(size, stride, strict=True) if n > 0)
-    if int(offset) < 0 or min([*size, *stride], default=0) < 0 or (all(size) and last >= storage.size):
+    outside = int(offset) < 0 or min([*size, *stride], default=0) < 0 or (all(size) and last >= storage.size)
+    # A step of zero would make any size out of one number.
+    if outside or math.prod(size) > storage.size:
         raise CheckpointError("a tensor does not lie within its storage")
     strides = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[int(offset) :], size, strides, writeable=False)
@@ -104,7 +108,8 @@ CALLABLE = {
 }
 
 
-class Reader(pickle.Unpickler):
+# The implementation in Python: the one in C takes memory for as many remembered objects as the file says.
+class Reader(pickle._Unpickler):
     def __init__(self, archive: zipfile.ZipFile, file, folder: str):
         super().__init__(file, encoding="latin1")
         self.archive, self.folder, self.storages = archive, folder, {}
@@ -139,9 +144,10 @@ def stored(archive: zipfile.ZipFile, name: str) -> bytes:
 def read(path: Path):
     """What the checkpoint holds: dicts, lists, numbers, text, arrays and `Inert` objects."""
     try:
-        head = path.open("rb").read(64)
+        content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; give one as WEIGHTS=path/to/best.pt") from None
+    head = content[:64]
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path} is a Git LFS pointer; fetch the file itself with `git lfs pull`")
     if head.lstrip()[:1] == b"<":
@@ -150,10 +156,10 @@ def read(path: Path):
         raise CheckpointError(
             f"{path} was saved by PyTorch before 1.6, or without a zip archive; load it and save it again with a newer PyTorch"
         )
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(io.BytesIO(content)):
         raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is cut off; copy it again")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if any("/code/" in name for name in archive.namelist()):
                 raise CheckpointError(f"{path} is a TorchScript export; give the checkpoint that it was made from")

@@ -12,10 +12,17 @@ from network import detection_model, stride_of, to_onnx
 
 def export(weights: Path, sides: list[int], out: Path) -> tuple[int, int]:
     """Writes the ONNX file; returns the height and width that it is for: `sides`, rounded up to the stride."""
-    model = detection_model(read(weights))
-    stride = stride_of(model)
-    height, width = (math.ceil(side / stride) * stride for side in (sides * 2)[:2])
-    written = to_onnx(model, height, width)
+    checkpoint = read(weights)
+    try:
+        model = detection_model(checkpoint)
+        stride = stride_of(model)
+        height, width = (math.ceil(side / stride) * stride for side in (sides * 2)[:2])
+        written = to_onnx(model, height, width)
+    except CheckpointError as error:
+        raise CheckpointError(f"{weights}: {error}") from None
+    except Exception as error:  # whatever an attribute of another type than YOLOv5 writes leads to
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise CheckpointError(f"{weights} is not a YOLOv5 checkpoint of a known form ({reason})") from None
     unfinished = out.with_name(out.name + ".part")
     onnx.save(written, unfinished)
     unfinished.replace(out)
@@ -35,9 +42,6 @@ def main() -> None:
         size = export(arguments.weights, arguments.imgsz, out)
     except CheckpointError as error:
         raise SystemExit(f"error: {error}") from None
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise SystemExit(f"error: {arguments.weights} is not a YOLOv5 checkpoint of a known form ({reason})") from None
     if list(size) != (arguments.imgsz * 2)[:2]:
         print(f"rounded up to a multiple of the stride: {size[0]} {size[1]}", file=sys.stderr)
     print(out)

@@ -40,9 +40,12 @@ class Network:
 
     def __init__(self, height: int, width: int):
         self.nodes, self.constants = [], []
+        self.largest = max(height, width)
         self.shapes = {"images": (3, height, width)}
 
     def node(self, operator: str, inputs: list[str], output: str, shape: tuple, **attributes) -> str:
+        if not all(1 <= side <= self.largest for side in shape[1:]):
+            raise CheckpointError(f"the layer {output} makes a map of {shape[1:]} cells, larger than the picture or empty")
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         self.shapes[output] = shape
         return output

@@ -11,11 +11,14 @@ use crate::ImportError;
 use crate::compute::{self, Inputs};
 use crate::onnx::{attribute, float_tensor, int, integer_tensor, node_name};
 use crate::tensor::{self, Tensor, data_type};
-use crate::value::{Data, Failure, Kind, Value};
+use crate::value::{Data, Failure, Kind, MAX_NUMBERS, Value};
 use crate::window::{self, Window};
 
 /// The operator set in which what is left is written.
 pub(crate) const OPSET: i64 = 17;
+
+/// The most numbers that all values computed here may hold together: four of the largest.
+const MAX_ALL_NUMBERS: usize = 4 * MAX_NUMBERS;
 
 /// Shapes of the values that depend on the picture.
 pub(crate) type Shapes = HashMap<String, Vec<usize>>;
@@ -31,7 +34,7 @@ pub(crate) fn fold(
     let image_value = Value { shape: shape.to_vec(), data: Data::Unknown(Kind::Float) };
     fold.values.insert(image.to_owned(), image_value);
     fold.add_constants(std::mem::take(&mut graph.initializer))?;
-    fold.walk(std::mem::take(&mut graph.node))?;
+    fold.walk(in_order(std::mem::take(&mut graph.node))?)?;
 
     for output in &mut graph.output {
         fold.rename(&mut output.name);
@@ -53,6 +56,47 @@ pub(crate) fn fold(
     Ok(fold.values.into_iter().map(|(name, value)| (name, value.shape)).collect())
 }
 
+/// The nodes, each after those whose results it reads, otherwise as they were: converters append nodes wherever they like.
+fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportError> {
+    let mut producers: HashMap<&str, usize> = HashMap::new();
+    for (at, node) in nodes.iter().enumerate() {
+        producers.extend(node.output.iter().map(|name| (name.as_str(), at)));
+    }
+    let sources: Vec<Vec<usize>> = (nodes.iter())
+        .map(|node| read_by(node).into_iter().filter_map(|name| producers.get(name).copied()).collect())
+        .collect();
+    // Each node's place in the new order; begun before its sources, done after them.
+    let (mut begun, mut done, mut order) = (vec![false; nodes.len()], vec![false; nodes.len()], Vec::new());
+    for start in 0..nodes.len() {
+        let mut path = vec![start];
+        while let Some(&at) = path.last() {
+            let open = sources[at].iter().find(|&&source| !done[source]);
+            match open {
+                _ if done[at] => drop(path.pop()),
+                Some(&source) if begun[source] => return Err(broken(&nodes[source], "it depends on itself")),
+                Some(&source) => {
+                    begun[at] = true;
+                    path.push(source);
+                }
+                None => {
+                    done[at] = true;
+                    order.push(at);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut nodes: Vec<Option<NodeProto>> = nodes.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|at| nodes[at].take()).collect())
+}
+
+/// What a node reads, in the graphs of its branches, too.
+fn read_by(node: &NodeProto) -> Vec<&str> {
+    let branches = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
+    let inner = branches.flat_map(|branch| &branch.node).flat_map(read_by);
+    node.input.iter().map(String::as_str).chain(inner).collect()
+}
+
 #[derive(Default)]
 struct Fold {
     opset: i64,
@@ -63,6 +107,8 @@ struct Fold {
     opaque: HashSet<String>,
     renamed: HashMap<String, String>,
     kept: Vec<NodeProto>,
+    /// How many numbers were computed.
+    numbers: usize,
 }
 
 impl Fold {
@@ -124,6 +170,11 @@ impl Fold {
         }
         match compute::run(&inputs) {
             Ok(outputs) => {
+                self.numbers +=
+                    outputs.iter().filter(|value| value.is_known()).map(Value::count).sum::<usize>();
+                if self.numbers > MAX_ALL_NUMBERS {
+                    return Err(broken(&node, "too much is computed from constants"));
+                }
                 let names: Vec<String> = node.output.clone();
                 if !outputs.iter().all(Value::is_known) {
                     let node = self.in_one_way(&inputs, &outputs)?;
@@ -273,6 +324,10 @@ impl Fold {
         let [top, left, bottom, right] = window.pads;
         if (top, left) != (bottom, right) && window.dilation == [1, 1] {
             let Some(weight) = self.floats(&node.input[1])? else { return Ok(()) };
+            let large = weight.data.len().saturating_mul(top.abs_diff(bottom) + left.abs_diff(right) + 1);
+            if large > MAX_NUMBERS {
+                return Err(broken(node, "its window is too large"));
+            }
             let grown = grown(&weight, window.pads);
             let name = format!("{}.padded", node.output[0]);
             self.define(&name)?;

@@ -35,6 +35,11 @@ impl Imported {
         Ok(path)
     }
 
+    /// The network that is generated, in standard operators, as an ONNX file: its outputs are the heads' raw maps. For comparing.
+    pub fn network(&self) -> Result<Vec<u8>, ImportError> {
+        self.plain.write_to_bytes().map_err(|error| ImportError::Generation { reason: error.to_string() })
+    }
+
     /// Whether [`Self::generate`] would succeed: generates into a folder that is gone afterwards.
     pub fn check(&self) -> Result<(), ImportError> {
         let folder =

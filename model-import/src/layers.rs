@@ -8,6 +8,7 @@ use crate::ImportError;
 use crate::fold::Shapes;
 use crate::onnx::{Graph, attribute, int, ints, node_name};
 use crate::tensor;
+use crate::value::MAX_NUMBERS;
 
 /// The operators that YOLOv5 v6 and v7 networks consist of up to their heads. SiLU is Sigmoid and Mul.
 /// The other activations are the ones that YOLOv5's model files can choose instead (`act:`).
@@ -56,6 +57,9 @@ pub(crate) fn walk(graph: &Graph<'_>, nodes: &[&NodeProto], shapes: &Shapes) -> 
         };
         let first = *maps.first().ok_or_else(|| broken(node, "it has no inputs"))?;
         let output = map(&node.output[0])?;
+        if output.iter().product::<usize>() > MAX_NUMBERS {
+            return Err(broken(node, "its map is too large"));
+        }
         match node.op_type.as_str() {
             "Conv" => body.layers.push(convolution(graph, node, first, output)?),
             "MaxPool" => check_pool(node)?,
@@ -112,6 +116,12 @@ fn convolution(
         }
         None => 0,
     };
+    let pads = ints(node, "pads").unwrap_or_default();
+    if pads.len() == 4 && pads[..2] != pads[2..] {
+        // Folding makes them equal where nothing is dilated.
+        let what = "its pads differ from side to side while it is dilated";
+        return Err(ImportError::UnsupportedForm { node: described(node), what });
+    }
     let pair = |name: &str| match ints(node, name).as_deref() {
         Some(&[vertical, horizontal]) => [vertical as usize, horizontal as usize],
         _ => [1, 1],
@@ -124,14 +134,17 @@ fn convolution(
         kernel: pair("kernel_shape"),
         stride: pair("strides"),
         parameters: (weight.data.len() + bias) as u64,
-        multiply_accumulates: cells * weight.data.len() as u64,
+        multiply_accumulates: cells.saturating_mul(weight.data.len() as u64),
     })
 }
 
 /// What burn's pooling computes otherwise than ONNX, or not at all, is refused.
 fn check_pool(node: &NodeProto) -> Result<(), ImportError> {
     let pads = ints(node, "pads").unwrap_or_default();
-    let what = if int(node, "ceil_mode", 0) != 0 {
+    let kernel = ints(node, "kernel_shape").unwrap_or_default();
+    let what = if pads.iter().zip(kernel.iter().chain(&kernel)).any(|(pad, size)| pad >= size) {
+        "its pads are as large as its window"
+    } else if int(node, "ceil_mode", 0) != 0 {
         "it rounds its size up (ceil_mode)"
     } else if pads.len() == 4 && pads[..2] != pads[2..] {
         "its pads differ from side to side (auto_pad)"

@@ -34,6 +34,14 @@ enum Command {
         /// The ONNX file
         model: PathBuf,
     },
+    /// Write the network that the code is generated from, raw heads as outputs, as ONNX
+    Network {
+        /// The ONNX file
+        model: PathBuf,
+        /// The file to write
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Write the Rust code and the weights of a model
     Generate {
         /// The ONNX file
@@ -72,6 +80,12 @@ fn run() -> Result<(), Box<dyn Error>> {
                 "{}: {scale} for {input_width}x{input_height}, the function can be built with it",
                 model.display()
             )?;
+        }
+        Command::Network { model, out: file } => {
+            let bytes = import(&model, &options)?.network()?;
+            std::fs::write(&file, bytes)
+                .map_err(|source| ImportError::Write { path: file.clone(), source })?;
+            writeln!(out, "{}", file.display())?;
         }
         Command::Generate { model, out: folder } => {
             let imported = import(&model, &options)?;

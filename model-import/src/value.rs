@@ -5,9 +5,9 @@ use onnx_ir::TensorProto;
 use crate::ImportError;
 use crate::tensor::{self, data_type};
 
-/// The most numbers that a value computed here may hold, 256 MB as 32-bit floats: three times the candidates of COCO's 80 classes at
+/// The most numbers that a value may hold, 128 MB as 32-bit floats: half as many again as the candidates of COCO's 80 classes at
 /// 2048 x 2048. A file that asks for more is refused before memory is.
-pub(crate) const MAX_NUMBERS: usize = 1 << 26;
+pub(crate) const MAX_NUMBERS: usize = 1 << 25;
 
 /// What kind of numbers a value holds; widths do not matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -253,3 +253,11 @@ fn metadata_is_read_as_json_and_as_lists_too() {
     let model = inspect(&save(&model), &Options::default()).unwrap();
     assert_eq!(model.class_names, ["eye_open", "eye_closed"]);
 }
+
+/// Converters append nodes wherever they like.
+#[test]
+fn the_order_of_the_nodes_does_not_matter() {
+    let mut model = tiny_yolov5(Tail::Split);
+    model.graph.as_mut().unwrap().node.reverse();
+    assert_eq!(anchors(&inspect(&save(&model), &Options::default()).unwrap()), ANCHORS.concat());
+}

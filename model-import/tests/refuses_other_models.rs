@@ -444,6 +444,17 @@ fn crafted_files_are_refused_with_one_message() {
     assert!(matches!(twice, ImportError::BrokenGraph { .. }), "{twice}");
 }
 
+#[test]
+fn a_graph_that_goes_in_a_circle_is_refused() {
+    let error = refusal(|model| {
+        append(model, |builder| {
+            builder.node("Relu", &["b"], &["a"], vec![]);
+            builder.node("Relu", &["a"], &["b"], vec![]);
+        });
+    });
+    assert!(error.to_string().contains("depends on itself"), "{error}");
+}
+
 /// What the check lets pass, the build takes.
 #[test]
 fn an_old_operator_set_is_accepted_by_the_check_and_by_the_build() {

@@ -284,6 +284,8 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let folder =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(FILES.fetch_add(1, Ordering::Relaxed).to_string());
+    // What an earlier run left, a licence beside the model, must not count.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
     std::fs::write(&path, bytes).unwrap();
