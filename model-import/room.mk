@@ -1,6 +1,7 @@
 ##@ model-import: YOLOv5 to burn code
 
-# The model that the function is built with; every target here takes another as MODEL=path/to/best.onnx.
+# The model that the function is built with; every target here takes another as
+# MODEL=path/to/best.onnx.
 BUILT_MODEL = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
 IMGSZ ?= 416
 MODEL_IMPORT = $(or $(CARGO_TARGET_DIR),target)/release/model-import
@@ -41,7 +42,9 @@ reference-heads: $(TRAINING_ENV)/.ready ## ONNX Runtime's raw outputs that funct
 reference: reference-heads
 
 include model-import/quantize/room.mk
-# Exports of every kind (model-import/forms): made by real exporters, imported, compared with ONNX Runtime.
+
+# Exports of every kind (model-import/forms): made by real exporters, imported, compared with ONNX
+# Runtime.
 FORMS := model-import/forms
 FORMS_OUT ?= .tools/forms
 PYTHON_OLD ?= python3.9

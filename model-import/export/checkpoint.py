@@ -108,7 +108,8 @@ CALLABLE = {
 }
 
 
-# The implementation in Python: the one in C takes memory for as many remembered objects as the file says.
+# The implementation in Python: the one in C takes memory for as many remembered objects as the file
+# says.
 class Reader(pickle._Unpickler):
     def __init__(self, archive: zipfile.ZipFile, file, folder: str):
         super().__init__(file, encoding="latin1")

@@ -25,13 +25,15 @@ def main() -> None:
 
     # Checkpoints hold whole modules (PyTorch 2.6 made weights_only the default).
     torch.load = functools.partial(torch.load, weights_only=False)
-    # The TorchScript exporter, whose graphs model-import knows (PyTorch 2.9 made dynamo the default).
+    # The TorchScript exporter, whose graphs model-import knows (PyTorch 2.9 made dynamo the
+    # default).
     torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
     # The file is here; the package would ask a model hub first.
     yolov5.models.experimental.attempt_download = lambda weights, **_: str(weights)
 
-    # A checkpoint of the official repository names its classes `models.yolo.…`. Loaded as a second copy of the package's modules, they would
-    # be neither fused nor told that they are exported, and the file would get three outputs too many.
+    # A checkpoint of the official repository names its classes `models.yolo.…`. Loaded as a second
+    # copy of the package's modules, they would be neither fused nor told that they are exported,
+    # and the file would get three outputs too many.
     for name in [name for name in sys.modules if name.startswith(("yolov5.models", "yolov5.utils"))]:
         sys.modules[name.removeprefix("yolov5.")] = sys.modules[name]
 

@@ -17,8 +17,8 @@ from onnx.reference import ReferenceEvaluator
 FORMS = Path(__file__).parent.parent / "forms"
 HEIGHT, WIDTH = 64, 128
 MUTATIONS = 150
-# Pixels: floats of 32 bits, summed in another order. Random weights make more of it than trained ones do, whose boxes stay within
-# 1e-3 pixels (docs/exports.md).
+# Pixels: floats of 32 bits, summed in another order. Random weights make more of it than trained
+# ones do, whose boxes stay within 1e-3 pixels (docs/exports.md).
 TOLERANCE = 1e-3
 RELATIVE = 3e-5
 

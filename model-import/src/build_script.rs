@@ -7,24 +7,29 @@ use std::path::{Path, PathBuf};
 
 use crate::{ImportError, Options};
 
-/// The model to build: a path, relative to the repository; default: the one in `model-import/weights`.
+/// The model to build: a path, relative to the repository; default: the one in
+/// `model-import/weights`.
 const ENV_MODEL: &str = "MODEL";
 /// All class names in order, comma-separated; default: the file's metadata.
 const ENV_NAMES: &str = "MODEL_NAMES";
-/// Names of the classes that mean an open eye, comma-separated; default: `eye_open` and its synonyms.
+/// Names of the classes that mean an open eye, comma-separated; default: `eye_open` and its
+/// synonyms.
 const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
-/// Names of the classes that mean a closed eye, comma-separated; default: `eye_closed` and its synonyms.
+/// Names of the classes that mean a closed eye, comma-separated; default: `eye_closed` and its
+/// synonyms.
 const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
 /// The licence of the weights, an SPDX expression; default: what `MODEL.onnx.license` says.
 const ENV_LICENSE: &str = "MODEL_LICENSE";
-/// Height and width in pixels ("384 640"), or one number for both, for a model that leaves them open; default: not set.
+/// Height and width in pixels ("384 640"), or one number for both, for a model that leaves them
+/// open; default: not set.
 const ENV_SIZE: &str = "IMGSZ";
-/// Set to anything, the network is left to burn's own operators: slow, to compare with; default: not set.
+/// Set to anything, the network is left to burn's own operators: slow, to compare with; default:
+/// not set.
 const ENV_PLAIN: &str = "PLAIN_BURN";
 
 impl Options {
-    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES`, `MODEL_LICENSE`, `IMGSZ` and `PLAIN_BURN`; empty is the
-    /// same as not set.
+    /// Reads `MODEL_NAMES`, `OPEN_CLASSES`, `CLOSED_CLASSES`, `MODEL_LICENSE`, `IMGSZ` and
+    /// `PLAIN_BURN`; empty is the same as not set.
     pub fn from_env() -> Result<Self, ImportError> {
         Ok(Self {
             names: list(ENV_NAMES),
@@ -67,7 +72,8 @@ pub fn build_script() {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     if let Err(error) = run() {
-        // This alone makes cargo stop; a failing exit status would add the script's whole output to it.
+        // This alone makes cargo stop; a failing exit status would add the script's whole output to
+        // it.
         println!("cargo::error={error}");
     }
 }
@@ -92,7 +98,8 @@ fn run() -> Result<(), ImportError> {
 fn chosen_model() -> Result<PathBuf, ImportError> {
     let room = Path::new(env!("CARGO_MANIFEST_DIR"));
     match env::var_os(ENV_MODEL).filter(|path| !path.is_empty()) {
-        // Cargo runs build scripts in the package's folder; people name files from where they run make.
+        // Cargo runs build scripts in the package's folder; people name files from where they run
+        // make.
         Some(path) => Ok(room.parent().unwrap_or(room).join(path)),
         None => default_model(&room.join("weights")),
     }

@@ -1,7 +1,8 @@
 //! What single operators give: the shape of it always, the numbers where their inputs' are known.
 //!
-//! This is the arithmetic of sizes, grids and decode tails, which exporters write in ever new ways. The network's own arithmetic
-//! is burn's and model-runtime's. Operators and their attributes are those of <https://onnx.ai/onnx/operators/>, opsets 7 to 25.
+//! This is the arithmetic of sizes, grids and decode tails, which exporters write in ever new ways.
+//! The network's own arithmetic is burn's and model-runtime's. Operators and their attributes are
+//! those of <https://onnx.ai/onnx/operators/>, opsets 7 to 25.
 
 use onnx_ir::NodeProto;
 
@@ -244,7 +245,8 @@ fn modulo(inputs: &Inputs<'_>) -> Result<Value, Failure> {
 /// A shape, and two values of it unless they depend on the picture.
 type Paired = (Vec<usize>, Option<[Vec<f64>; 2]>);
 
-/// Two values of the same shape, whatever they hold, as numbers that order and equality keep (integers beyond 2^53 do not occur).
+/// Two values of the same shape, whatever they hold, as numbers that order and equality keep
+/// (integers beyond 2^53 do not occur).
 fn paired(inputs: &Inputs<'_>) -> Result<Paired, Failure> {
     let (a, b) = (inputs.require(0)?, inputs.require(1)?);
     let shape = Value::common_shape(&a.shape, &b.shape)?;
@@ -419,7 +421,8 @@ fn split(inputs: &Inputs<'_>) -> Result<Vec<Value>, Failure> {
     let (input, parts) = (inputs.require(0)?, inputs.node.output.len());
     let axis = inputs.axis(input.shape.len(), 0)?;
     let whole = input.shape[axis];
-    // Sizes are an input since opset 13 and an attribute before; without either, equal parts, the last one smaller (opset 18).
+    // Sizes are an input since opset 13 and an attribute before; without either, equal parts, the
+    // last one smaller (opset 18).
     let sizes = match inputs.sizes(1, "split")? {
         Some(given) => sizes(&given)?,
         None => {

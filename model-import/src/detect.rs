@@ -10,7 +10,8 @@ use crate::layers::{self, Body};
 use crate::onnx::{Graph, declared_shape, declared_type};
 use crate::value::{Data, MAX_NUMBERS, Value};
 
-/// More than any YOLOv5 model has (P6 models: four); as many results as the generated network can give at once.
+/// More than any YOLOv5 model has (P6 models: four); as many results as the generated network can
+/// give at once.
 const MOST_HEADS: usize = 8;
 /// Box centre and size, then objectness, come before the classes.
 const BOX_AND_OBJECTNESS: usize = 5;
@@ -109,7 +110,8 @@ fn candidate_output(
         });
         shapes.collect::<Vec<_>>().join(", ")
     };
-    // Undecoded maps [1, 3, rows, columns, 5 + classes]: with --train, and what YOLOv5 up to v5 exported by default.
+    // Undecoded maps [1, 3, rows, columns, 5 + classes]: with --train, and what YOLOv5 up to v5
+    // exported by default.
     if let Some((_, map)) =
         find(|shape| matches!(shape, [1, _, _, _, columns] if *columns > BOX_AND_OBJECTNESS))
     {
@@ -225,7 +227,8 @@ fn spread_logit(at: usize) -> f32 {
     (at.wrapping_mul(2_654_435_761) % 8000) as f32 / 1000.0 - 4.0
 }
 
-/// YOLOv5's decoding (`Detect.forward` in its models/yolo.py), compared with what the tail computed.
+/// YOLOv5's decoding (`Detect.forward` in its models/yolo.py), compared with what the tail
+/// computed.
 fn check_decoding(
     heads: &[Head],
     logits: &HashMap<String, Value>,
@@ -262,7 +265,8 @@ fn check_decoding(
                     if close {
                         continue;
                     }
-                    // Boxes and objectness are as they should be: only what follows is something else.
+                    // Boxes and objectness are as they should be: only what follows is something
+                    // else.
                     if column >= BOX_AND_OBJECTNESS && cell == 0 && anchor == 0 {
                         return Err(ImportError::MoreThanBoxes { column, columns });
                     }

@@ -1,4 +1,5 @@
-//! Weights that are not in the ONNX file but in one beside it (<https://onnx.ai/onnx/repo-docs/ExternalData.html>).
+//! Weights that are not in the ONNX file but in one beside it
+//! (<https://onnx.ai/onnx/repo-docs/ExternalData.html>).
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +12,8 @@ use crate::ImportError;
 /// TensorProto.DataLocation.EXTERNAL; the enum has no public name.
 const EXTERNAL: i32 = 1;
 
-/// Puts the numbers of every tensor that is elsewhere into the graph, and whole files into `digest`; returns those files.
+/// Puts the numbers of every tensor that is elsewhere into the graph, and whole files into
+/// `digest`; returns those files.
 pub(crate) fn load(
     graph: &mut GraphProto,
     folder: Option<&Path>,

@@ -1,7 +1,8 @@
-//! Folds a graph: whatever does not depend on the picture becomes a constant, and every value's shape is computed, not believed.
+//! Folds a graph: whatever does not depend on the picture becomes a constant, and every value's
+//! shape is computed, not believed.
 //!
-//! What is left is written in one way, whichever the exporter chose: convolutions and poolings with explicit, equal pads, upsampling
-//! as a Resize by whole factors, no renames.
+//! What is left is written in one way, whichever the exporter chose: convolutions and poolings with
+//! explicit, equal pads, upsampling as a Resize by whole factors, no renames.
 
 use std::collections::{HashMap, HashSet};
 
@@ -56,7 +57,8 @@ pub(crate) fn fold(
     Ok(fold.values.into_iter().map(|(name, value)| (name, value.shape)).collect())
 }
 
-/// The nodes, each after those whose results it reads, otherwise as they were: converters append nodes wherever they like.
+/// The nodes, each after those whose results it reads, otherwise as they were: converters append
+/// nodes wherever they like.
 fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportError> {
     let mut producers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
@@ -228,7 +230,8 @@ impl Fold {
         Ok(Some(Inputs { node, values, opset: self.opset }))
     }
 
-    /// Whether the node only gives another name to what depends on the picture; the width of floats does not matter.
+    /// Whether the node only gives another name to what depends on the picture; the width of floats
+    /// does not matter.
     fn is_alias(&self, inputs: &Inputs<'_>) -> bool {
         let Some(source) = inputs.get(0).filter(|source| !source.is_known()) else { return false };
         let standard = matches!(inputs.node.domain.as_str(), "" | "ai.onnx");
@@ -266,7 +269,8 @@ impl Fold {
         Ok(())
     }
 
-    /// The node as it is written in what is left; one that cannot be is left for the network's check to refuse.
+    /// The node as it is written in what is left; one that cannot be is left for the network's
+    /// check to refuse.
     fn in_one_way(&mut self, inputs: &Inputs<'_>, outputs: &[Value]) -> Result<NodeProto, ImportError> {
         let mut node = inputs.node.clone();
         let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
@@ -311,7 +315,8 @@ impl Fold {
         Ok(node)
     }
 
-    /// Pads spelled out. Where they differ from side to side, the window grows by weights of zero until they do not: the same sums.
+    /// Pads spelled out. Where they differ from side to side, the window grows by weights of zero
+    /// until they do not: the same sums.
     fn convolution(
         &mut self,
         node: &mut NodeProto,
@@ -354,10 +359,12 @@ impl Fold {
     }
 }
 
-/// Weights `[out, in, height, width]` with zeros before and after, where the pads (top, left, bottom, right) of the other side are larger.
+/// Weights `[out, in, height, width]` with zeros before and after, where the pads (top, left,
+/// bottom, right) of the other side are larger.
 fn grown(weight: &Tensor, [top, left, bottom, right]: [usize; 4]) -> Tensor {
     let [out, per_group, height, width] = weight.shape[..] else { unreachable!("weights have four axes") };
-    // A window that starts earlier by as much as the padding grows sees what it saw before, after its zeros.
+    // A window that starts earlier by as much as the padding grows sees what it saw before, after
+    // its zeros.
     let (above, before) = (bottom.saturating_sub(top), right.saturating_sub(left));
     let (tall, wide) = (height + top.abs_diff(bottom), width + left.abs_diff(right));
     let mut data = vec![0.0; out * per_group * tall * wide];

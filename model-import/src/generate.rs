@@ -1,4 +1,5 @@
-//! Writes the Rust code: burn-onnx generates the network, this adds what the function needs around it.
+//! Writes the Rust code: burn-onnx generates the network, this adds what the function needs around
+//! it.
 
 use std::env;
 use std::fmt::Write as _;
@@ -19,8 +20,8 @@ pub const GENERATED_FILE: &str = "eye_state_model.rs";
 pub const PLAIN_FILE: &str = "eye_state_plain_model.rs";
 
 impl Imported {
-    /// Writes [`GENERATED_FILE`] and [`PLAIN_FILE`], and the weights that they embed, into `folder`;
-    /// returns the former's path.
+    /// Writes [`GENERATED_FILE`] and [`PLAIN_FILE`], and the weights that they embed, into
+    /// `folder`; returns the former's path.
     pub fn generate(&self, folder: &Path) -> Result<PathBuf, ImportError> {
         let plain = network(&self.plain, folder, "eye_state_plain_network")?;
         write(&folder.join(PLAIN_FILE), self.source(&plain, false).as_bytes())?;
@@ -35,7 +36,8 @@ impl Imported {
         Ok(path)
     }
 
-    /// The network that is generated, in standard operators, as an ONNX file: its outputs are the heads' raw maps. For comparing.
+    /// The network that is generated, in standard operators, as an ONNX file: its outputs are the
+    /// heads' raw maps. For comparing.
     pub fn network(&self) -> Result<Vec<u8>, ImportError> {
         self.plain.write_to_bytes().map_err(|error| ImportError::Generation { reason: error.to_string() })
     }
@@ -95,8 +97,9 @@ impl Model {{
         Self {{ network: network::Model::from_embedded(device) }}
     }}
 
-    /// Images `[1, 3, {height}, {width}]`, or gray `[1, 1, {height}, {width}]`, with values 0 to 1, to the
-    /// heads' raw maps (logits), each `[1, anchors * (5 + classes), {height} / stride, {width} / stride]`, smallest stride first.
+    /// Images `[1, 3, {height}, {width}]`, or gray `[1, 1, {height}, {width}]`, with values 0 to 1,
+    /// to the heads' raw maps (logits), each `[1, anchors * (5 + classes), {height} / stride,
+    /// {width} / stride]`, smallest stride first.
     pub fn forward(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; {head_count}] {{
         {forward}
     }}
@@ -155,10 +158,11 @@ fn network(model: &ModelProto, folder: &Path, name: &str) -> Result<String, Impo
     Ok(network)
 }
 
-/// Runs burn-onnx without its log, and with its panics as errors: a failing build says one thing only.
+/// Runs burn-onnx without its log, and with its panics as errors: a failing build says one thing
+/// only.
 fn quietly(run: impl FnOnce() + panic::UnwindSafe) -> Result<(), ImportError> {
-    // burn-onnx installs a subscriber and a panic hook of its own unless there is a subscriber already;
-    // a second call of this finds ours, which is as good.
+    // burn-onnx installs a subscriber and a panic hook of its own unless there is a subscriber
+    // already; a second call of this finds ours, which is as good.
     let _ = dispatcher::set_global_default(Dispatch::new(NoSubscriber::default()));
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));

@@ -6,10 +6,11 @@ use crate::ImportError;
 use crate::onnx::{Graph, declared_shape, declared_type, float_input};
 use crate::tensor::data_type;
 
-/// What every YOLOv5 model's input must be a multiple of, unless its metadata says more (P6 models: 64).
+/// What every YOLOv5 model's input must be a multiple of, unless its metadata says more (P6 models:
+/// 64).
 const USUAL_STRIDE: usize = 32;
-/// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A file that declares more would only
-/// take all of the memory.
+/// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A
+/// file that declares more would only take all of the memory.
 const LARGEST_SIDE: usize = 4096;
 
 /// The one image input.
@@ -20,7 +21,8 @@ pub(crate) struct ImageInput {
     pub(crate) width: usize,
 }
 
-/// Finds the input, gives it the size of `wanted` (height, width) where the file leaves it open, and makes it one of 32-bit floats.
+/// Finds the input, gives it the size of `wanted` (height, width) where the file leaves it open,
+/// and makes it one of 32-bit floats.
 pub(crate) fn choose(
     graph: &mut GraphProto,
     wanted: Option<[usize; 2]>,

@@ -10,8 +10,8 @@ use crate::onnx::{Graph, attribute, int, ints, node_name};
 use crate::tensor;
 use crate::value::MAX_NUMBERS;
 
-/// The operators that YOLOv5 v6 and v7 networks consist of up to their heads. SiLU is Sigmoid and Mul.
-/// The other activations are the ones that YOLOv5's model files can choose instead (`act:`).
+/// The operators that YOLOv5 v6 and v7 networks consist of up to their heads. SiLU is Sigmoid and
+/// Mul. The other activations are the ones that YOLOv5's model files can choose instead (`act:`).
 const OPERATORS: [&str; 9] =
     ["Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Relu", "LeakyRelu"];
 
@@ -156,7 +156,8 @@ fn check_pool(node: &NodeProto) -> Result<(), ImportError> {
     Err(ImportError::UnsupportedForm { node: described(node), what })
 }
 
-/// Folding has written every resize that repeats whole pixels in one way; what is left does something else.
+/// Folding has written every resize that repeats whole pixels in one way; what is left does
+/// something else.
 fn check_resize(graph: &Graph<'_>, node: &NodeProto) -> Result<(), ImportError> {
     let text = |name: &str| attribute(node, name).map(|text| text.s.to_vec()).unwrap_or_default();
     let scales = node.input.get(2).and_then(|name| graph.floats(name)).and_then(Result::ok);

@@ -2,15 +2,17 @@
 //!
 //! # Layout
 //!
-//! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of `function/build.rs`.
-//! - `onnx` reads a file (`file_kind` says what other files are, `external` reads weights beside it), `foreign` refuses what another
-//!   tool rewrote, `input` finds the image.
-//! - `fold` computes what does not depend on the picture, and every shape: `compute` holds the operators, `value` moves numbers,
-//!   `window` is the geometry of convolutions, poolings and upsampling.
-//! - `detect` recognizes what is left, `evaluate` runs its decode tail to read the anchors, `layers` walks its body, `classes` reads
-//!   its names (`literal`: as Python and JSON write them).
-//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate` writes the Rust code through
-//!   burn-onnx, `operators` tells it how to call model-runtime.
+//! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of
+//!   `function/build.rs`.
+//! - `onnx` reads a file (`file_kind` says what other files are, `external` reads weights beside
+//!   it), `foreign` refuses what another tool rewrote, `input` finds the image.
+//! - `fold` computes what does not depend on the picture, and every shape: `compute` holds the
+//!   operators, `value` moves numbers, `window` is the geometry of convolutions, poolings and
+//!   upsampling.
+//! - `detect` recognizes what is left, `evaluate` runs its decode tail to read the anchors,
+//!   `layers` walks its body, `classes` reads its names (`literal`: as Python and JSON write them).
+//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate`
+//!   writes the Rust code through burn-onnx, `operators` tells it how to call model-runtime.
 //! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
 
 mod build_script;
@@ -58,7 +60,8 @@ pub struct Options {
     pub open_classes: Option<Vec<String>>,
     /// Names of the classes that mean a closed eye.
     pub closed_classes: Option<Vec<String>>,
-    /// The licence of the weights, an SPDX expression, in place of what the file beside the model says.
+    /// The licence of the weights, an SPDX expression, in place of what the file beside the model
+    /// says.
     pub license: Option<String>,
     /// Height and width in pixels, for files that leave them open.
     pub image_size: Option<[usize; 2]>,
@@ -73,8 +76,8 @@ pub struct Description {
     pub name: String,
     /// The first 12 hexadecimal digits of the file's SHA-256.
     pub version: String,
-    /// The licence of the weights, an SPDX expression: from the options, or else from `MODEL.onnx.license`;
-    /// [`LICENSE_NOT_STATED`] where neither says it.
+    /// The licence of the weights, an SPDX expression: from the options, or else from
+    /// `MODEL.onnx.license`; [`LICENSE_NOT_STATED`] where neither says it.
     pub license: String,
     /// Who wrote the file: producer and its version, and the ONNX operator set.
     pub producer: String,

@@ -1,4 +1,5 @@
-//! Lists and dicts of strings as Python's `repr` and JSON write them: nothing is executed, and nothing is guessed.
+//! Lists and dicts of strings as Python's `repr` and JSON write them: nothing is executed, and
+//! nothing is guessed.
 
 /// The names of a list, or of a dict in the order of its ids, which must be 0, 1, 2 and so on.
 pub(crate) fn names(text: &str) -> Option<Vec<String>> {

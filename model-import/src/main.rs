@@ -1,5 +1,5 @@
-//! The command line over the library: what is this model, can the function be built with it, what does
-//! the generated code look like.
+//! The command line over the library: what is this model, can the function be built with it, what
+//! does the generated code look like.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -11,7 +11,8 @@ use model_import::{Description, ImportError, Options, import, inspect};
 
 /// Looks at YOLOv5 detection models and turns them into burn code.
 ///
-/// MODEL_NAMES, OPEN_CLASSES and CLOSED_CLASSES (comma-separated) say what a file does not, IMGSZ how large its images shall be.
+/// MODEL_NAMES, OPEN_CLASSES and CLOSED_CLASSES (comma-separated) say what a file does not, IMGSZ
+/// how large its images shall be.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

@@ -1,12 +1,14 @@
-//! Values of a graph: a shape, and its numbers where they do not depend on the picture. Moving numbers about.
+//! Values of a graph: a shape, and its numbers where they do not depend on the picture. Moving
+//! numbers about.
 
 use onnx_ir::TensorProto;
 
 use crate::ImportError;
 use crate::tensor::{self, data_type};
 
-/// The most numbers that a value may hold, 128 MB as 32-bit floats: half as many again as the candidates of COCO's 80 classes at
-/// 2048 x 2048. A file that asks for more is refused before memory is.
+/// The most numbers that a value may hold, 128 MB as 32-bit floats: half as many again as the
+/// candidates of COCO's 80 classes at 2048 x 2048. A file that asks for more is refused before
+/// memory is.
 pub(crate) const MAX_NUMBERS: usize = 1 << 25;
 
 /// What kind of numbers a value holds; widths do not matter here.
@@ -91,7 +93,8 @@ impl Data {
     }
 }
 
-/// How many numbers a shape holds; nothing where they, or those of a part of its axes, are too many to count.
+/// How many numbers a shape holds; nothing where they, or those of a part of its axes, are too many
+/// to count.
 pub(crate) fn count(shape: &[usize]) -> Option<usize> {
     let bound = shape.iter().try_fold(1_isize, |all, &size| all.checked_mul(size.max(1).try_into().ok()?))?;
     Some(if shape.contains(&0) { 0 } else { bound as usize })
@@ -216,7 +219,8 @@ impl Value {
         }
     }
 
-    /// The same numbers as another kind, as ONNX `Cast` converts them: floats towards zero, not zero is true.
+    /// The same numbers as another kind, as ONNX `Cast` converts them: floats towards zero, not
+    /// zero is true.
     pub(crate) fn cast(&self, kind: Kind) -> Self {
         let data = match (&self.data, kind) {
             (Data::Unknown(_), kind) => Data::Unknown(kind),

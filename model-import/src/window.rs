@@ -1,4 +1,5 @@
-//! What slides over a map, and what enlarges it: the geometry of Conv, MaxPool and Resize as ONNX defines it.
+//! What slides over a map, and what enlarges it: the geometry of Conv, MaxPool and Resize as ONNX
+//! defines it.
 
 use onnx_ir::NodeProto;
 
@@ -19,7 +20,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Of a node over a map of `from` (height, width), whose weights, if it has any, have these last axes.
+    /// Of a node over a map of `from` (height, width), whose weights, if it has any, have these
+    /// last axes.
     pub(crate) fn of(node: &NodeProto, weight: Option<&[usize]>, from: [usize; 2]) -> Result<Self, Failure> {
         let misfit = || Failure::broken("its window is not two-dimensional");
         fn sizes<const N: usize>(node: &NodeProto, name: &str) -> Result<Option<[usize; N]>, Failure> {
@@ -57,7 +59,8 @@ impl Window {
         Ok(window)
     }
 
-    /// As many cells as strides fit into the map; what cannot be divided goes to the end, or with `lower` to the start.
+    /// As many cells as strides fit into the map; what cannot be divided goes to the end, or with
+    /// `lower` to the start.
     fn pad_to_same(&mut self, from: [usize; 2], lower: bool) -> Result<(), Failure> {
         for (axis, &size) in from.iter().enumerate() {
             let cells = size.div_ceil(self.stride[axis]);
@@ -87,7 +90,8 @@ impl Window {
             .and_then(|size| size.checked_sub(self.reach(axis).ok()?))
             .ok_or_else(|| Failure::broken("its window does not fit its input"))?;
         let cells = room / self.stride[axis] + 1;
-        // A further window may start in what is left, unless it would start in the padding at the end.
+        // A further window may start in what is left, unless it would start in the padding at the
+        // end.
         let more = self.ceil
             && !room.is_multiple_of(self.stride[axis])
             && cells * self.stride[axis] < from[axis] + self.pads[axis];
@@ -100,7 +104,8 @@ impl Window {
     }
 }
 
-/// The shape that Resize or Upsample makes: by scales or by sizes, of all axes or of some (opset 18).
+/// The shape that Resize or Upsample makes: by scales or by sizes, of all axes or of some (opset
+/// 18).
 pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
     let node = inputs.node;
     let from = &inputs.require(0)?.shape;
@@ -156,10 +161,12 @@ fn scales_or_sizes<'a>(inputs: &'a Inputs<'_>) -> (Option<Result<Vec<f32>, Failu
     (scales, sizes)
 }
 
-/// How often Resize or Upsample repeats each row and each column; `None` where it does something else.
+/// How often Resize or Upsample repeats each row and each column; `None` where it does something
+/// else.
 ///
-/// Judged by the pixel that each pixel comes from, so that every way of writing the same (by sizes, half-pixel coordinates, older
-/// operators) is the same. Follows `coordinate_transformation_mode` and `nearest_mode` of the ONNX specification.
+/// Judged by the pixel that each pixel comes from, so that every way of writing the same (by sizes,
+/// half-pixel coordinates, older operators) is the same. Follows `coordinate_transformation_mode`
+/// and `nearest_mode` of the ONNX specification.
 pub(crate) fn repeats(inputs: &Inputs<'_>, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
     let (&[_, channels, ..], &[_, same, ..]) = (from, to) else { return None };
     if from.len() != 4 || to.len() != 4 || channels != same || from[0] != to[0] {

@@ -28,8 +28,8 @@ fn count(source: &str, call: &str) -> usize {
     source.matches(call).count()
 }
 
-/// YOLOv5n has 60 convolutions, 8 C3 blocks with two siblings each, 7 bottlenecks with a shortcut, two
-/// upsamplings and one SPPF (its model file, yolov5n.yaml).
+/// YOLOv5n has 60 convolutions, 8 C3 blocks with two siblings each, 7 bottlenecks with a shortcut,
+/// two upsamplings and one SPPF (its model file, yolov5n.yaml).
 #[test]
 fn all_of_the_built_in_model_is_fused() {
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
@@ -38,7 +38,8 @@ fn all_of_the_built_in_model_is_fused() {
         onnx.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "onnx")).unwrap();
     let path = file("built-in.onnx", &std::fs::read(onnx).unwrap());
     let (fused, plain) = generate(&path, &Options::default());
-    // The first three convolutions, from the image to the first C3; and the last of that C3 with the next step down.
+    // The first three convolutions, from the image to the first C3; and the last of that C3 with
+    // the next step down.
     assert_eq!(count(&fused, "ops::stem_weight("), 1);
     // Gray pictures are not made three channels first.
     assert_eq!((count(&fused, "images.expand("), count(&plain, "images.expand(")), (0, 1));
@@ -135,7 +136,8 @@ fn a_grouped_convolution_is_left_to_burn() {
     assert!(source.contains("Conv2dConfig") && source.contains("with_groups(2)"));
 }
 
-/// One convolution's sum with another's raw result takes that result along: the other must still give it.
+/// One convolution's sum with another's raw result takes that result along: the other must still
+/// give it.
 #[test]
 fn what_a_residual_reads_is_still_computed() {
     let source = fused(|model| {
@@ -172,7 +174,8 @@ fn a_pooling_that_somebody_else_reads_is_left_alone() {
     assert!(source.contains("MaxPool2d"));
 }
 
-/// By scales or by sizes, by the older operator or with half-pixel coordinates: where each pixel is repeated, it is read where it lies.
+/// By scales or by sizes, by the older operator or with half-pixel coordinates: where each pixel is
+/// repeated, it is read where it lies.
 #[test]
 fn every_way_of_doubling_pixels_is_fused() {
     let upsampled = |op: &str, sizes: bool, attributes: &[(&str, &str)]| {

@@ -1,5 +1,6 @@
-//! Mutated files: each is imported or refused with one line, and nothing panics, aborts or hangs. From a seed, so that a failure comes
-//! again. `fuzz/` runs the same entry for as long as one likes.
+//! Mutated files: each is imported or refused with one line, and nothing panics, aborts or hangs.
+//! From a seed, so that a failure comes again. `fuzz/` runs the same entry for as long as one
+//! likes.
 
 mod support;
 

@@ -128,7 +128,8 @@ fn generated_code_holds_the_network_without_its_tail() {
     assert!(source.contains("pub static METADATA") && source.contains("(373.0, 326.0)"), "{source}");
     assert_eq!(source.matches("conv2d(").count(), 8, "all convolutions");
     assert!(!source.contains("permute") && !source.contains("reshape"), "no decoding");
-    // Reading the rewritten model again would find no tail: the file that was imported is untouched.
+    // Reading the rewritten model again would find no tail: the file that was imported is
+    // untouched.
     assert_eq!(std::fs::read(&path).unwrap(), tiny_yolov5(Tail::Split).write_to_bytes().unwrap());
 }
 
@@ -166,7 +167,8 @@ fn a_dynamic_model_takes_the_size_that_is_asked_for() {
     }
 }
 
-/// v6.0 to v6.2 with --inplace: boxes are written over a slice of the scores, at indices that the graph computes.
+/// v6.0 to v6.2 with --inplace: boxes are written over a slice of the scores, at indices that the
+/// graph computes.
 #[test]
 fn boxes_written_in_place_are_read() {
     let mut model = tiny_yolov5(Tail::Split);

@@ -1,5 +1,5 @@
-//! Networks of one tiny model, each imported from the file of another exporter, simplifier or converter (see `exporters.py` and
-//! `forms.py`).
+//! Networks of one tiny model, each imported from the file of another exporter, simplifier or
+//! converter (see `exporters.py` and `forms.py`).
 
 use burn::tensor::Tensor;
 use model_runtime::ModelMetadata;

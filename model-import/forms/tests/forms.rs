@@ -1,4 +1,5 @@
-//! Every form that real exporters and tools write: the accepted ones compute what ONNX Runtime computes, the others say what they are.
+//! Every form that real exporters and tools write: the accepted ones compute what ONNX Runtime
+//! computes, the others say what they are.
 
 use std::path::Path;
 
