@@ -55,7 +55,8 @@ image-load: ## bring the image onto the nodes of kind, k3d or minikube without a
 	@KUBECTL='$(KUBECTL)' CONTAINER_TOOL='$(CONTAINER_TOOL)' platforms/image/load.sh $(IMAGE)
 
 .PHONY: image-index image-push image-sign
-# Needs podman or buildah, whose manifest lists take images of both architectures without a registry.
+# Needs podman or buildah, whose manifest lists take images of both architectures without a
+# registry.
 ARCHITECTURES := amd64 arm64
 image-index: ## build the image for amd64 and arm64, as one (podman or buildah)
 	for arch in $(ARCHITECTURES); do $(MAKE) image ARCH=$$arch IMAGE=$(IMAGE)-$$arch; done

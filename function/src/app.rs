@@ -26,7 +26,8 @@ pub enum Phase {
     Starting,
     /// Takes requests.
     Ready,
-    /// Asked to stop: says that it is not ready, so that no more requests are sent, and answers those that come.
+    /// Asked to stop: says that it is not ready, so that no more requests are sent, and answers
+    /// those that come.
     Draining,
 }
 
@@ -102,7 +103,8 @@ impl App {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
-    /// Follows a changed CPU allotment: inferences at once, unless that number is fixed, and threads for each.
+    /// Follows a changed CPU allotment: inferences at once, unless that number is fixed, and
+    /// threads for each.
     pub fn set_cpus(&self, cpus: NonZeroUsize) {
         self.cpus.store(cpus.get(), Ordering::Relaxed);
         if self.concurrency.is_none() {
@@ -110,7 +112,8 @@ impl App {
         }
     }
 
-    /// Classifies one image on an inference thread. When `peer` has closed its side, others go first.
+    /// Classifies one image on an inference thread. When `peer` has closed its side, others go
+    /// first.
     pub async fn classify(
         &self,
         body: Body,

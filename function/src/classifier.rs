@@ -54,8 +54,8 @@ impl Classifier {
         Self { model: Arc::new(model::Model::from_embedded(&device)), device }
     }
 
-    /// Runs the model once on gray, so that the first request finds everything in place. Not meant for an inference thread: what
-    /// the calling thread worked in is given back.
+    /// Runs the model once on gray, so that the first request finds everything in place. Not meant
+    /// for an inference thread: what the calling thread worked in is given back.
     pub fn warm_up(&self) {
         let frame = Frame { width: 64, height: 64, pixels: crate::decode::Pixels::Gray(vec![114; 64 * 64]) };
         self.classify(&frame, Thresholds { confidence: 0.5, iou: 0.5 });

@@ -7,8 +7,8 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::RequestError;
 
-/// Bytes a decoded image may take for each pixel allowed: gray, RGB and 8-bit RGBA fit in full; 16-bit
-/// RGB at the very limit does not.
+/// Bytes a decoded image may take for each pixel allowed: gray, RGB and 8-bit RGBA fit in full;
+/// 16-bit RGB at the very limit does not.
 const DECODED_BYTES_PER_PIXEL: u64 = 4;
 
 /// What decoders may allocate beyond the pixels themselves (tables, rows, chunks).
@@ -119,12 +119,14 @@ fn translate(error: ImageError, too_many_pixels: RequestError) -> RequestError {
     }
 }
 
-/// Whether the end-of-image marker is there (ITU-T T.81, annex B), thumbnails inside segments aside.
+/// Whether the end-of-image marker is there (ITU-T T.81, annex B), thumbnails inside segments
+/// aside.
 fn jpeg_is_complete(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xD9;
     let mut at = 2;
     loop {
-        // To the next marker; entropy-coded data after a scan's header hold none (FF is stuffed with 00).
+        // To the next marker; entropy-coded data after a scan's header hold none (FF is stuffed
+        // with 00).
         let Some(step) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) else {
             return false;
         };

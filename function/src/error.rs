@@ -1,4 +1,5 @@
-//! The one place where what can go wrong with a request becomes a status, a metric label and a message.
+//! The one place where what can go wrong with a request becomes a status, a metric label and a
+//! message.
 
 use std::time::Duration;
 

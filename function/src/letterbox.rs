@@ -1,7 +1,8 @@
-//! YOLOv5's letterbox: scale to fit, centre, pad with gray (`augmentations.letterbox`, `auto=False`).
+//! YOLOv5's letterbox: scale to fit, centre, pad with gray (`augmentations.letterbox`,
+//! `auto=False`).
 //!
-//! The scaling is OpenCV's `INTER_LINEAR` for 8-bit images, to the bit (fixed point, `resize.cpp`), because
-//! the model was trained on and is compared with what OpenCV gives.
+//! The scaling is OpenCV's `INTER_LINEAR` for 8-bit images, to the bit (fixed point, `resize.cpp`),
+//! because the model was trained on and is compared with what OpenCV gives.
 
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::resize::{self, Columns};
@@ -48,7 +49,8 @@ impl Transform {
         }
     }
 
-    /// Corners in input pixels to corners in image pixels, cut off at its edges (`scale_boxes`, `clip_boxes`).
+    /// Corners in input pixels to corners in image pixels, cut off at its edges (`scale_boxes`,
+    /// `clip_boxes`).
     pub fn to_image(&self, [x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
         let x = |x: f32| ((x - self.pad_x) / self.gain).clamp(0.0, self.width);
         let y = |y: f32| ((y - self.pad_y) / self.gain).clamp(0.0, self.height);
@@ -124,7 +126,8 @@ impl Plane<'_> {
                 }
             }
         } else if self.image == (2 * to.0, 2 * to.1) {
-            // OpenCV takes the mean of 2 × 2 when it halves exactly (linear and area are the same then).
+            // OpenCV takes the mean of 2 × 2 when it halves exactly (linear and area are the same
+            // then).
             for (y, row) in rows.enumerate() {
                 let upper = self.row(2 * y, &mut scratch).as_chunks::<2>().0;
                 let lower = self.row(2 * y + 1, &mut below).as_chunks::<2>().0;
@@ -172,8 +175,9 @@ struct Tap {
 }
 
 impl Tap {
-    /// The left one of two neighbours, and the weights. At the edges both samples are the same one; along rows OpenCV resets
-    /// the weights there (along columns it keeps them, which differs in the last bit), and so the neighbour inside gets none.
+    /// The left one of two neighbours, and the weights. At the edges both samples are the same one;
+    /// along rows OpenCV resets the weights there (along columns it keeps them, which differs in
+    /// the last bit), and so the neighbour inside gets none.
     fn inside(self) -> (u32, [i16; 2]) {
         if self.first != self.second {
             (self.first as u32, self.weights)

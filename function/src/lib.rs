@@ -1,14 +1,19 @@
-//! Tells from a night-vision (near-infrared) image of a face whether the eyes are open, closed, or not there.
+//! Tells from a night-vision (near-infrared) image of a face whether the eyes are open, closed, or
+//! not there.
 //!
 //! # Layout
 //!
 //! - [`config`]: environment variables, all parsed at once
-//! - [`decode`]: bytes to pixels, limits first; [`letterbox`]: pixels to the model's input, as YOLOv5 does
+//! - [`decode`]: bytes to pixels, limits first; [`letterbox`]: pixels to the model's input, as
+//!   YOLOv5 does
 //! - [`model`]: the code generated from the ONNX at build time; [`classifier`]: pixels in, eyes out
-//! - [`detection`]: boxes and NMS; [`verdict`]: from eyes to one answer; [`annotate`]: the picture with boxes
+//! - [`detection`]: boxes and NMS; [`verdict`]: from eyes to one answer; [`annotate`]: the picture
+//!   with boxes
 //! - [`pool`]: inference threads, bounded queue, deadlines; [`cpu`]: the allotment they follow
-//! - [`body`]: the bytes of an image, within a common budget; [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and graceful shutdown
-//! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and message
+//! - [`body`]: the bytes of an image, within a common budget; [`app`]: what all requests share;
+//!   [`http`]: routes; [`server`]: connections and graceful shutdown
+//! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and
+//!   message
 
 // clippy.toml names what blocks a thread.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

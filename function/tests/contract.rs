@@ -74,7 +74,8 @@ fn a_sixteen_bit_graymap_is_scaled_by_its_own_maximum() {
 fn exif_orientation_is_honoured() {
     let server = TestServer::start();
     let upright = server.post("/", "image/jpeg", &sample("open.jpg")).json();
-    // The picture stored on its side, with orientation 6: turn by 90° clockwise to show (EXIF 2.32, tag 0x0112).
+    // The picture stored on its side, with orientation 6: turn by 90° clockwise to show (EXIF 2.32,
+    // tag 0x0112).
     let stored = encode(&picture("open.jpg").rotate270(), ImageFormat::Jpeg);
     let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let mut turned = stored[..2].to_vec();

@@ -1,4 +1,5 @@
-//! Every error of the contract, provoked over a real socket. After each the server still answers right.
+//! Every error of the contract, provoked over a real socket. After each the server still answers
+//! right.
 
 mod support;
 
@@ -90,7 +91,8 @@ fn a_png_that_claims_huge_dimensions_is_refused_before_it_is_decoded() {
 #[test]
 fn a_decompression_bomb_is_refused_before_it_is_decoded() {
     let server = TestServer::start();
-    // 30,000 × 30,000 black pixels are 1 MB as PNG and 900 MB decoded; 6,000 × 6,000 show the same in less time.
+    // 30,000 × 30,000 black pixels are 1 MB as PNG and 900 MB decoded; 6,000 × 6,000 show the same
+    // in less time.
     let bomb = encode(&GrayImage::new(6_000, 6_000).into(), ImageFormat::Png);
     assert!(bomb.len() < 200_000, "a bomb is small: {}", bomb.len());
     server.post("/", "image/png", &bomb).assert_problem(413, "too-many-pixels");

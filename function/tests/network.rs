@@ -1,5 +1,6 @@
-//! The compiled-in network against ONNX Runtime, before any decoding, and against burn's own operators.
-//! The reference is made by `make reference-heads` (model-import/reference/raw_heads.py).
+//! The compiled-in network against ONNX Runtime, before any decoding, and against burn's own
+//! operators. The reference is made by `make reference-heads`
+//! (model-import/reference/raw_heads.py).
 
 use burn::prelude::{Device, Tensor};
 use burn::tensor::TensorData;
@@ -13,7 +14,8 @@ mod plain {
 
 const REFERENCE: &str = include_str!("../../model-import/reference/raw_heads.txt");
 
-/// Logits: 1e-3 moves a confidence by at most 2.5e-4, and a box of YOLOv5 by less than 0.1 px a stride of 8.
+/// Logits: 1e-3 moves a confidence by at most 2.5e-4, and a box of YOLOv5 by less than 0.1 px a
+/// stride of 8.
 const TOLERANCE: f32 = 1e-3;
 
 /// Bands and texture with values 0 to 1: with `step` 31 the reference's image, with 0 a gray one.

@@ -1,8 +1,8 @@
 //! Against YOLOv5's own pre- and post-processing around ONNX Runtime, on the same pictures.
 //!
-//! The references of the samples and of some lossless pictures are committed; `make reference DATASET=path/to/dataset`
-//! makes one of real pictures, which `REFERENCE=path/to/reference.json` points this test to
-//! (`tests/reference/README.md` describes them).
+//! The references of the samples and of some lossless pictures are committed; `make reference
+//! DATASET=path/to/dataset` makes one of real pictures, which `REFERENCE=path/to/reference.json`
+//! points this test to (`tests/reference/README.md` describes them).
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 const BOX_TOLERANCE: f32 = 1.0;
 /// Confidences may be this far off.
 const CONFIDENCE_TOLERANCE: f32 = 1e-3;
-/// The same for JPEG: decoders may round a pixel differently (ITU-T T.83 allows one level), which the model feels.
-/// Pictures stored without loss keep the tolerance above.
+/// The same for JPEG: decoders may round a pixel differently (ITU-T T.83 allows one level), which
+/// the model feels. Pictures stored without loss keep the tolerance above.
 const JPEG_CONFIDENCE_TOLERANCE: f32 = 1e-2;
 /// More than any picture here has.
 const MAX_PIXELS: u64 = 1 << 26;
@@ -98,7 +98,8 @@ fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: 
     differences
 }
 
-/// SHA-256 of the letterboxed picture as OpenCV holds it: height × width × (blue, green, red), 8 bit.
+/// SHA-256 of the letterboxed picture as OpenCV holds it: height × width × (blue, green, red), 8
+/// bit.
 fn letterbox_digest(frame: &Frame) -> String {
     let metadata = Classifier::metadata();
     let boxed = letterbox(frame, metadata.input_width, metadata.input_height);

@@ -1,8 +1,10 @@
-//! Recycled activation buffers, aligned to cache lines. After the first inference no layer allocates its output again.
+//! Recycled activation buffers, aligned to cache lines. After the first inference no layer
+//! allocates its output again.
 
 use std::cell::RefCell;
 
-/// Free memory a thread keeps for its next inference. A 640×640 YOLOv5s has 30 MB of activations alive at its peak.
+/// Free memory a thread keeps for its next inference. A 640×640 YOLOv5s has 30 MB of activations
+/// alive at its peak.
 const MAX_FREE_BYTES: usize = 64 << 20;
 
 /// A cache line; buffers are made of these for their alignment.
@@ -10,16 +12,19 @@ const MAX_FREE_BYTES: usize = 64 << 20;
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// A buffer is handed out for as little as this part of its length. Much smaller, and large layers would find none left.
+/// A buffer is handed out for as little as this part of its length. Much smaller, and large layers
+/// would find none left.
 const MAX_WASTE: usize = 4;
 
 thread_local! {
-    /// Free buffers, the one freed last at the end: the likeliest to lie in a cache still. Each thread has its own, since what
-    /// another core wrote last would have to be fetched from that core's cache first.
+    /// Free buffers, the one freed last at the end: the likeliest to lie in a cache still. Each
+    /// thread has its own, since what another core wrote last would have to be fetched from that
+    /// core's cache first.
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was there before.
+/// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was
+/// there before.
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     len: usize,
@@ -39,7 +44,8 @@ impl Buffer {
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: `Line` is sixteen floats without padding, and `len` floats fit in the lines by construction.
+        // SAFETY: `Line` is sixteen floats without padding, and `len` floats fit in the lines by
+        // construction.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
@@ -72,8 +78,9 @@ impl Buffer {
     }
 }
 
-/// Gives the calling thread's free buffers back to the system: for a thread that ran an inference and will run no other.
-/// An idle thread would keep them, at 640×640 some 20 MB, for as long as it lives.
+/// Gives the calling thread's free buffers back to the system: for a thread that ran an inference
+/// and will run no other. An idle thread would keep them, at 640×640 some 20 MB, for as long as it
+/// lives.
 pub fn release() {
     FREE.take();
 }
@@ -92,8 +99,8 @@ impl Drop for Buffer {
     }
 }
 
-/// What a thread works in, kept from layer to layer. Aligned like a [`Buffer`]: in a `Vec<f32>`, every vector of sixteen floats
-/// would straddle two cache lines.
+/// What a thread works in, kept from layer to layer. Aligned like a [`Buffer`]: in a `Vec<f32>`,
+/// every vector of sixteen floats would straddle two cache lines.
 pub(crate) struct Scratchpad {
     lines: Vec<Line>,
 }

@@ -1,5 +1,6 @@
-//! From raw head maps to candidate boxes, as YOLOv5's detection layer and `non_max_suppression` define them
-//! (multi_label off). What lies below the threshold is never decoded. No tensors, no suppression.
+//! From raw head maps to candidate boxes, as YOLOv5's detection layer and `non_max_suppression`
+//! define them (multi_label off). What lies below the threshold is never decoded. No tensors, no
+//! suppression.
 
 use crate::metadata::{HeadMetadata, ModelMetadata};
 
@@ -38,8 +39,8 @@ pub struct Candidate {
     pub class_id: usize,
 }
 
-/// Appends every candidate with σ(objectness) and σ(objectness) · σ(class) above `confidence_threshold`.
-/// Order: head, anchor, row, column, as in the exporter's output.
+/// Appends every candidate with σ(objectness) and σ(objectness) · σ(class) above
+/// `confidence_threshold`. Order: head, anchor, row, column, as in the exporter's output.
 ///
 /// # Panics
 /// If `heads` don't match `metadata`: another model's maps.

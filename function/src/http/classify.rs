@@ -96,7 +96,8 @@ async fn one(
     })
 }
 
-/// Parts are classified one after the other: one request never takes more than one place in the queue.
+/// Parts are classified one after the other: one request never takes more than one place in the
+/// queue.
 async fn several(
     app: &App,
     bodies: Vec<Body>,

@@ -92,8 +92,8 @@ pub struct DrainPolicy {
 
 /// Serves on an already bound listener until `shutdown` completes, then drains.
 ///
-/// Boxed on both sides, so that the server is compiled once, in this crate, and not again in the binary
-/// and in each test.
+/// Boxed on both sides, so that the server is compiled once, in this crate, and not again in the
+/// binary and in each test.
 pub fn run(
     listener: TcpListener,
     app: Arc<App>,

@@ -1,7 +1,9 @@
-//! Convolutions that follow each other, computed a few rows at a time: what one writes, the next finds in the second-level cache.
+//! Convolutions that follow each other, computed a few rows at a time: what one writes, the next
+//! finds in the second-level cache.
 //!
-//! The first layers' maps are several times as large as that cache. Written whole and read whole, they go through the cache
-//! that all cores share, or through memory, and wait for the neighbours on either.
+//! The first layers' maps are several times as large as that cache. Written whole and read whole,
+//! they go through the cache that all cores share, or through memory, and wait for the neighbours
+//! on either.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,14 +19,16 @@ use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Most convolutions of a chain.
 pub const MAX_STAGES: usize = 3;
-/// Floats of all maps between the stages at once: with what the stages themselves need, they share a second-level cache.
+/// Floats of all maps between the stages at once: with what the stages themselves need, they share
+/// a second-level cache.
 const BAND_FLOATS: usize = 64 << 10;
 
 thread_local! {
     static BANDS: RefCell<[Scratchpad; MAX_STAGES - 1]> = const { RefCell::new([Scratchpad::new(), Scratchpad::new()]) };
 }
 
-/// Convolves the concatenation of `sources` with the first of `convs`, the result with the second, and so on, into `out`.
+/// Convolves the concatenation of `sources` with the first of `convs`, the result with the second,
+/// and so on, into `out`.
 ///
 /// # Panics
 /// If the shapes don't fit each other or a slice is too short: a bug in the caller.
@@ -34,7 +38,8 @@ pub fn conv2d_chain(isa: Isa, sources: &[Source<'_>], convs: &[Conv<'_>], out: &
     }
     let chain = Chain::new(isa, sources, convs, out);
     let bands = chain.sizes[convs.len() - 1][0].div_ceil(chain.band);
-    // Every stretch of bands computes a few rows of the maps between that its neighbour has, too: one stretch where there is one thread.
+    // Every stretch of bands computes a few rows of the maps between that its neighbour has, too:
+    // one stretch where there is one thread.
     let threads = threads::threads();
     let stretches = if threads == 1 { 1 } else { (threads * CHUNKS_PER_THREAD).min(bands) };
     threads::parallel_ranges(bands, stretches, &|bands| {
@@ -144,7 +149,8 @@ impl<'a> Chain<'a> {
             let start = rows.start * self.out_row;
             let len = (rows.len() * self.out_row).min(self.out.len().saturating_sub(start));
             let data = self.out.writable(start, Patch::row(1, 0, len));
-            // SAFETY: just checked; the rows of a band are its own, and so is what lies between them.
+            // SAFETY: just checked; the rows of a band are its own, and so is what lies between
+            // them.
             let data = unsafe { std::slice::from_raw_parts_mut(data, len) };
             let mut out = ImageMut {
                 data,
@@ -165,7 +171,8 @@ impl<'a> Chain<'a> {
         start..end.saturating_sub(padding[0]).min(self.sizes[stage - 1][0])
     }
 
-    /// Computes some rows of a stage from the map before it, of which `before` has the rows that `held` says.
+    /// Computes some rows of a stage from the map before it, of which `before` has the rows that
+    /// `held` says.
     fn stage(
         &self,
         stage: usize,

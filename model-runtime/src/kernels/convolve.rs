@@ -7,7 +7,8 @@ use super::image::{Image, ImageMut};
 use super::{stem, winograd};
 use crate::buffers::Buffer;
 
-/// In images up to this wide, tiles at the border are so many that padding the whole image once is cheaper than each tile's part.
+/// In images up to this wide, tiles at the border are so many that padding the whole image once is
+/// cheaper than each tile's part.
 const NARROW_WIDTH: usize = 56;
 
 /// Convolves the concatenation of `sources` into `out`, then adds `residual`.
@@ -25,7 +26,8 @@ pub fn conv2d(
     compute(isa, sources, conv, residual, out);
 }
 
-/// The same for shapes that were checked. Here `padding` is what lies above; below, rows that the image lacks count as zeros.
+/// The same for shapes that were checked. Here `padding` is what lies above; below, rows that the
+/// image lacks count as zeros.
 pub(super) fn compute(
     isa: Isa,
     sources: &[Source<'_>],
@@ -56,8 +58,9 @@ pub(super) fn compute(
     if coarse.is_empty() {
         return Layer::new(isa, &Placed::select(sources, false), conv, residual, None, out).run();
     }
-    // Convolution is linear and a 1 × 1 kernel sees one pixel: what comes from upsampled channels is the same for each
-    // 2 × 2 pixels, so it is computed once at half resolution and the rest starts from there.
+    // Convolution is linear and a 1 × 1 kernel sees one pixel: what comes from upsampled channels
+    // is the same for each 2 × 2 pixels, so it is computed once at half resolution and the rest
+    // starts from there.
     let (height, width) = (out.height / 2, out.width / 2);
     let channels = conv.weight_shape[0] * 16;
     let mut buffer = Buffer::take(height * width * channels);

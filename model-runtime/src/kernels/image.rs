@@ -17,7 +17,8 @@ pub struct Image<'a, T = f32> {
     pub pixel_pitch: usize,
 }
 
-/// An image to write. Kernels write whole blocks of 16 channels, so the pitch has to leave room for them.
+/// An image to write. Kernels write whole blocks of 16 channels, so the pitch has to leave room for
+/// them.
 #[derive(Debug)]
 pub struct ImageMut<'a, T = f32> {
     /// Starts with the first value; may be longer than the image.

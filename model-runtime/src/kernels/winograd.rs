@@ -1,8 +1,10 @@
-//! 3 × 3 convolutions of stride 1 and 2 by Winograd's minimal filtering (see [`transform`](super::transform)).
+//! 3 × 3 convolutions of stride 1 and 2 by Winograd's minimal filtering (see
+//! [`transform`](super::transform)).
 //!
-//! The image is cut into output tiles of 4 × 4 pixels. A strip of tiles at a time is transformed to planes, each plane is
-//! multiplied with its tap of the transformed weights (small matrix products, on the same register tiles as the direct
-//! convolution), and the products are transformed back, all within the second-level cache.
+//! The image is cut into output tiles of 4 × 4 pixels. A strip of tiles at a time is transformed to
+//! planes, each plane is multiplied with its tap of the transformed weights (small matrix products,
+//! on the same register tiles as the direct convolution), and the products are transformed back,
+//! all within the second-level cache.
 
 use std::cell::RefCell;
 
@@ -17,16 +19,19 @@ use crate::threads;
 
 /// Output pixels of a tile, each way.
 pub(crate) const OUTPUT: usize = 4;
-/// Taps of the transformed weights, each way. Stride 2 has nine planes, of which the last four share the sixth tap.
+/// Taps of the transformed weights, each way. Stride 2 has nine planes, of which the last four
+/// share the sixth tap.
 pub(crate) const TAPS: usize = 6;
 /// Input pixels and planes of a tile, each way: by stride.
 const SPAN: [usize; 2] = [6, 9];
 /// The tap of each plane, by stride.
 const TAP_OF_PLANE: [[u8; 81]; 2] = [taps(SPAN[0]), taps(SPAN[1])];
-/// Floats of transformed input and products of one strip; with the weights they share a second-level cache.
+/// Floats of transformed input and products of one strip; with the weights they share a
+/// second-level cache.
 const STRIP_FLOATS: usize = 128 << 10;
-/// Most tiles of a strip. One group of the register tile takes them all, and more only take longer to come back to: 12 was up to
-/// a quarter faster than as many as fit, most where channels are many.
+/// Most tiles of a strip. One group of the register tile takes them all, and more only take longer
+/// to come back to: 12 was up to a quarter faster than as many as fit, most where channels are
+/// many.
 const STRIP_TILES: usize = 12;
 /// Keeps the planes that a transform writes side by side from falling into the same cache set.
 const STAGGER: usize = 16;
@@ -48,7 +53,8 @@ pub(crate) fn applies(conv: &Conv<'_>) -> bool {
     conv.kernel == [3, 3] && conv.weight_shape[1..3] == [TAPS, TAPS]
 }
 
-/// One layer. The caller has checked shapes and lengths; every source has a multiple of 16 channels.
+/// One layer. The caller has checked shapes and lengths; every source has a multiple of 16
+/// channels.
 pub(super) struct Layer<'a> {
     sources: &'a [Source<'a>],
     conv: &'a Conv<'a>,
@@ -162,8 +168,8 @@ impl<'a> Layer<'a> {
                 out: Target::new(out).writable(first_channel, written),
                 plane,
             };
-            // SAFETY: both pointers were just checked for all channels, of which there are whole vectors (`check_shapes`); the
-            // instruction set was detected.
+            // SAFETY: both pointers were just checked for all channels, of which there are whole
+            // vectors (`check_shapes`); the instruction set was detected.
             unsafe { (self.transform_input)(&patch) };
             first_channel += image.channels;
         }
@@ -212,8 +218,9 @@ impl<'a> Layer<'a> {
                 out_plane: product_stride,
                 out_step: CHANNELS,
             };
-            // SAFETY: all pointers were just checked for these tiles in each plane; a block has weights for every tap below `TAPS`²,
-            // and `taps` names no other; the instruction set was detected.
+            // SAFETY: all pointers were just checked for these tiles in each plane; a block has
+            // weights for every tap below `TAPS`², and `taps` names no other; the instruction set
+            // was detected.
             unsafe { kernels[tiles - 1](&planes) };
             first += together;
         }
@@ -251,8 +258,9 @@ impl<'a> Layer<'a> {
             rows,
             columns,
         };
-        // SAFETY: all pointers were just checked for `rows` × `columns` pixels of these channels; strips write disjoint tiles, and
-        // nobody reads the output meanwhile; the instruction set was detected.
+        // SAFETY: all pointers were just checked for `rows` × `columns` pixels of these channels;
+        // strips write disjoint tiles, and nobody reads the output meanwhile; the instruction set
+        // was detected.
         unsafe { (self.transform_output)(&products) };
     }
 }

@@ -1,4 +1,5 @@
-//! The fused operators on burn's Flex backend: finds the channels-last image in a tensor's strides and calls the kernels.
+//! The fused operators on burn's Flex backend: finds the channels-last image in a tensor's strides
+//! and calls the kernels.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -191,7 +192,8 @@ impl FlexImage {
         Self::with_room(tensor, channels)
     }
 
-    /// Like `new`, and `channels` values can be read at every pixel, whatever those beyond the tensor's own are.
+    /// Like `new`, and `channels` values can be read at every pixel, whatever those beyond the
+    /// tensor's own are.
     fn with_room(tensor: FlexTensor, room: usize) -> Self {
         let layout = tensor.layout();
         let shape: [usize; 4] = layout.shape().to_vec().try_into().expect("images have rank 4");

@@ -1,8 +1,8 @@
 //! The fused operators, as generated code calls them: functions of burn tensors.
 //!
-//! On the Flex backend they run this crate's kernels. Activations stay logically `[1, C, H, W]` and are stored
-//! channels-last behind strides, so any other burn operation works on them as well. On other backends, the same
-//! call is composed of burn's own operations (see [`fallback`]).
+//! On the Flex backend they run this crate's kernels. Activations stay logically `[1, C, H, W]` and
+//! are stored channels-last behind strides, so any other burn operation works on them as well. On
+//! other backends, the same call is composed of burn's own operations (see [`fallback`]).
 
 mod fallback;
 mod flex;
@@ -46,7 +46,8 @@ pub struct ConvInput {
 }
 
 impl ConvInput {
-    /// A tensor of half the height and width, each of whose pixels stands for 2 × 2 (nearest neighbour).
+    /// A tensor of half the height and width, each of whose pixels stands for 2 × 2 (nearest
+    /// neighbour).
     pub fn upsampled(tensor: Tensor<4>) -> Self {
         Self { tensor, upsampled: true }
     }
@@ -60,9 +61,9 @@ impl From<Tensor<4>> for ConvInput {
 
 /// `activation(conv(concat(inputs), weight) + bias)`, plus `residual` if there is one.
 ///
-/// `inputs`: 1 to 4 of `[N, Cᵢ, H, W]`, or half of that size where upsampled. `weight` and `bias` as packed by
-/// [`crate::pack`]. Result: `[N, out_channels, H', W']`. The concatenation is never materialised on Flex, nor is the
-/// upsampling before a 1 × 1 convolution.
+/// `inputs`: 1 to 4 of `[N, Cᵢ, H, W]`, or half of that size where upsampled. `weight` and `bias`
+/// as packed by [`crate::pack`]. Result: `[N, out_channels, H', W']`. The concatenation is never
+/// materialised on Flex, nor is the upsampling before a 1 × 1 convolution.
 ///
 /// # Panics
 /// If shapes don't fit, as burn's own operations do.
@@ -90,7 +91,8 @@ pub fn conv2d<const N: usize>(
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d(operands, upsampled, options))
 }
 
-/// The first convolution: `gray_weight` is for images of one channel, `weight` for the channels the model was trained with.
+/// The first convolution: `gray_weight` is for images of one channel, `weight` for the channels the
+/// model was trained with.
 ///
 /// # Panics
 /// As [`conv2d`].
@@ -122,8 +124,8 @@ pub struct ChainStage {
     pub options: ConvOptions,
 }
 
-/// [`conv2d`] of the concatenation of `inputs` and then, stage by stage, of what came out. On Flex, a few rows at a time, so that
-/// what is between the stages stays in the cache.
+/// [`conv2d`] of the concatenation of `inputs` and then, stage by stage, of what came out. On Flex,
+/// a few rows at a time, so that what is between the stages stays in the cache.
 ///
 /// # Panics
 /// As [`conv2d`].
@@ -153,8 +155,8 @@ pub fn conv2d_chain<const N: usize, const S: usize>(
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d_chain(operands, options))
 }
 
-/// SPPF's pooling of `[N, C, H, W]`: three chained max pools of odd size `kernel`, stride 1, same size, concatenated to
-/// `[N, 3C, H, W]`.
+/// SPPF's pooling of `[N, C, H, W]`: three chained max pools of odd size `kernel`, stride 1, same
+/// size, concatenated to `[N, 3C, H, W]`.
 ///
 /// # Panics
 /// If `kernel` is even.
@@ -246,7 +248,8 @@ impl<B: Backend> ChainOperands<B> {
     }
 }
 
-/// The operators as a backend sees them. The default bodies make them burn's own operations on any backend.
+/// The operators as a backend sees them. The default bodies make them burn's own operations on any
+/// backend.
 #[backend_extension(Flex)]
 pub trait FusedOps: Backend {
     /// See [`conv2d`].
