@@ -39,6 +39,20 @@ test-clients: build-function ## let Python, curl and Node at the function: refus
 		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
 	python3 function/tests/clients.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples/open.jpg
 
+# An hour by default; CI runs the short form. At the smallest limit that a platform gives (192 MiB),
+# less what pods have beside.
+SOAK_SECONDS   ?= 3600
+SOAK_LIMIT_MIB ?= 192
+.PHONY: soak soak-short
+soak: build-function ## hostile, slow, aborting and valid clients at once within a memory limit (SOAK_SECONDS, SOAK_LIMIT_MIB)
+	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
+	python3 function/soak.py target/release/eye-state --seconds $(SOAK_SECONDS) --limit-mib $(SOAK_LIMIT_MIB)
+
+verify: soak-short
+soak-short:
+	@$(MAKE) --no-print-directory soak SOAK_SECONDS=25
+
+
 BROWSER_TESTS := function/tests/browser
 .PHONY: test-page
 test-page: build-function ## test the page in a headless Chromium (installs it on Debian as root)

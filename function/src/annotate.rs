@@ -5,9 +5,9 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::decode::{Frame, Pixels};
 use crate::detection::{Detection, EyeState};
 use crate::error::RequestError;
+use picture::{Frame, Pixels};
 
 /// Orange and blue of Okabe and Ito's palette: told apart by the colour-blind as well.
 const OPEN_COLOUR: Rgb<u8> = Rgb([230, 159, 0]);
@@ -43,11 +43,21 @@ impl PictureFormat {
     }
 }
 
+/// Most bytes that drawing and encoding an image of this size takes beside its own pixels: a copy
+/// in colour, and the encoded bytes, which may be as many and are in a vector that doubles.
+pub fn memory((width, height): (u32, u32), format: PictureFormat) -> usize {
+    let copies = match format {
+        PictureFormat::Png => 3,
+        PictureFormat::Jpeg => 2,
+    };
+    copies * 3 * width as usize * height as usize
+}
+
 /// Draws the boxes with state and confidence onto the image and encodes it.
 pub fn annotate(frame: &Frame, eyes: &[Detection], format: PictureFormat) -> Result<Vec<u8>, RequestError> {
     let samples = match &frame.pixels {
         Pixels::Gray(pixels) => pixels.iter().flat_map(|pixel| [*pixel; 3]).collect(),
-        Pixels::Rgb(pixels) => pixels.clone(),
+        Pixels::Rgb(planes) => interleaved(planes),
     };
     let mut canvas =
         RgbImage::from_raw(frame.width, frame.height, samples).expect("a frame has width × height pixels");
@@ -66,6 +76,13 @@ pub fn annotate(frame: &Frame, eyes: &[Detection], format: PictureFormat) -> Res
     written
         .map_err(|error| RequestError::UnsupportedImage(format!("the picture cannot be drawn: {error}")))?;
     Ok(encoded)
+}
+
+/// Pixel by pixel what was plane by plane.
+fn interleaved(planes: &[u8]) -> Vec<u8> {
+    let (red, rest) = planes.split_at(planes.len() / 3);
+    let (green, blue) = rest.split_at(red.len());
+    red.iter().zip(green).zip(blue).flat_map(|((red, green), blue)| [*red, *green, *blue]).collect()
 }
 
 fn draw(canvas: &mut RgbImage, eye: &Detection, line: u32) {

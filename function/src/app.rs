@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::annotate::{PictureFormat, annotate};
-use crate::body::{Body, BodyMemory};
+use crate::annotate::{self, PictureFormat, annotate};
+use crate::body::Body;
 use crate::classifier::{Classification, Classifier};
 use crate::config::{Config, Origins, RequestLimits, Thresholds};
 use crate::cpu;
-use crate::decode::decode;
 use crate::error::RequestError;
+use crate::memory::{self, Memory, Reservation};
 use crate::pool::{InferencePool, Turn};
 use crate::server::Peer;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
+use picture::{BitDepth, Undecoded};
 
 /// The phase that the process is in; it only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +44,8 @@ pub struct App {
     pub origins: Origins,
     /// All instruments.
     pub metrics: Metrics,
-    /// What all bodies together may take.
-    pub body_memory: BodyMemory,
+    /// What all requests together may take.
+    pub memory: Memory,
     /// Where the source of what runs here is, where that is known.
     pub source_url: Option<String>,
     phase: AtomicU8,
@@ -64,7 +65,20 @@ pub struct Analysis {
     /// Time for decoding.
     pub decode: Duration,
     /// The picture with boxes, where it was asked for.
-    pub picture: Option<Vec<u8>>,
+    pub picture: Option<Picture>,
+}
+
+/// An encoded picture, and its share of the memory budget until it is sent.
+#[derive(Debug)]
+pub struct Picture {
+    bytes: Vec<u8>,
+    _reserved: Reservation,
+}
+
+impl AsRef<[u8]> for Picture {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl App {
@@ -81,7 +95,7 @@ impl App {
             thresholds: config.thresholds,
             origins: config.origins.clone(),
             metrics,
-            body_memory: BodyMemory::new(config.limits.max_body_memory),
+            memory: Memory::new(memory::container_limit(), limit.get(), config.limits.max_body_memory),
             source_url: config.source_url.clone(),
             phase: AtomicU8::new(Phase::Starting as u8),
             cpus: Arc::new(AtomicUsize::new(cpus.get())),
@@ -110,6 +124,12 @@ impl App {
         if self.concurrency.is_none() {
             self.pool.set_limit(cpus);
         }
+        self.set_memory(memory::container_limit());
+    }
+
+    /// Follows a changed memory limit.
+    pub fn set_memory(&self, container: Option<usize>) {
+        self.memory.resize(container, self.pool.limit());
     }
 
     /// Classifies one image on an inference thread. When `peer` has closed its side, others go
@@ -117,11 +137,13 @@ impl App {
     pub async fn classify(
         &self,
         body: Body,
+        depth: Option<BitDepth>,
         thresholds: Thresholds,
         picture: Option<PictureFormat>,
         peer: Option<Peer>,
     ) -> Result<Analysis, RequestError> {
-        let (metrics, max_pixels) = (self.metrics.clone(), self.limits.max_image_pixels);
+        let (metrics, memory) = (self.metrics.clone(), self.memory.clone());
+        let max_pixels = self.limits.max_image_pixels;
         let request = tracing::Span::current();
         let queued = traces::stage!("queue");
         let cpus = Arc::clone(&self.cpus);
@@ -131,7 +153,8 @@ impl App {
             // An inference that runs alone is spread over the CPUs; several share them out.
             model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
             let _entered = request.enter();
-            analyse(classifier, body, max_pixels, thresholds, picture, &metrics)
+            let decode = Decode { max_pixels, depth, memory: &memory };
+            analyse(classifier, body, &decode, thresholds, picture, &metrics)
         };
         let closed = async {
             match &peer {
@@ -145,25 +168,43 @@ impl App {
     }
 }
 
+/// How to decode.
+struct Decode<'a> {
+    max_pixels: u64,
+    depth: Option<BitDepth>,
+    memory: &'a Memory,
+}
+
 fn analyse(
     classifier: &Classifier,
     body: Body,
-    max_pixels: u64,
+    Decode { max_pixels, depth, memory }: &Decode<'_>,
     thresholds: Thresholds,
     picture: Option<PictureFormat>,
     metrics: &Metrics,
 ) -> Result<Analysis, RequestError> {
     let start = Instant::now();
-    let frame = {
+    let (frame, _reserved) = {
         let _span = traces::stage!("decode", bytes = body.len()).entered();
-        decode(&body, max_pixels)?
+        if body.is_empty() {
+            return Err(RequestError::EmptyBody);
+        }
+        let undecoded = Undecoded::new(&body, *max_pixels)?;
+        let needed =
+            undecoded.memory() + picture.map_or(0, |format| annotate::memory(undecoded.dimensions(), format));
+        let reserved = memory.work(needed)?;
+        (undecoded.decode(*depth)?, reserved)
     };
     let decode = start.elapsed();
     // Free the encoded body before inference.
     drop(body);
 
     let classification = classifier.classify(&frame, thresholds);
-    let picture = picture.map(|format| annotate(&frame, &classification.eyes, format)).transpose()?;
+    let picture = picture.map(|format| {
+        let bytes = annotate(&frame, &classification.eyes, format)?;
+        Ok::<_, RequestError>(Picture { _reserved: memory.transit(bytes.len())?, bytes })
+    });
+    let picture = picture.transpose()?;
     metrics.stage(Stage::Decode, decode);
     metrics.stage(Stage::Preprocess, classification.preprocess);
     metrics.stage(Stage::Inference, classification.inference);

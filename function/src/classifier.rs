@@ -10,12 +10,12 @@ use model_runtime::detect::{self, Candidate};
 use model_runtime::heads::HeadTensor;
 
 use crate::config::Thresholds;
-use crate::decode::Frame;
 use crate::detection::{BoundingBox, Detection, EyeState, nms};
 use crate::letterbox::letterbox;
 use crate::model;
 use crate::telemetry::traces;
 use crate::verdict::{Verdict, judge};
+use picture::Frame;
 
 /// Candidates weaker than this are not even looked at; it bounds how sure `no_eyes` can be (0.95).
 const WEAKEST_CANDIDATE: f32 = 0.05;
@@ -57,7 +57,7 @@ impl Classifier {
     /// Runs the model once on gray, so that the first request finds everything in place. Not meant
     /// for an inference thread: what the calling thread worked in is given back.
     pub fn warm_up(&self) {
-        let frame = Frame { width: 64, height: 64, pixels: crate::decode::Pixels::Gray(vec![114; 64 * 64]) };
+        let frame = Frame { width: 64, height: 64, pixels: picture::Pixels::Gray(vec![114; 64 * 64]) };
         self.classify(&frame, Thresholds { confidence: 0.5, iou: 0.5 });
         model_runtime::buffers::release();
     }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use picture::DecodeError;
 use serde::Serialize;
 use warp::http::StatusCode;
+
+const MIB: usize = 1024 * 1024;
 
 /// Why a request was not answered with a result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -13,14 +16,20 @@ pub enum RequestError {
     #[error("the body is empty: send the bytes of an image")]
     EmptyBody,
     /// The bytes are of no known image format.
-    #[error("the body is not an image that this service reads: send JPEG, PNG, WebP, BMP, TIFF or PGM")]
-    NotAnImage,
+    #[error("the body is not an image that this service reads{0}: send JPEG, PNG, WebP, BMP, TIFF or PGM")]
+    NotAnImage(
+        /// What it is instead, if that is plain to see; begins with a comma.
+        &'static str,
+    ),
     /// The image ends before its last pixel or its data are corrupt.
     #[error("the image is truncated or corrupt ({0}): send the whole file")]
     BrokenImage(String),
     /// The image is of a known format, in a variant that cannot be read.
     #[error("the image cannot be used ({0}): convert it to an 8-bit or 16-bit gray or RGB image")]
     UnsupportedImage(String),
+    /// The decoder of the image's format panicked: a defect of that decoder, on this file.
+    #[error("the decoder of this kind of image failed on it: convert it to PNG or JPEG")]
+    DecoderFailed,
     /// The content type is none that the contract lists.
     #[error(
         "content type {0:?} is not supported: send image/jpeg, image/png, image/webp, image/bmp, image/tiff, image/x-portable-graymap, application/octet-stream or multipart/form-data"
@@ -45,6 +54,17 @@ pub enum RequestError {
         /// The limit in pixels.
         limit: u64,
     },
+    /// Decoding the image would take more memory than the process may have.
+    #[error(
+        "decoding the image takes {} MiB, of which there are {}: scale it down, or send it as gray and not progressive",
+        .needed.div_ceil(MIB), .limit / MIB
+    )]
+    TooMuchMemory {
+        /// Bytes that it takes.
+        needed: usize,
+        /// Bytes that there are.
+        limit: usize,
+    },
     /// More parts than allowed.
     #[error("more than {limit} file parts: split them over several requests")]
     TooManyParts {
@@ -57,12 +77,14 @@ pub enum RequestError {
     )]
     BrokenMultipart(String),
     /// A query parameter is not what it must be.
-    #[error("query parameter {name}={value:?} is not a number from 0 to 1")]
+    #[error("query parameter {name}={value:?} is not {expected}")]
     InvalidParameter {
         /// The parameter's name.
         name: String,
         /// What was sent.
         value: String,
+        /// What is wanted.
+        expected: &'static str,
     },
     /// The connection broke while the body was read.
     #[error("the body could not be read to its end")]
@@ -104,6 +126,20 @@ pub enum RequestError {
     NoThreads,
 }
 
+impl From<DecodeError> for RequestError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::NotAnImage(instead) => Self::NotAnImage(instead),
+            DecodeError::Broken(reason) => Self::BrokenImage(reason),
+            DecodeError::Unsupported(kind) => Self::UnsupportedImage(kind),
+            DecodeError::TooManyPixels { width, height, limit } => {
+                Self::TooManyPixels { width, height, limit }
+            }
+            DecodeError::DecoderFailed => Self::DecoderFailed,
+        }
+    }
+}
+
 /// The body of an error, RFC 9457 section 3.1.
 #[derive(Debug, Serialize)]
 pub struct Problem {
@@ -126,7 +162,7 @@ impl RequestError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::EmptyBody
-            | Self::NotAnImage
+            | Self::NotAnImage(_)
             | Self::BrokenImage(_)
             | Self::BrokenMultipart(_)
             | Self::BrokenBody
@@ -134,11 +170,14 @@ impl RequestError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooManyParts { .. } => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::TooManyBytes { .. }
+            | Self::TooManyPixels { .. }
+            | Self::TooMuchMemory { .. }
+            | Self::TooManyParts { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UnsupportedImage(_) | Self::InvalidParameter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnsupportedImage(_) | Self::DecoderFailed | Self::InvalidParameter { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Draining | Self::NoThreads => StatusCode::SERVICE_UNAVAILABLE,
@@ -150,12 +189,14 @@ impl RequestError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::EmptyBody => "empty-body",
-            Self::NotAnImage => "not-an-image",
+            Self::NotAnImage(_) => "not-an-image",
             Self::BrokenImage(_) => "broken-image",
             Self::UnsupportedImage(_) => "unsupported-image",
+            Self::DecoderFailed => "decoder-failed",
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::TooManyBytes { .. } => "too-many-bytes",
             Self::TooManyPixels { .. } => "too-many-pixels",
+            Self::TooMuchMemory { .. } => "too-much-memory",
             Self::TooManyParts { .. } => "too-many-parts",
             Self::BrokenMultipart(_) => "broken-multipart",
             Self::InvalidParameter { .. } => "invalid-parameter",
@@ -176,12 +217,14 @@ impl RequestError {
     fn title(&self) -> &'static str {
         match self {
             Self::EmptyBody => "Empty body",
-            Self::NotAnImage => "Not an image",
+            Self::NotAnImage(_) => "Not an image",
             Self::BrokenImage(_) => "Broken image",
             Self::UnsupportedImage(_) => "Unsupported kind of image",
+            Self::DecoderFailed => "Decoder failed",
             Self::UnsupportedMediaType(_) => "Unsupported content type",
             Self::TooManyBytes { .. } => "Too many bytes",
             Self::TooManyPixels { .. } => "Too many pixels",
+            Self::TooMuchMemory { .. } => "Too much memory",
             Self::TooManyParts { .. } => "Too many parts",
             Self::BrokenMultipart(_) => "Broken multipart body",
             Self::InvalidParameter { .. } => "Invalid query parameter",

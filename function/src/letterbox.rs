@@ -7,7 +7,7 @@
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::resize::{self, Columns};
 
-use crate::decode::{Frame, Pixels};
+use picture::Frame;
 
 /// Gray that fills what the image does not (`color=(114, 114, 114)`).
 const PADDING: u8 = 114;
@@ -69,16 +69,14 @@ pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
     let offset = |free: usize| (free as f64 / 2.0 - 0.1).round_ties_even().max(0.0) as usize;
     let (left, top) = (offset(width - fit_width), offset(height - fit_height));
 
-    let (source, channels) = match &frame.pixels {
-        Pixels::Gray(pixels) => (pixels, 1),
-        Pixels::Rgb(pixels) => (pixels, 3),
-    };
+    let (source, channels) = frame.pixels.planes();
     let image = (frame.width as usize, frame.height as usize);
     let mut samples = vec![unit(PADDING.into()); channels * width * height];
-    for (channel, plane) in samples.chunks_exact_mut(width * height).enumerate() {
+    let sources = source.chunks_exact(image.0 * image.1);
+    for (source, plane) in sources.zip(samples.chunks_exact_mut(width * height)) {
         let rows = plane[top * width..].chunks_exact_mut(width).take(fit_height);
         let fitted = rows.map(|row| &mut row[left..][..fit_width]);
-        Plane { source, channel, channels, image }.fit((fit_width, fit_height), fitted);
+        Plane { source, image }.fit((fit_width, fit_height), fitted);
     }
     Letterboxed { samples, channels, transform }
 }
@@ -88,31 +86,19 @@ fn unit(level: u16) -> f32 {
     f32::from(level) / 255.0
 }
 
-/// One channel of an image whose channels are interleaved.
+/// One channel of an image.
 struct Plane<'a> {
     source: &'a [u8],
-    channel: usize,
-    channels: usize,
     /// Width and height.
     image: (usize, usize),
 }
 
 impl Plane<'_> {
-    /// A row of the channel; of a colour image it is gathered in `scratch`. At least two samples.
+    /// A row; at least two samples, in `scratch` where the image has one.
     fn row<'r>(&'r self, y: usize, scratch: &'r mut Vec<u8>) -> &'r [u8] {
-        let length = self.image.0 * self.channels;
-        let row = &self.source[y * length..][..length];
-        if self.channels == 1 && row.len() > 1 {
-            return row;
-        }
-        scratch.clear();
-        match self.channels {
-            3 => scratch.extend(row.as_chunks::<3>().0.iter().map(|pixel| pixel[self.channel])),
-            _ => scratch.extend_from_slice(row),
-        }
-        if let [only] = scratch[..] {
-            scratch.push(only);
-        }
+        let row = &self.source[y * self.image.0..][..self.image.0];
+        let [only] = *row else { return row };
+        *scratch = vec![only, only];
         scratch
     }
 
@@ -206,6 +192,7 @@ fn taps(from: usize, to: usize) -> impl Iterator<Item = Tap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picture::Pixels;
 
     fn gray(width: u32, height: u32) -> Frame {
         // A fixed pattern with detail in both directions.
@@ -251,7 +238,7 @@ mod tests {
     fn gray_as_rgb_gives_the_same_samples_in_each_channel() {
         let frame = gray(50, 30);
         let Pixels::Gray(pixels) = &frame.pixels else { unreachable!() };
-        let rgb = pixels.iter().flat_map(|pixel| [*pixel; 3]).collect();
+        let rgb = pixels.repeat(3);
         let colour = letterbox(&Frame { pixels: Pixels::Rgb(rgb), ..frame.clone() }, 64, 64);
         let single = letterbox(&frame, 64, 64);
         for plane in colour.samples.chunks_exact(64 * 64) {

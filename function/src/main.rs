@@ -9,10 +9,10 @@ use anyhow::Context;
 use eye_state::app::{App, Phase};
 use eye_state::classifier::Classifier;
 use eye_state::config::{Config, EXIT_CONFIG};
-use eye_state::cpu;
 use eye_state::server::{self, DrainPolicy, Drained};
 use eye_state::telemetry::metrics::{BuildInfo, StartupPhase, process_age};
 use eye_state::telemetry::{self, Metrics};
+use eye_state::{cpu, memory};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[allow(clippy::disallowed_methods, reason = "the one place that starts the runtime and waits for it")]
@@ -91,6 +91,11 @@ async fn serve(config: Config, process: std::time::Duration) -> anyhow::Result<D
     tokio::spawn(cpu::watch(cpu::allotment(), move |cpus| {
         tracing::info!(cpus, "the CPU allotment changed");
         resized.set_cpus(cpus);
+    }));
+    let resized = app.clone();
+    tokio::spawn(memory::watch(move |limit| {
+        tracing::info!(limit, "the memory limit changed");
+        resized.set_memory(limit);
     }));
 
     let policy = DrainPolicy {

@@ -71,6 +71,23 @@ fn a_sixteen_bit_graymap_is_scaled_by_its_own_maximum() {
 }
 
 #[test]
+fn samples_of_fewer_bits_than_they_are_stored_in_need_a_bit_depth() {
+    // Y16 infrared cameras write 10 bits into 16, and nothing in the file says so.
+    let server = TestServer::start();
+    let gray = picture("open.jpg").to_luma8();
+    let levels = gray.pixels().map(|pixel| u16::from(pixel.0[0]) << 2).collect();
+    let image = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(gray.width(), gray.height(), levels);
+    let png = encode(&DynamicImage::ImageLuma16(image.expect("as many pixels")), ImageFormat::Png);
+    let answer = server.post("/", "image/png", &png);
+    answer.assert_problem(422, "unsupported-image");
+    assert!(answer.text().contains("bit_depth=10"), "{}", answer.text());
+    let answer = server.post("/?bit_depth=10", "image/png", &png);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["state"], "open");
+    server.post("/?bit_depth=8", "image/png", &png).assert_problem(422, "invalid-parameter");
+}
+
+#[test]
 fn exif_orientation_is_honoured() {
     let server = TestServer::start();
     let upright = server.post("/", "image/jpeg", &sample("open.jpg")).json();

@@ -192,9 +192,29 @@ fn a_kind_of_image_that_cannot_be_used_is_unprocessable() {
     let server = TestServer::start();
     let float = image::Rgb32FImage::new(4, 4);
     let tiff = encode(&float.into(), ImageFormat::Tiff);
-    let answer = server.post("/", "image/tiff", &tiff);
-    // Either it is read as what it is or it is refused as a kind; never a defect.
-    assert!(answer.status == 200 || answer.status == 422, "{}", answer.text());
+    server.post("/", "image/tiff", &tiff).assert_problem(422, "unsupported-image");
+    // The frame header of an arithmetic-coded JPEG (T.81, table B.1: SOF9).
+    let mut jpeg = sample("open.jpg");
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a frame");
+    jpeg[frame + 1] = 0xC9;
+    let answer = server.post("/", "image/jpeg", &jpeg);
+    answer.assert_problem(422, "unsupported-image");
+    assert!(answer.text().contains("arithmetic"), "{}", answer.text());
+    assert_still_right(&server);
+}
+
+#[test]
+fn a_jpeg_that_lacks_blocks_is_broken_however_it_ends() {
+    let server = TestServer::start();
+    let whole = sample("open.jpg");
+    for percent in [40, 60, 80, 99] {
+        let mut cut = whole[..whole.len() * percent / 100].to_vec();
+        cut.extend([0xFF, 0xD9]);
+        server.post("/", "image/jpeg", &cut).assert_problem(400, "broken-image");
+        let then_whole = [&cut[..cut.len() - 2], &whole].concat();
+        server.post("/", "image/jpeg", &then_whole).assert_problem(400, "broken-image");
+    }
+    assert_still_right(&server);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use eye_state::classifier::Classifier;
 use eye_state::config::Thresholds;
-use eye_state::decode::{Frame, decode};
 use eye_state::detection::{Detection, EyeState};
 use eye_state::letterbox::letterbox;
+use picture::{Frame, decode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -18,17 +18,12 @@ use sha2::{Digest, Sha256};
 const BOX_TOLERANCE: f32 = 1.0;
 /// Confidences may be this far off.
 const CONFIDENCE_TOLERANCE: f32 = 1e-3;
-/// The same for JPEG: decoders may round a pixel differently (ITU-T T.83 allows one level), which
-/// the model feels. Pictures stored without loss keep the tolerance above.
-const JPEG_CONFIDENCE_TOLERANCE: f32 = 1e-2;
 /// More than any picture here has.
 const MAX_PIXELS: u64 = 1 << 26;
 
 #[derive(Deserialize)]
 struct Reference {
     pictures: Option<PathBuf>,
-    #[serde(default)]
-    decoded: Option<PathBuf>,
     settings: Settings,
     model: Model,
     images: Vec<Image>,
@@ -65,12 +60,10 @@ struct Box {
 /// What differs between one reference image and this crate.
 fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: Thresholds) -> Vec<String> {
     let bytes = std::fs::read(file).expect("the reference's picture is there");
-    let frame = decode(&bytes, MAX_PIXELS).expect("OpenCV read it, too");
+    let frame = decode(&bytes, MAX_PIXELS, None).expect("OpenCV read it, too");
     let found = classifier.classify(&frame, thresholds);
-    let jpeg = bytes.starts_with(&[0xFF, 0xD8]);
-    let tolerance = if jpeg { JPEG_CONFIDENCE_TOLERANCE } else { CONFIDENCE_TOLERANCE };
     let mut differences = Vec::new();
-    if !jpeg && letterbox_digest(&frame) != image.letterbox_sha256 {
+    if letterbox_digest(&frame) != image.letterbox_sha256 {
         differences.push("the letterboxed picture is not OpenCV's".into());
     }
     if (frame.width, frame.height) != (image.width, image.height) {
@@ -91,7 +84,7 @@ fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: 
         };
         let eye = left.swap_remove(nearest);
         let (off, confidence) = (distance(&eye, expected), (eye.confidence - expected.confidence).abs());
-        if off > BOX_TOLERANCE || confidence > tolerance {
+        if off > BOX_TOLERANCE || confidence > CONFIDENCE_TOLERANCE {
             differences.push(format!("box off by {off} px, confidence by {confidence}"));
         }
     }
@@ -141,18 +134,7 @@ fn compare(file: &Path, pictures: &Path) -> usize {
     let mut report = String::new();
     for image in &reference.images {
         let file = folder.join(&image.path);
-        let found = match &reference.decoded {
-            // As OpenCV decoded it, strictly; as it is, by its verdict.
-            Some(decoded) => {
-                let lossless = decoded.join(format!("{}.png", image.path));
-                let mut found = differences(&classifier, &lossless, image, thresholds);
-                let as_sent = differences(&classifier, &file, image, thresholds);
-                found.extend(as_sent.into_iter().filter(|difference| difference.starts_with("verdict")));
-                found
-            }
-            None => differences(&classifier, &file, image, thresholds),
-        };
-        for difference in found {
+        for difference in differences(&classifier, &file, image, thresholds) {
             report += &format!("\n{}: {difference}", image.path);
         }
     }

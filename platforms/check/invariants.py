@@ -3,11 +3,18 @@
 A fair comparison rests on these: two variants, one pod, nothing different but the autoscaler.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 Documents = list[dict]
+
+ROOT = Path(__file__).parents[2]
+
+# Coefficients of 16 bits and samples of 8, of three components at full size.
+PROGRESSIVE_BYTES_PER_PIXEL = 9
 
 KPA = "autoscaling.knative.dev/"
 # queue-proxy goes on serving this long after SIGTERM, and holds back the function's own (Knative's
@@ -195,6 +202,51 @@ def the_container_is_locked_down(documents: Documents) -> list[str]:
     ]
 
 
+def _constants(file: str) -> dict[str, int]:
+    """The whole numbers among a Rust file's constants."""
+    text = (ROOT / file).read_text()
+    found = re.findall(r"const (\w+): (?:usize|u64) = ([\d_ *]+);", text)
+    return {name: math.prod(int(factor.replace("_", "")) for factor in product.split("*")) for name, product in found}
+
+
+def work_memory(limit: int, threads: int) -> tuple[int, int]:
+    """What the function has for bytes in transit and for work, as function/src/memory.rs divides a container's limit."""
+    memory, config = _constants("function/src/memory.rs"), _constants("function/src/config/mod.rs")
+    budget = max(limit - memory["PROCESS_BYTES"] - threads * memory["THREAD_BYTES"], memory["LEAST_WORK_BYTES"])
+    transit = min(config["DEFAULT_MAX_BODY_MEMORY"], budget // memory["TRANSIT_FRACTION"])
+    return transit, budget - transit
+
+
+def memory_holds_the_largest_images(documents: Documents) -> list[str]:
+    """The smallest pod that may come about takes a body of the largest size, a gray image of the most pixels, and a
+    progressive colour image of full HD: docs/hostile-input.md has what each of them needs, measured."""
+    config = _constants("function/src/config/mod.rs")
+    gray = config["DEFAULT_MAX_IMAGE_PIXELS"]
+    colour = PROGRESSIVE_BYTES_PER_PIXEL * 1920 * 1088
+    least = config["DEFAULT_MAX_IMAGE_BYTES"] + max(gray, colour)
+    pods = {}
+    for workload in _workloads(documents):
+        limits = workload["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+        pods[workload["kind"]] = (limits["memory"], limits["cpu"])
+    policy = _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"][0]
+    pods["the VPA's least"] = (policy["minAllowed"]["memory"], policy["maxAllowed"]["cpu"])
+    found = []
+    for name, (memory, cpu) in pods.items():
+        transit, work = work_memory(_bytes(memory), math.ceil(_quantity(cpu)))
+        if transit < config["DEFAULT_MAX_IMAGE_BYTES"]:
+            found.append(f"{name}: {memory} leave {transit} bytes for bodies, less than one of MAX_IMAGE_BYTES")
+        if work < least:
+            found.append(f"{name}: {memory} leave {work} bytes for work, and the largest images take {least}")
+    return found
+
+
+def _bytes(quantity: str) -> int:
+    for suffix, factor in (("Ki", 2**10), ("Mi", 2**20), ("Gi", 2**30)):
+        if quantity.endswith(suffix):
+            return int(quantity.removesuffix(suffix)) * factor
+    return int(quantity)
+
+
 def _quantity(text: object) -> Decimal:
     """A Kubernetes quantity as far as a concurrency target needs one: plain, or in thousandths."""
     number = str(text)
@@ -216,4 +268,5 @@ ALL: list[Callable[[Documents], list[str]]] = [
     config_map_keys_exist,
     grace_fits_the_drain,
     the_container_is_locked_down,
+    memory_holds_the_largest_images,
 ]

@@ -147,6 +147,14 @@ def _root(d: list[dict]) -> None:
     pod_of(d, "Deployment", "apps")["containers"][0]["securityContext"]["runAsNonRoot"] = False
 
 
+def _small_pod(d: list[dict]) -> None:
+    pod_of(d, "Deployment", "apps")["containers"][0]["resources"]["limits"]["memory"] = "64Mi"
+
+
+def _small_vpa(d: list[dict]) -> None:
+    find(d, "VerticalPodAutoscaler")["spec"]["resourcePolicy"]["containerPolicies"][0]["minAllowed"]["memory"] = "64Mi"
+
+
 MUTATIONS = [
     (_cpu, invariants.containers_are_identical),
     (_service_links, invariants.pods_are_alike),
@@ -172,6 +180,8 @@ MUTATIONS = [
     (_drain, invariants.grace_fits_the_drain),
     (_grace, invariants.grace_fits_the_drain),
     (_root, invariants.the_container_is_locked_down),
+    (_small_pod, invariants.memory_holds_the_largest_images),
+    (_small_vpa, invariants.memory_holds_the_largest_images),
 ]
 
 

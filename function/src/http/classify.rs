@@ -1,13 +1,15 @@
 //! `POST /` and `POST /classify`: one image or several, to results or to a picture.
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_util::Stream;
+use picture::BitDepth;
 use tracing::Instrument;
 use warp::http::header::CONTENT_LENGTH;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use super::body::{read_image, read_parts};
+use super::body::read_image;
+use super::multipart::read_parts;
 use super::negotiate::{self, Content};
 use super::reply::{self, ClassificationBody};
 use crate::annotate::PictureFormat;
@@ -60,21 +62,22 @@ async fn respond<B: Buf>(
     peer: Option<Peer>,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Result<Response, Failure> {
+    let depth = negotiate::bit_depth(query)?;
     let thresholds = negotiate::thresholds(query, app.thresholds)?;
     let format = negotiate::picture(headers);
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match negotiate::content(headers)? {
         Content::Image => {
             let body = read_image(app, announced, body).await?;
-            Ok(one(app, body, thresholds, format, peer).await?)
+            Ok(one(app, body, depth, thresholds, format, peer).await?)
         }
         Content::Multipart(boundary) => {
             let mut bodies = read_parts(app, announced, boundary, body).await?;
             match bodies.len() {
-                1 => one(app, bodies.remove(0), thresholds, format, peer)
+                1 => one(app, bodies.remove(0), depth, thresholds, format, peer)
                     .await
                     .map_err(|error| Failure { error, part: Some(0) }),
-                _ => several(app, bodies, thresholds, peer).await,
+                _ => several(app, bodies, depth, thresholds, peer).await,
             }
         }
     }
@@ -84,14 +87,17 @@ async fn respond<B: Buf>(
 async fn one(
     app: &App,
     body: Body,
+    depth: Option<BitDepth>,
     thresholds: Thresholds,
     format: Option<PictureFormat>,
     peer: Option<Peer>,
 ) -> Result<Response, RequestError> {
-    let mut analysis = app.classify(body, thresholds, format, peer).await?;
+    let mut analysis = app.classify(body, depth, thresholds, format, peer).await?;
     tracing::Span::current().record("eye_state.state", analysis.classification.verdict.state.label());
     Ok(match (format, analysis.picture.take()) {
-        (Some(format), Some(picture)) => reply::bytes(StatusCode::OK, format.content_type(), picture),
+        (Some(format), Some(picture)) => {
+            reply::bytes(StatusCode::OK, format.content_type(), Bytes::from_owner(picture))
+        }
         _ => reply::json(&ClassificationBody::from(&analysis)),
     })
 }
@@ -101,12 +107,13 @@ async fn one(
 async fn several(
     app: &App,
     bodies: Vec<Body>,
+    depth: Option<BitDepth>,
     thresholds: Thresholds,
     peer: Option<Peer>,
 ) -> Result<Response, Failure> {
     let mut results = Vec::with_capacity(bodies.len());
     for (part, body) in bodies.into_iter().enumerate() {
-        let analysis = app.classify(body, thresholds, None, peer.clone()).await;
+        let analysis = app.classify(body, depth, thresholds, None, peer.clone()).await;
         let analysis = analysis.map_err(|error| Failure { error, part: Some(part) })?;
         results.push(ClassificationBody::from(&analysis));
     }

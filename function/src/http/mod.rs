@@ -13,6 +13,7 @@
 mod body;
 mod classify;
 mod cors;
+mod multipart;
 mod negotiate;
 mod observe;
 mod page;

@@ -3,6 +3,8 @@
 use warp::http::HeaderMap;
 use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
+use picture::BitDepth;
+
 use crate::annotate::PictureFormat;
 use crate::config::Thresholds;
 use crate::error::RequestError;
@@ -133,14 +135,27 @@ pub(super) fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds
             // Unknown parameters are for others on the way (tracing, cache busting).
             _ => continue,
         };
-        *target = value.trim().parse().ok().filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| {
-            RequestError::InvalidParameter {
-                name: name.clone().into_owned(),
-                value: value.chars().take(40).collect(),
-            }
-        })?;
+        *target = value
+            .trim()
+            .parse()
+            .ok()
+            .filter(|value| (0.0..=1.0).contains(value))
+            .ok_or_else(|| invalid(&name, &value, "a number from 0 to 1"))?;
     }
     Ok(thresholds)
+}
+
+/// How many bits of 16-bit samples the camera fills, if the client says so.
+pub(super) fn bit_depth(query: &str) -> Result<Option<BitDepth>, RequestError> {
+    const NAME: &str = "bit_depth";
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let Some((_, value)) = pairs.find(|(name, _)| name == NAME) else { return Ok(None) };
+    let depth = value.trim().parse().ok().and_then(BitDepth::new);
+    depth.map(Some).ok_or_else(|| invalid(NAME, &value, "a whole number from 9 to 16"))
+}
+
+fn invalid(name: &str, value: &str, expected: &'static str) -> RequestError {
+    RequestError::InvalidParameter { name: name.into(), value: value.chars().take(40).collect(), expected }
 }
 
 #[cfg(test)]
@@ -200,6 +215,16 @@ mod tests {
         {
             let error = thresholds(query, DEFAULTS).expect_err(query);
             assert!(matches!(error, RequestError::InvalidParameter { name, .. } if name == "iou_threshold"));
+        }
+    }
+
+    #[test]
+    fn a_bit_depth_is_from_9_to_16() {
+        assert_eq!(bit_depth("iou_threshold=0.5"), Ok(None));
+        assert_eq!(bit_depth("iou_threshold=0.5&bit_depth=12"), Ok(BitDepth::new(12)));
+        for query in ["bit_depth=8", "bit_depth=17", "bit_depth=", "bit_depth=12.0", "bit_depth"] {
+            let error = bit_depth(query).expect_err(query);
+            assert!(error.to_string().contains("from 9 to 16"), "{error}");
         }
     }
 

@@ -8,6 +8,7 @@ pub mod chain;
 pub mod conv;
 pub mod convolve;
 mod direct;
+pub mod idct;
 pub mod image;
 pub mod int8;
 mod isa;

@@ -1,0 +1,96 @@
+//! Reading multipart bodies: what the parser holds is bounded, and every byte that is kept counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+
+use super::body::in_time;
+use super::negotiate::check_compression;
+use crate::app::App;
+use crate::body::Body;
+use crate::error::RequestError;
+
+/// Name of the parts that are images.
+const FILE_PART: &str = "file";
+
+/// Longest head of a part; browsers and libraries write about 200 bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// What the parser may hold while it looks for the end of a head: the head, and the chunks in which
+/// its first and its last byte come, in a buffer that doubles. hyper's chunks are up to 64 KiB
+/// here.
+const PARSER_BYTES: usize = 256 * 1024;
+
+/// Reads the `file` parts of a multipart body, in order; other parts are passed over.
+pub(super) async fn read_parts<B: Buf>(
+    app: &App,
+    announced: Option<u64>,
+    boundary: String,
+    stream: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<Vec<Body>, RequestError> {
+    let limits = app.limits;
+    if announced.is_some_and(|length| length > limits.max_body_memory as u64) {
+        return Err(RequestError::TooManyBytes { limit: limits.max_body_memory });
+    }
+    let _parser = app.memory.transit(PARSER_BYTES)?;
+    // Bytes that the parser took since it last gave something back.
+    let unread = Arc::new(AtomicUsize::new(0));
+    let (taken, total) = (Arc::clone(&unread), Arc::new(AtomicUsize::new(0)));
+    let chunks = stream.then(move |chunk| {
+        let (taken, total) = (Arc::clone(&taken), Arc::clone(&total));
+        let chunk = chunk.map(|mut chunk: B| -> Bytes { chunk.copy_to_bytes(chunk.remaining()) });
+        async move {
+            // The parser takes chunks as long as there are any, whether it needs them or not: it
+            // gets one each time it is asked for something.
+            tokio::task::yield_now().await;
+            let chunk = chunk.map_err(|_| RequestError::BrokenBody)?;
+            let limit = limits.max_body_memory;
+            if total.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len() > limit {
+                return Err(RequestError::TooManyBytes { limit });
+            }
+            if taken.fetch_add(chunk.len(), Ordering::Relaxed) > MAX_HEAD_BYTES {
+                let reason = format!("the head of a part has more than {MAX_HEAD_BYTES} bytes");
+                return Err(RequestError::BrokenMultipart(reason));
+            }
+            Ok(chunk)
+        }
+    });
+    let read = async {
+        let mut bodies = Vec::new();
+        let mut form = multer::Multipart::new(chunks, boundary);
+        while let Some(mut field) = form.next_field().await.map_err(broken)? {
+            unread.store(0, Ordering::Relaxed);
+            let file = field.name() == Some(FILE_PART);
+            if file && bodies.len() == limits.max_parts {
+                return Err(RequestError::TooManyParts { limit: limits.max_parts });
+            }
+            let mut body = Body::new(&app.memory)?;
+            while let Some(chunk) = field.chunk().await.map_err(broken)? {
+                unread.store(0, Ordering::Relaxed);
+                if file {
+                    body.extend(&chunk, limits.max_image_bytes)?;
+                }
+            }
+            if file {
+                check_compression(&body)?;
+                bodies.push(body);
+            }
+        }
+        if bodies.is_empty() {
+            return Err(RequestError::BrokenMultipart("it has no part named \"file\"".into()));
+        }
+        Ok(bodies)
+    };
+    in_time(limits.body_timeout, read).await
+}
+
+fn broken(error: multer::Error) -> RequestError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => {
+            cause.downcast::<RequestError>().map_or(RequestError::BrokenBody, |error| *error)
+        }
+        error => RequestError::BrokenMultipart(error.to_string()),
+    }
+}

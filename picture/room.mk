@@ -1,0 +1,13 @@
+##@ picture: from bytes to pixels
+
+FORMATS := picture/tests/formats
+
+.PHONY: formats
+formats: $(VENV)/formats.stamp ## write the files of the format matrix again, and what others read from them
+	@command -v cjpeg >/dev/null || { echo "cjpeg is missing: install it (Debian: apt-get install libjpeg-turbo-progs)" >&2; exit 1; }
+	$(VENV)/bin/python $(FORMATS)/make_formats.py
+
+$(VENV)/formats.stamp: $(FORMATS)/requirements.txt
+	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
