@@ -10,8 +10,10 @@
 //!   with boxes
 //! - [`pool`]: inference threads, bounded queue, deadlines; [`cpu`]: the allotment they follow
 //! - [`memory`]: one budget for all requests; [`body`]: the bytes of an image, within it
-//! - [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and graceful shutdown
-//! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and message
+//! - [`app`]: what all requests share; [`http`]: routes; [`server`]: connections and graceful
+//!   shutdown
+//! - [`telemetry`]: metrics, traces, logs; [`error`]: the one table from error to status and
+//!   message
 
 // clippy.toml names what blocks a thread.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
