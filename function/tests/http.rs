@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write as _;
+
 use support::{Answer, MULTIPART, TestServer, multipart, raw, request, sample};
 
 const JPEG: (&str, &str) = ("content-type", "image/jpeg");
@@ -109,6 +111,25 @@ fn a_single_part_may_be_answered_with_a_picture_and_several_are_not() {
     };
     assert!(is_png(&post(&[("file", &open)])));
     assert_eq!(post(&[("file", &open), ("file", &open)]).json()[1]["state"], "open");
+}
+
+/// A body that arrives whole with its end, and one that arrives byte by byte.
+#[test]
+fn small_multipart_bodies_are_read_however_they_arrive() {
+    let server = TestServer::start();
+    let body = multipart(&[("note", b"x"), ("file", b"neither a picture nor compressed")]);
+    server.post("/", MULTIPART, &body).assert_problem(400, "not-an-image");
+    let mut stream = support::connect(server.address);
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: {MULTIPART}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("taken");
+    for byte in &body {
+        stream.write_all(&[*byte]).expect("taken");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    support::read_answer(stream).assert_problem(400, "not-an-image");
 }
 
 #[test]

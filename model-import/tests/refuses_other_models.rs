@@ -1,5 +1,5 @@
-//! What is no YOLOv5 detection model for this function fails with one message that says what it is
-//! and what to do.
+//! What is no YOLOv5 detection model for this function fails with one message that says what it is and
+//! what to do.
 
 mod support;
 

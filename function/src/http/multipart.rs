@@ -1,7 +1,9 @@
 //! Reading multipart bodies: what the parser holds is bounded, and every byte that is kept counts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
@@ -43,8 +45,8 @@ pub(super) async fn read_parts<B: Buf>(
         let chunk = chunk.map(|mut chunk: B| -> Bytes { chunk.copy_to_bytes(chunk.remaining()) });
         async move {
             // The parser takes chunks as long as there are any, whether it needs them or not: it
-            // gets one each time it is asked for something.
-            tokio::task::yield_now().await;
+            // gets one each time its task runs.
+            next_run().await;
             let chunk = chunk.map_err(|_| RequestError::BrokenBody)?;
             let limit = limits.max_body_memory;
             if total.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len() > limit {
@@ -84,6 +86,45 @@ pub(super) async fn read_parts<B: Buf>(
         Ok(bodies)
     };
     in_time(limits.body_timeout, read).await
+}
+
+/// Completes when the runtime runs this task again, and not sooner.
+///
+/// `yield_now` alone completes at the second poll, whoever polls. multer 3.1 polls twice while it looks
+/// for the first boundary, and reports an incomplete body where the second poll brings all of it.
+async fn next_run() {
+    let turn = Arc::new(Turn::default());
+    let mut yielded = std::pin::pin!(tokio::task::yield_now());
+    let mut asked = false;
+    poll_fn(|context| {
+        if turn.came.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        *turn.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        if !asked {
+            asked = true;
+            let waker = Waker::from(Arc::clone(&turn));
+            let _ = yielded.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Whether the runtime has come round to a task, and how to wake it.
+#[derive(Default)]
+struct Turn {
+    came: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.came.store(true, Ordering::Release);
+        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.wake();
+        }
+    }
 }
 
 fn broken(error: multer::Error) -> RequestError {
