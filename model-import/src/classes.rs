@@ -24,8 +24,8 @@ pub struct StateClasses {
     pub closed: Vec<usize>,
 }
 
-/// Finds both states among `names`. What the caller configured must be there, to the letter; otherwise
-/// the first synonyms that fit are taken.
+/// Finds both states among `names`. What the caller configured must be there, to the letter;
+/// otherwise the first synonyms that fit are taken.
 pub(crate) fn find_states(
     names: &[String],
     open: Option<&[String]>,
@@ -88,7 +88,8 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The exporter's `names`: a Python dict with ids as keys (v6.1 and later), a list of strings (v6.0), or either as JSON.
+/// The exporter's `names`: a Python dict with ids as keys (v6.1 and later), a list of strings
+/// (v6.0), or either as JSON.
 pub(crate) fn parse_names(text: &str) -> Result<Vec<String>, ImportError> {
     let unreadable = || ImportError::NamesUnreadable { text: text.chars().take(LONGEST_QUOTE).collect() };
     literal::names(text).ok_or_else(unreadable)

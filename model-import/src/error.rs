@@ -1,8 +1,10 @@
-//! Everything that can be wrong with a model, each said in one message: what the file is and what to do.
+//! Everything that can be wrong with a model, each said in one message: what the file is and what
+//! to do.
 
 use std::path::PathBuf;
 
-/// The command that writes what this crate reads; every message that asks for a new export names it.
+/// The command that writes what this crate reads; every message that asks for a new export names
+/// it.
 macro_rules! export_again {
     () => {
         "export it with YOLOv5 v6 or v7: `make export WEIGHTS=best.pt`"

@@ -1,8 +1,9 @@
 //! Runs a detection layer's decode tail on numbers.
 //!
-//! The exporter writes the tail differently from version to version (slices, splits or writes in place, the grid's half added here or
-//! there). What it computes does not change, so that is what the import looks at: the tail is run on chosen logits and its answers
-//! give the anchors, and prove the decoding.
+//! The exporter writes the tail differently from version to version (slices, splits or writes in
+//! place, the grid's half added here or there). What it computes does not change, so that is what
+//! the import looks at: the tail is run on chosen logits and its answers give the anchors, and
+//! prove the decoding.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use crate::fold::OPSET;
 use crate::onnx::{Graph, node_name};
 use crate::value::{Failure, Value};
 
-/// The numbers of the value called `wanted`, from `known` values and the graph's constants; the reason where it fails.
+/// The numbers of the value called `wanted`, from `known` values and the graph's constants; the
+/// reason where it fails.
 pub(crate) fn evaluate(
     graph: &Graph<'_>,
     wanted: &str,

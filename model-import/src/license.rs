@@ -11,7 +11,8 @@ use crate::{ImportError, Options};
 /// Stands for a licence that nobody stated: an SPDX name of this project's own.
 pub const LICENSE_NOT_STATED: &str = "LicenseRef-model-licence-not-stated";
 
-/// What begins the licence's line in `MODEL.onnx.license`, as [REUSE](https://reuse.software/spec-3.3/) has it.
+/// What begins the licence's line in `MODEL.onnx.license`, as
+/// [REUSE](https://reuse.software/spec-3.3/) has it.
 const TAG: &str = "SPDX-License-Identifier:";
 
 /// The licence of the model at `path`, if it is a file, an SPDX expression.

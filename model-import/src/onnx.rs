@@ -93,7 +93,8 @@ impl<'a> Graph<'a> {
         self.initializer(value).map(tensor::floats)
     }
 
-    /// The nodes that `outputs` depend on, in the file's (topological) order, not going past `borders`.
+    /// The nodes that `outputs` depend on, in the file's (topological) order, not going past
+    /// `borders`.
     pub(crate) fn ancestors(&self, outputs: &[&str], borders: &[&str]) -> Vec<&'a NodeProto> {
         let mut wanted: HashSet<&str> = HashSet::new();
         let mut pending: Vec<&str> = outputs.to_vec();

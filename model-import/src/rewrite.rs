@@ -8,7 +8,8 @@ use crate::detect::Head;
 use crate::fold::OPSET;
 use crate::onnx::{Graph, Onnx, float_input};
 
-/// The model with the heads' logits as its outputs, in their order, and nothing that they do not need.
+/// The model with the heads' logits as its outputs, in their order, and nothing that they do not
+/// need.
 pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
     let graph = Graph::new(onnx.graph());
     let logits: Vec<&str> = heads.iter().map(|head| head.logits.as_str()).collect();

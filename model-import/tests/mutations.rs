@@ -132,7 +132,7 @@ fn try_out(bytes: &[u8], number: usize, accepted: &mut usize) {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let imported = import_bytes("mutated", bytes, &options)?;
         *accepted += 1;
-        if *accepted % 10 == 0 && *accepted <= 10 * GENERATED { imported.check() } else { Ok(()) }
+        if (*accepted).is_multiple_of(10) && *accepted <= 10 * GENERATED { imported.check() } else { Ok(()) }
     }));
     match result {
         Ok(Ok(())) => {}

@@ -242,7 +242,7 @@ fn weights_beside_the_file_are_read_and_are_part_of_the_version() {
     let write = |first: u8| std::fs::write(&data, [&[first, 0, 0][..], &bytes].concat()).unwrap();
     write(0);
     let version = inspect(&path, &Options::default()).unwrap().version;
-    assert_eq!(import(&path, &Options::default()).unwrap().external, [data.clone()]);
+    assert_eq!(import(&path, &Options::default()).unwrap().external, std::slice::from_ref(&data));
     write(1);
     assert_ne!(inspect(&path, &Options::default()).unwrap().version, version);
 }

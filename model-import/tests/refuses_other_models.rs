@@ -1,5 +1,5 @@
-//! What is no YOLOv5 detection model for this function fails with one message that says what it is and
-//! what to do.
+//! What is no YOLOv5 detection model for this function fails with one message that says what it is
+//! and what to do.
 
 mod support;
 
@@ -11,13 +11,13 @@ use support::*;
 fn refusal(change: impl FnOnce(&mut ModelProto)) -> ImportError {
     let mut model = tiny_yolov5(Tail::Split);
     change(&mut model);
-    let error = import(&save(&model), &Options::default()).err().expect("it must be refused");
+    let error = import(&save(&model), &Options::default()).expect_err("it must be refused");
     one_line(&error);
     error
 }
 
 fn refusal_of(bytes: &[u8]) -> ImportError {
-    let error = import(&file("best.onnx", bytes), &Options::default()).err().expect("it must be refused");
+    let error = import(&file("best.onnx", bytes), &Options::default()).expect_err("it must be refused");
     one_line(&error);
     error
 }
@@ -302,7 +302,7 @@ fn dynamic_axes_ask_for_a_size() {
     let dynamic = |shape: &[i64], options: &Options| {
         let mut model = tiny_yolov5(Tail::Split);
         model.graph.as_mut().unwrap().input[0] = value("images", FLOAT, shape);
-        import(&save(&model), options).err().expect("it must be refused")
+        import(&save(&model), options).expect_err("it must be refused")
     };
     let error = dynamic(&[-1, 3, -1, -1], &Options::default());
     assert!(error.to_string().contains("IMGSZ=416"), "{error}");

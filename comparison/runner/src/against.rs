@@ -71,6 +71,9 @@ fn distance(one: &[(f64, f64)], other: &[(f64, f64)], seconds: f64) -> [f64; 3] 
     sums.map(|sum| sum / count)
 }
 
+/// A row of the summary: its name, and the value that it takes from a group.
+type Column = (&'static str, fn(&Apart) -> f64);
+
 /// How far the simulation of one group is from its recording, means over the repeats.
 struct Apart {
     /// Mean ready pods, per cent of the recorded.
@@ -147,7 +150,7 @@ pub fn table(differences: &[Difference]) -> String {
         aparts.push(apart(&group));
     }
     text.push_str("\n| apart, over the groups | mean | median | most |\n|---|--:|--:|--:|\n");
-    let rows: [(&str, fn(&Apart) -> f64); 5] = [
+    let rows: [Column; 5] = [
         ("mean ready pods, %", |a| a.pods),
         ("ready pods second by second, % of the mean", |a| a.seconds),
         ("good answers, points", |a| a.good),

@@ -90,7 +90,7 @@ fn every_refused_form_says_what_it_is() {
         ("optimized.onnx", "optimized by ONNX Runtime"),
         ("v6.0-torch1.10-train.onnx", "without --train"),
     ] {
-        let error = import(&folder.join(file), &Options::default()).err().expect(file).to_string();
+        let error = import(&folder.join(file), &Options::default()).expect_err(file).to_string();
         assert!(error.contains(what) && error.contains("make export"), "{file}: {error}");
     }
 }

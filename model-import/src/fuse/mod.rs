@@ -1,7 +1,8 @@
-//! Rewrites a network into model-runtime's fused operators: what stays between them is ordinary ONNX.
+//! Rewrites a network into model-runtime's fused operators: what stays between them is ordinary
+//! ONNX.
 //!
-//! A convolution takes its bias, SiLU and residual along; reads concatenated and upsampled inputs where
-//! they lie; siblings on the same input become one. What no pattern fits is left as it is.
+//! A convolution takes its bias, SiLU and residual along; reads concatenated and upsampled inputs
+//! where they lie; siblings on the same input become one. What no pattern fits is left as it is.
 
 mod chains;
 mod emit;
@@ -21,7 +22,8 @@ pub(crate) const DOMAIN: &str = "nv_micro";
 pub(crate) const CONV: &str = "FusedConv";
 /// The first convolution, with weights for one channel besides those for three.
 pub(crate) const STEM: &str = "FusedStem";
-/// Convolutions that follow each other, with weights for one channel besides if the first reads the image.
+/// Convolutions that follow each other, with weights for one channel besides if the first reads the
+/// image.
 pub(crate) const CHAIN: &str = "FusedConvChain";
 /// SPPF's three chained poolings, joined.
 pub(crate) const SPPF_POOL: &str = "SppfPool";
@@ -100,7 +102,8 @@ pub(crate) fn fuse(mut model: ModelProto, shapes: &HashMap<String, [usize; 3]>) 
     model
 }
 
-/// Whether whatever reads the image of a fused model has weights for one channel, too: such a network takes gray as it is.
+/// Whether whatever reads the image of a fused model has weights for one channel, too: such a
+/// network takes gray as it is.
 pub(crate) fn takes_gray(model: &ModelProto) -> bool {
     let Some(image) = model.graph.input.first().map(|input| &input.name) else { return false };
     let mut readers = model.graph.node.iter().filter(|node| node.input.contains(image));
@@ -108,8 +111,8 @@ pub(crate) fn takes_gray(model: &ModelProto) -> bool {
 }
 
 impl Fusion {
-    /// Who reads `value`: nodes that are left, and for every taken convolution or output of the graph one
-    /// that is no node.
+    /// Who reads `value`: nodes that are left, and for every taken convolution or output of the
+    /// graph one that is no node.
     fn readers(&self, value: &str) -> Vec<usize> {
         let convs =
             self.convs.iter().filter(|conv| conv.reads(value) || conv.residual.as_deref() == Some(value));
@@ -195,8 +198,8 @@ impl Fusion {
         }
     }
 
-    /// Size and places of three equal poolings that keep the image's size, each of the one before, read by
-    /// the next and by `concat` only.
+    /// Size and places of three equal poolings that keep the image's size, each of the one before,
+    /// read by the next and by `concat` only.
     fn pool_chain(&self, source: &str, pooled: &[String], concat: usize) -> Option<(usize, Vec<usize>)> {
         let mut before = source;
         let mut pools = Vec::new();

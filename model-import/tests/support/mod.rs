@@ -1,5 +1,5 @@
-//! Small YOLOv5-like ONNX files, made on the spot: the same operators and the same tail as the official
-//! exporter writes, a few channels instead of many.
+//! Small YOLOv5-like ONNX files, made on the spot: the same operators and the same tail as the
+//! official exporter writes, a few channels instead of many.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file compiles its own copy and uses a part of it")]
 
