@@ -43,7 +43,7 @@ def arrows(rooms: dict, targets: list[str]) -> list[str]:
             imported = {name for name, _, source, _ in direct if is_ours(source)} - {room}
             for name in sorted(imported - set(rooms[room].get(row, []))):
                 wrong.append(f"{room} must not import {name} ({edge}): see .ci/rooms.toml and docs/architecture.md")
-        for target in targets:
+        for target in targets + rooms[room].get("targets", []):
             below = {name for name, *_ in tree(target, "--package", room, "--edges", "normal")}
             wrong += [f"{room} must not contain {name} ({target}): cargo tree -p {room} -i {name}" for name in rooms[room].get("never", []) if name in below]
     return wrong
