@@ -15,7 +15,7 @@ const PADDING: u8 = 114;
 /// The weights of two neighbours add up to this.
 const WEIGHT_ONE: i16 = 1 << resize::WEIGHT_BITS;
 
-/// An image as the model wants it, and the way back.
+/// An image as the model's input, and the transform from its coordinates back to the image's.
 #[derive(Clone, Debug)]
 pub struct Letterboxed {
     /// Samples 0..1, channel by channel: `[channels, height, width]`.

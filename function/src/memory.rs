@@ -1,6 +1,6 @@
 //! One budget for everything that a request can make grow, out of what the container may take.
 //!
-//! The budget is the container's memory limit less what the process takes whatever is sent to it.
+//! The budget is the container's memory limit less the process's fixed memory.
 //! One part of it is for bytes in transit: bodies that are read or wait, and pictures that are sent
 //! back; where they do not fit, the request is refused at once. The other part is for work on the
 //! inference threads: what decoders work in, pixels, drawings. Work that does not fit beside what
@@ -42,7 +42,7 @@ struct Shared {
     state: Mutex<State>,
     /// Work ended or the budget grew.
     freed: Condvar,
-    /// Most bytes in transit, whatever the container's limit.
+    /// Upper bound of the bytes in transit, independent of the container's limit.
     most_transit: usize,
 }
 

@@ -125,7 +125,7 @@ impl Face {
         relief.add(0.10, at(self.chin - 0.30), s(0.27, 0.17));
     }
 
-    /// What is darker than skin whatever the light: brows, nostrils, lips, mouth line, folds,
+    /// What is darker than skin in any light: brows, nostrils, lips, mouth line, folds,
     /// stubble.
     fn marks(&self, f: Point) -> f32 {
         let x = f.x.abs();

@@ -1,4 +1,4 @@
-//! Faces of nobody, as an infrared camera over a bed would see them: the samples, fixtures and
+//! Synthetic faces, as an infrared camera over a bed would see them: the samples, fixtures and
 //! load-test input of a project that may hold no picture of a real person.
 //!
 //! # Layout

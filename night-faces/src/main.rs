@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use night_faces::{Recipe, samples};
 
-/// Draws night-vision-looking faces of nobody.
+/// Draws synthetic faces as a night-vision camera would see them.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]

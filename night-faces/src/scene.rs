@@ -1,4 +1,4 @@
-//! One picture: who lies where, what covers the eyes, and the camera over the bed. Puts the
+//! One picture: the sleepers' places, what covers the eyes, and the camera over the bed. Calls the
 //! painters in order.
 
 use image::GrayImage;
@@ -27,7 +27,7 @@ pub enum Kind {
     Blanket,
     /// A hand over both eyes.
     Hand,
-    /// A bed with nobody in it.
+    /// An empty bed.
     EmptyBed,
 }
 

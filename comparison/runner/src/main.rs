@@ -202,7 +202,7 @@ struct PlantArgs {
     /// A folder of platforms/ whose changes to the manifests apply
     #[arg(long)]
     platform: Option<String>,
-    /// What pods are like, from `comparison fit`; without it, round numbers that nobody measured
+    /// Model of a pod, from `comparison fit`; without it, round numbers that were not measured
     #[arg(long)]
     plant: Option<PathBuf>,
 }

@@ -1,7 +1,7 @@
 //! What the load generator, the simulator and the runner share: scenarios, schedules and the
 //! results file.
 //!
-//! No I/O, no clock, no threads: files are read by whoever has them.
+//! No I/O, no clock, no threads: the callers read the files.
 //!
 //! # Layout
 //!

@@ -1,4 +1,4 @@
-//! What became of a request, whoever sent it: the load generator or the simulator.
+//! The outcome of a request, sent by the load generator or by the simulator.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub enum Outcome {
     Ok,
     /// 429: the function refused it, as it should when its queue is full.
     Refused,
-    /// 503: nobody to serve it, or a proxy's queue is full.
+    /// 503: no ready pod, or a proxy's queue is full.
     Unavailable,
     /// Any other 5xx.
     ServerError,

@@ -99,7 +99,7 @@ pub struct Recording {
     /// Cores in use by the variant's pods.
     pub cores_used: Vec<(f64, f64)>,
     /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the
-    /// load itself. Empty where nobody tells.
+    /// load itself. Empty where it was not recorded.
     pub node_busy: Vec<(f64, f64)>,
     /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,

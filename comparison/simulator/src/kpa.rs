@@ -191,7 +191,7 @@ enum Activity {
     Inactive(Micros, bool),
 }
 
-/// The autoscaler of one revision: what it wants, and how that is applied.
+/// The autoscaler of one revision: the number of pods it decides, and how that is applied.
 #[derive(Debug, Clone)]
 pub struct Kpa {
     settings: KpaSettings,
@@ -200,7 +200,7 @@ pub struct Kpa {
     panic_since: Option<Micros>,
     max_panic_pods: i64,
     delay: Option<DelayWindow>,
-    /// What it wants; -1 before the first data.
+    /// The desired number of pods; -1 before the first data.
     desired: i64,
     /// Spare capacity beyond the burst that is planned for; below zero the activator is in the
     /// path.
@@ -212,7 +212,7 @@ pub struct Kpa {
 
 impl Kpa {
     /// A revision with so many ready pods. An autoscaler that finds more than one begins in panic
-    /// mode, so that it takes nothing away before it has seen enough.
+    /// mode, so that it removes no pod before it has enough data.
     pub fn new(settings: KpaSettings, now: Micros, ready: i64) -> Self {
         Self {
             stable: Window::new(settings.stable_window_s),
@@ -243,7 +243,7 @@ impl Kpa {
         self.proxied_since.is_some()
     }
 
-    /// What it wants; -1 before the first data.
+    /// The desired number of pods; -1 before the first data.
     pub fn desired(&self) -> i64 {
         self.desired
     }
@@ -289,7 +289,7 @@ impl Kpa {
         }
         let mut desired = limited_stable;
         if self.panic_since.is_some() {
-            // Nothing is taken away in a panic.
+            // No scale-down in panic mode.
             self.max_panic_pods = self.max_panic_pods.max(desired).max(limited_panic);
             desired = self.max_panic_pods;
         }

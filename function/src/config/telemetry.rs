@@ -28,7 +28,7 @@ pub const ENV_SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 pub const ENV_TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 /// `prometheus` (the default: `GET /metrics`) or `none`.
 pub const ENV_METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
-/// `none`: logs are lines on standard error, whatever it says.
+/// `none`: logs always go to standard error.
 pub const ENV_LOGS_EXPORTER: &str = "OTEL_LOGS_EXPORTER";
 
 /// Settings of the exporter; each is read with this prefix and the name of the signal first, then

@@ -90,9 +90,9 @@ pub(super) async fn read_parts<B: Buf>(
 
 /// Completes when the runtime runs this task again, and not sooner.
 ///
-/// `yield_now` alone completes at the second poll, whoever polls. multer 3.1 polls twice while it
-/// looks for the first boundary, and reports an incomplete body where the second poll brings all of
-/// it.
+/// `yield_now` alone completes at the second poll, even within one run of the task. multer 3.1
+/// polls twice while it looks for the first boundary, and reports an incomplete body where the
+/// second poll brings all of it.
 async fn next_run() {
     let turn = Arc::new(Turn::default());
     let mut yielded = std::pin::pin!(tokio::task::yield_now());

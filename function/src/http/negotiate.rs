@@ -1,4 +1,4 @@
-//! What the request brings and what it wants back: content type, `Accept`, query parameters.
+//! Content negotiation and parameters: `Content-Type`, `Accept`, the query.
 
 use warp::http::HeaderMap;
 use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};

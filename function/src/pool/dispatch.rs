@@ -1,4 +1,5 @@
-//! Hands jobs to threads: a bounded queue, a limit on what runs at once, and who has each job.
+//! Hands jobs to threads: a bounded queue, a limit on what runs at once, and which thread has each
+//! job.
 //!
 //! Nothing here knows of tokio, of time or of what a job does. The primitives come from
 //! `super::sync`, so that a model checker can put its own in their place: `function/loom` runs this
@@ -137,8 +138,8 @@ impl<J: Queued> Dispatch<J> {
         state.queue.len()
     }
 
-    /// Queues a job. Where there is room for it only in place of one whose requester may have gone
-    /// away, that one comes back.
+    /// Queues a job. Where there is room for it only in place of one whose requester may have
+    /// disconnected, the displaced job is returned.
     pub(crate) fn push(&self, job: J) -> Result<Option<J>, Refusal> {
         let mut state = self.lock();
         if state.closed {

@@ -63,7 +63,7 @@ impl<C, T> Queued for Job<C, T> {
     }
 }
 
-/// Marks the job as given up when its requester goes away.
+/// Marks the job as abandoned when its requester's future is dropped.
 struct AbandonOnDrop(Arc<Ticket>);
 
 impl Drop for AbandonOnDrop {
@@ -186,8 +186,8 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
         self.run_for(std::future::pending(), work).await
     }
 
-    /// The same for a requester that may go away. From when `closed` completes, others go first,
-    /// and when the queue is full, one of them takes its place.
+    /// The same for a requester that may disconnect. Once `closed` completes, other jobs run first,
+    /// and when the queue is full, a new one displaces this one.
     pub async fn run_for(
         &self,
         closed: impl Future<Output = ()>,
@@ -251,7 +251,7 @@ impl<C: Clone, T> Shared<C, T> {
         while let Some((job, running)) = self.dispatch.next() {
             let started = Instant::now();
             let turn = Turn { waited: started - job.enqueued, running };
-            // A defect in one image must not take the thread, and with it the capacity, away.
+            // A panic on one image must not end the thread, and reduce capacity with it.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| (job.work)(&context, turn)));
             let elapsed = started.elapsed().as_secs_f64();
             if matches!(result, Ok(Ok(_))) {
@@ -259,7 +259,8 @@ impl<C: Clone, T> Shared<C, T> {
                 *mean += SERVICE_TIME_WEIGHT * (elapsed - *mean);
             }
             self.dispatch.done();
-            // The place is free before the answer is out: who asks again after it finds room.
+            // Free the place before sending the answer: a client that sends its next request on
+            // the answer finds room.
             let _ = job.answer.send(result.unwrap_or(Err(RequestError::Internal)));
         }
     }

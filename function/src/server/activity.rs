@@ -60,7 +60,7 @@ impl Activity {
         self.unread.store(false, Ordering::Relaxed);
     }
 
-    /// The answer is there, or nobody waits for it any more.
+    /// The request was answered or abandoned.
     pub(super) fn end(&self) {
         self.served.store(true, Ordering::Relaxed);
         self.ended.store(self.now(), Ordering::Relaxed);

@@ -313,7 +313,7 @@ impl Exchange {
     }
 }
 
-/// The request is over, also where its future is dropped because the client went away.
+/// Marks the request as ended, also where its future is dropped because the client disconnected.
 struct EndOnDrop<'a>(&'a activity::Activity);
 
 impl Drop for EndOnDrop<'_> {
@@ -322,8 +322,8 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// From here on the kernel ignores who begins to connect, and still finishes the handshakes that it
-/// has begun. Closing a listener resets what it holds, so it must be emptied first, and cannot be
+/// From here on the kernel ignores new connections and still finishes the handshakes that it has
+/// begun. Closing a listener resets what it holds, so it must be emptied first, and cannot be
 /// while it fills.
 #[cfg(target_os = "linux")]
 fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {

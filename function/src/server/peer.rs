@@ -18,8 +18,8 @@ impl Peer {
         Self(stream)
     }
 
-    /// Completes when the client has closed its side. It went away, or it has sent all that it will
-    /// and waits for the answer: TCP does not tell the two apart before something is written.
+    /// Completes when the client has closed its side: either it disconnected, or it has sent all of
+    /// its request and waits for the answer. TCP cannot tell the two apart before a write.
     pub async fn closed(&self) {
         while let Ok(ready) = self.0.ready(Interest::READABLE).await {
             if ready.is_read_closed() {

@@ -144,8 +144,7 @@ impl Places {
         }
     }
 
-    /// Takes a connection's place away and lets it know. Without effect on one that has none any
-    /// more.
+    /// Revokes a connection's place and notifies it. No effect on a connection that has none.
     fn remove(&self, table: &mut Table, id: u64) {
         if let Some(connection) = table.connections.remove(&id) {
             if !connection.is_spare {

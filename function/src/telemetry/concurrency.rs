@@ -1,8 +1,8 @@
 //! Requests in flight and their integral over time.
 //!
 //! `rate(eye_state_concurrency_seconds_total[w])` is the exact average concurrency over the window
-//! `w`, whatever the scrape interval: the very quantity that Knative's autoscaler scales on, here
-//! given to the HPA.
+//! `w`, independent of the scrape interval: the quantity that Knative's autoscaler scales on,
+//! exported for the HPA.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

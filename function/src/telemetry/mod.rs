@@ -57,8 +57,9 @@ pub fn init(config: &TelemetryConfig, runtime: &Handle) -> anyhow::Result<Teleme
     Ok(TelemetryGuard { tracer_provider })
 }
 
-/// Who emits: `service.name`, `.version` and, where the host has a name (in Kubernetes the pod's),
-/// `.instance.id`, plus what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say.
+/// The telemetry's resource: `service.name`, `.version` and, where the host has a name (in
+/// Kubernetes the pod's), `.instance.id`, plus what `OTEL_SERVICE_NAME` and
+/// `OTEL_RESOURCE_ATTRIBUTES` say.
 fn resource(config: &TelemetryConfig) -> Resource {
     let instance = std::env::var("HOSTNAME").ok().map(|pod| KeyValue::new("service.instance.id", pod));
     let mut resource = Resource::builder();

@@ -24,7 +24,7 @@ use crate::config::telemetry::TraceExport;
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Least time between two warnings about lost spans. A batch is exported every 5 s, and a collector
-/// can be away for hours.
+/// can be unreachable for hours.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An exporter for `export`, whose connections live on `runtime`.

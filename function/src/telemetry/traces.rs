@@ -55,8 +55,8 @@ where
     layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == TARGET))
 }
 
-/// The span of a request. A caller that decided against a trace is followed, whatever the sampler;
-/// where the caller decided for one or decided nothing, `OTEL_TRACES_SAMPLER` has its say. A
+/// The span of a request. A caller's decision not to sample is followed with every sampler; where
+/// the caller sampled or decided nothing, `OTEL_TRACES_SAMPLER` decides. A
 /// request that is not traced gets a span only to put its caller's trace id into the log, and none
 /// where there is no id.
 pub fn request(headers: &HeaderMap) -> Span {

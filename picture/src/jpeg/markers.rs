@@ -160,7 +160,7 @@ impl<'a> Segments<'a> {
                         0xE0 if segment.starts_with(b"JFIF\0") => self.jfif = true,
                         0xE1 => self.exif = self.exif.or(segment.strip_prefix(b"Exif\0\0")),
                         0xEE if segment.starts_with(b"Adobe") => self.adobe = segment.get(11).copied(),
-                        // Other applications' segments, comments, and what nobody has defined.
+                        // Other applications' segments, comments, and reserved markers.
                         _ => {}
                     }
                 }

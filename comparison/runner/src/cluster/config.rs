@@ -56,7 +56,7 @@ pub struct VariantConfig {
     pub rest_pods: BTreeMap<String, usize>,
     /// Shell commands that deploy it in a configuration.
     pub apply: BTreeMap<String, Vec<String>>,
-    /// Shell commands that take it away, and with it all that its autoscalers remember.
+    /// Shell commands that remove it, and with it all state of its autoscalers.
     pub remove: Vec<String>,
     /// What else it needs to work.
     #[serde(default)]

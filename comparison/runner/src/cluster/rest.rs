@@ -1,5 +1,5 @@
-//! Between runs: what the last one left is taken away, the variant under test is deployed afresh,
-//! and it gets to rest.
+//! Between runs: removes what the previous run left, deploys the variant under test afresh, and
+//! waits until it is idle.
 //!
 //! Fresh objects remember nothing: no HPA recommendations of the last five minutes, no KPA windows,
 //! no pods that still drain. And only one variant is deployed at a time: on a small node the other
@@ -34,7 +34,7 @@ pub const SLOWEST_CLOCK_S: f64 = 15.0;
 const PHASE_STREAM: u128 = 77;
 
 impl Runner<'_> {
-    /// Takes away whatever variant may be deployed and waits until no pod is left.
+    /// Removes every deployed variant and waits until no pod is left.
     pub(super) fn remove_all(&mut self) -> Result<()> {
         for (name, variant) in &self.config.variants {
             if !self.removed.contains_key(name) {

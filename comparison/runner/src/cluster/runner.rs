@@ -109,7 +109,7 @@ pub(super) struct Runner<'a> {
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) kube: Kube,
     pub(super) prometheus: Prometheus,
-    /// When each variant was last taken away.
+    /// When each variant was last removed.
     pub(super) removed: HashMap<String, Instant>,
 }
 

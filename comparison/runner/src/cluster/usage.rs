@@ -187,7 +187,7 @@ pub async fn kpa_seen(
 }
 
 /// The series of the revision that the pods are of, the newest if there are two: the autoscaler
-/// goes on exporting revisions that are gone.
+/// keeps exporting deleted revisions.
 fn serving(series: Vec<Series>, recording: &Recording) -> Option<Series> {
     let serves = |s: &Series| {
         let prefix = format!("{}-", s.label("kn_revision_name"));
