@@ -61,3 +61,32 @@ def test_any_other_cluster_is_answered_with_the_commands_for_its_nodes(tmp_path:
     done = load(tmp_path, "prod")
     assert done.returncode != 0
     assert "podman save dev.local/eye-state:1 | ssh 192.0.2.7 sudo ctr --namespace k8s.io images import -" in done.stderr
+
+
+def compile_with(tmp_path: Path, *arguments: str, target: str = "x86_64-unknown-linux-gnu") -> str:
+    """What rustc is called with where `make static` calls it with these."""
+    rustc = tmp_path / "rustc"
+    rustc.write_text('#!/bin/sh\necho "$@"\n')
+    rustc.chmod(0o755)
+    environment = os.environ | {"STATIC_TARGET": target}
+    done = subprocess.run([SCRIPTS / "rustc-static.sh", rustc, *arguments], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+BINARY = ("--crate-name", "eye_state", "function/src/main.rs", "--crate-type", "bin", "--emit=link")
+
+
+def test_only_the_binary_is_linked_statically(tmp_path: Path) -> None:
+    assert "target-feature=+crt-static" in compile_with(tmp_path, *BINARY)
+    for other in (
+        ("--crate-name", "eye_state", "function/src/lib.rs", "--crate-type", "lib"),
+        ("--crate-name", "build_script_build", "function/build.rs", "--crate-type", "bin"),
+        ("-vV",),
+    ):
+        assert compile_with(tmp_path, *other) == " ".join(other)
+
+
+def test_a_linker_that_knows_no_packed_relocations_is_not_asked_for_them(tmp_path: Path) -> None:
+    assert "--pack-dyn-relocs" in compile_with(tmp_path, *BINARY)
+    arm = compile_with(tmp_path, *BINARY, target="aarch64-unknown-linux-gnu")
+    assert "target-feature=+crt-static" in arm and "link-arg" not in arm

@@ -13,17 +13,9 @@ case $arch in
   *) echo "build-static.sh: unknown architecture '$arch': use amd64 or arm64" >&2; exit 64 ;;
 esac
 built=${CARGO_TARGET_DIR:-target}/release
+# Everything for this machine's own architecture comes from the everyday build (function/room.mk).
+set --
 
-# `cargo rustc` hands these to the last step only. The binary is built with the features that it
-# asks for itself: in the everyday build of the whole workspace other rooms ask more of some crates
-# (log, regex, tracing-subscriber), so those and what depends on them are compiled once more, burn
-# among them.
-set -- -- -C target-feature=+crt-static -C strip=symbols
-# rustc links x86-64 Linux with its own LLD, which packs relocations and folds equal functions: over
-# half a megabyte less. Elsewhere it takes the system's linker, which knows neither.
-case $target in
-  x86_64-*) set -- "$@" -C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all ;;
-esac
 if [ "$target" != "$host" ]; then
   gcc=${target%%-*}-linux-gnu-gcc
   # Only in a throw-away build container: fetch what crossing to another architecture takes.
@@ -33,10 +25,11 @@ if [ "$target" != "$host" ]; then
   fi
   command -v "$gcc" >/dev/null || { echo "build-static.sh: $gcc is missing: apt-get install gcc-aarch64-linux-gnu" >&2; exit 69; }
   export "CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER=$gcc"
-  set -- --target "$target" "$@"
+  set -- --target "$target"
   built=${CARGO_TARGET_DIR:-target}/$target/release
 fi
-cargo rustc --release --locked --package eye-state --bin eye-state "$@"
+RUSTC_WORKSPACE_WRAPPER=$PWD/platforms/image/rustc-static.sh STATIC_TARGET=$target \
+  cargo build --release --locked --workspace --bin eye-state "$@"
 
 mkdir -p "$out"
 cp "$built/eye-state" "$out/eye-state"

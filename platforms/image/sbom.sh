@@ -2,11 +2,14 @@
 # The list of parts of the function's binary, as CycloneDX 1.5 JSON: sbom.sh TARGET
 # MODEL and MODEL_LICENSE choose the model as they do for the build (metadata.sh).
 #
-# From `cargo tree`, which resolves features as the build does. The generators at hand go by `cargo
-# metadata` instead, and list every optional dependency: CUDA, ROCm and WebGPU for a function that
-# has none of them.
+# From `cargo tree`, which resolves features as the build does: for the whole workspace, of which
+# the function's part is taken. The generators at hand go by `cargo metadata` instead, and list
+# every optional dependency: CUDA, ROCm and WebGPU for a function that has none of them.
 set -eu
-tree() { cargo tree --locked --package eye-state --target "$1" --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}'; }
+tree() {
+  cargo tree --locked --workspace --target "$1" --edges normal,no-proc-macro --prefix depth --no-dedupe --format '|{p}|{l}' |
+    awk -F '|' '$1 == "0" { within = $2 ~ /^eye-state / } within && NF > 2 { print $2 "|" $3 }'
+}
 
 metadata=$(platforms/image/metadata.sh)
 value() { echo "$metadata" | sed -n "s/^$1=//p"; }
