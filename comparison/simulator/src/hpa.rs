@@ -113,21 +113,34 @@ impl Hpa {
 
     /// One sync: the replicas to set (`reconcileAutoscaler`).
     pub fn sync(&mut self, now: Micros, current: i64, observed: &Observed) -> i64 {
+        self.reconcile(now, current, |hpa| hpa.recommendation(current, observed))
+    }
+
+    /// The same for an External metric with an `AverageValue`, which knows nothing of the pods.
+    pub fn sync_external(&mut self, now: Micros, current: i64, usage_milli: i64) -> i64 {
+        self.reconcile(now, current, |hpa| Some(hpa.external(current, usage_milli)))
+    }
+
+    fn reconcile(
+        &mut self,
+        now: Micros,
+        current: i64,
+        recommendation: impl FnOnce(&Self) -> Option<i64>,
+    ) -> i64 {
         if self.recommendations.is_empty() {
             // recordInitialRecommendation
             self.recommendations.push((now, current));
         }
         let HpaSettings { min, max, .. } = self.settings;
         let replicas = if current == 0 {
-            // Scaling is disabled: only object and external metrics can bring an object back from
-            // zero.
+            // Scaling is disabled: nothing brings an object back from zero.
             0
         } else if current > max {
             max
         } else if current < min {
             min
         } else {
-            let Some(wanted) = self.recommendation(current, observed) else { return current };
+            let Some(wanted) = recommendation(self) else { return current };
             let stabilized = self.stabilize(now, current, wanted);
             self.limit(now, current, stabilized)
         };
@@ -135,6 +148,18 @@ impl Hpa {
             self.store(now, replicas - current);
         }
         replicas
+    }
+
+    /// Whether a load is as near to its target as the tolerances allow.
+    fn near(&self, ratio: f64) -> bool {
+        1.0 - self.settings.down.tolerance <= ratio && ratio <= 1.0 + self.settings.up.tolerance
+    }
+
+    /// `GetExternalPerPodMetricReplicas`.
+    fn external(&self, current: i64, usage_milli: i64) -> i64 {
+        let target = self.settings.target_milli as f64;
+        let usage = usage_milli as f64;
+        if self.near(usage / (target * current as f64)) { current } else { (usage / target).ceil() as i64 }
     }
 
     /// The metric's verdict before behaviour and bounds (`calcPlainMetricReplicas`); none without
@@ -147,9 +172,7 @@ impl Hpa {
         let target = self.settings.target_milli;
         // The average is cut to whole thousandths.
         let ratio = |sum: i64, pods: i64| (sum / pods) as f64 / target as f64;
-        let near = |ratio: f64| {
-            1.0 - self.settings.down.tolerance <= ratio && ratio <= 1.0 + self.settings.up.tolerance
-        };
+        let near = |ratio: f64| self.near(ratio);
         let first = ratio(sum_milli, measured);
         let pending = if first > 1.0 { pending } else { 0 };
         if pending == 0 && missing == 0 {

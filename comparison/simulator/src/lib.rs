@@ -9,16 +9,20 @@
 //!
 //! # Layout
 //!
-//! * [`kpa`], [`hpa`], [`vpa`]: the autoscalers' decisions, equal to the real code's (`oracles/`).
+//! * [`kpa`], [`hpa`], [`keda`], [`vpa`]: the autoscalers' decisions, equal to the real code's (`oracles/`).
+//! * [`tally`]: counts in bins of time, for runs whose requests nobody can keep.
 //! * [`plant`]: what pods and the way to them are like; `pod`: one pod; [`world`]: the event loop.
 
 // clippy.toml names what a simulation must not call.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod fleet;
 pub mod hpa;
+pub mod keda;
 pub mod kpa;
 pub mod plant;
 mod pod;
+pub mod tally;
 pub mod time;
 pub mod vpa;
 pub mod world;
@@ -32,6 +36,7 @@ use scenario::summary::LoadSummary;
 use scenario::{RequestRecord, Scenario};
 
 use crate::hpa::HpaSettings;
+use crate::keda::KedaSettings;
 use crate::kpa::KpaSettings;
 pub use crate::plant::{Plant, PodSize};
 use crate::time::micros;
@@ -44,6 +49,8 @@ pub enum Autoscaler {
     Kpa(KpaSettings),
     /// HPA and, if there is one, VPA; without a ready pod there is 503.
     Hpa(HpaSettings, Option<VpaSettings>),
+    /// KEDA; without a ready pod there is 503, and the gateway counts them for KEDA to see.
+    Keda(KedaSettings),
 }
 
 /// What a run is called in its results file.

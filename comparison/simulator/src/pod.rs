@@ -80,6 +80,53 @@ fn workers(millicores: i64) -> usize {
 /// Scrapes that are kept: enough for any rate window in use.
 const SAMPLES: usize = 32;
 
+/// `(when, microseconds)` of a counter, as Prometheus scraped it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples(VecDeque<(Micros, i64)>);
+
+impl Samples {
+    pub(crate) fn add(&mut self, now: Micros, value: i64) {
+        if self.0.len() == SAMPLES {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, value));
+    }
+
+    /// The moment of the last scrape.
+    pub(crate) fn last(&self) -> Option<Micros> {
+        self.0.back().map(|s| s.0)
+    }
+
+    /// `rate(counter[window])` in seconds a second, as Prometheus extrapolates it
+    /// (`extrapolatedRate`); none with fewer than two samples.
+    pub(crate) fn rate(&self, now: Micros, window: Micros) -> Option<f64> {
+        let mut within = self.0.iter().filter(|s| s.0 > now - window);
+        let first = within.next()?;
+        let (count, last) = within.fold((1, first), |(count, _), sample| (count + 1, sample));
+        if count < 2 {
+            return None;
+        }
+        let increase = (last.1 - first.1) as f64 / SECOND as f64;
+        let sampled = (last.0 - first.0) as f64;
+        let average = sampled / (count - 1) as f64;
+        let threshold = average * 1.1;
+        let mut to_start = (first.0 - (now - window)) as f64;
+        let mut to_end = (now - last.0) as f64;
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if increase > 0.0 && first.1 >= 0 {
+            // A counter cannot have been below zero.
+            to_start = to_start.min(sampled * (first.1 as f64 / SECOND as f64 / increase));
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let extrapolated = (sampled + to_start + to_end) / sampled;
+        Some(increase * extrapolated / (window as f64 / SECOND as f64))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Pod {
     pub(crate) millicores: i64,
@@ -99,8 +146,8 @@ pub(crate) struct Pod {
     /// CPU time of requests.
     pub(crate) used: Micros,
     pub(crate) used_before: Micros,
-    /// `(when, integral)` as Prometheus scraped it.
-    samples: VecDeque<(Micros, i64)>,
+    /// The integral as Prometheus scraped it.
+    pub(crate) samples: Samples,
 }
 
 impl Pod {
@@ -116,7 +163,7 @@ impl Pod {
             integral_before: 0,
             used: 0,
             used_before: 0,
-            samples: VecDeque::new(),
+            samples: Samples::default(),
         }
     }
 
@@ -201,41 +248,13 @@ impl Pod {
     /// Prometheus looks.
     pub(crate) fn scrape(&mut self, now: Micros) {
         self.advance(now);
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back((now, self.integral));
+        self.samples.add(now, self.integral);
     }
 
-    /// `rate(counter[window])` at a moment, in thousandths of a request in flight, as Prometheus
-    /// extrapolates it (`extrapolatedRate`); none with fewer than two samples.
+    /// `rate(counter[window])` at a moment, in thousandths of a request in flight: as
+    /// prometheus-adapter cuts it, to whole ones.
     pub(crate) fn rate_milli(&self, now: Micros, window: Micros) -> Option<i64> {
-        let mut within = self.samples.iter().filter(|s| s.0 > now - window);
-        let first = within.next()?;
-        let (count, last) = within.fold((1, first), |(count, _), sample| (count + 1, sample));
-        if count < 2 {
-            return None;
-        }
-        let increase = (last.1 - first.1) as f64 / SECOND as f64;
-        let sampled = (last.0 - first.0) as f64;
-        let average = sampled / (count - 1) as f64;
-        let threshold = average * 1.1;
-        let mut to_start = (first.0 - (now - window)) as f64;
-        let mut to_end = (now - last.0) as f64;
-        if to_start >= threshold {
-            to_start = average / 2.0;
-        }
-        if increase > 0.0 && first.1 >= 0 {
-            // A counter cannot have been below zero.
-            to_start = to_start.min(sampled * (first.1 as f64 / SECOND as f64 / increase));
-        }
-        if to_end >= threshold {
-            to_end = average / 2.0;
-        }
-        let extrapolated = (sampled + to_start + to_end) / sampled;
-        let rate = increase * extrapolated / (window as f64 / SECOND as f64);
-        // prometheus-adapter cuts to whole thousandths.
-        Some((rate * 1000.0) as i64)
+        self.samples.rate(now, window).map(|rate| (rate * 1000.0) as i64)
     }
 }
 
@@ -305,15 +324,15 @@ mod tests {
         // promql/functions.go: samples at 5, 10, 15 and 20 s of a counter that grows by one a
         // second.
         let mut pod = Pod::new(&plant(), 150, 0, 0);
-        pod.samples = (1..=4).map(|i| (i * 5 * SECOND, i * 5 * SECOND)).collect();
+        pod.samples.0 = (1..=4).map(|i| (i * 5 * SECOND, i * 5 * SECOND)).collect();
         let near = |rate: Option<i64>, expected: i64| rate.is_some_and(|r| (r - expected).abs() <= 1);
         assert!(near(pod.rate_milli(22 * SECOND, 20 * SECOND), 1000));
         // Two samples in a window of 20 s: half an interval before the first, none before the
         // counter began.
-        pod.samples = [(17 * SECOND, 2 * SECOND), (22 * SECOND, 7 * SECOND)].into();
+        pod.samples.0 = [(17 * SECOND, 2 * SECOND), (22 * SECOND, 7 * SECOND)].into();
         // 5 in 5 s, extrapolated to 7 s, over 20 s.
         assert!(near(pod.rate_milli(22 * SECOND, 20 * SECOND), 350));
-        pod.samples.pop_back();
+        pod.samples.0.pop_back();
         assert_eq!(pod.rate_milli(22 * SECOND, 20 * SECOND), None);
     }
 }

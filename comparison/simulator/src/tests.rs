@@ -6,6 +6,7 @@ use scenario::{Outcome, Scenario};
 
 use crate::Autoscaler;
 use crate::hpa::HpaSettings;
+use crate::keda::KedaSettings;
 use crate::kpa::KpaSettings;
 use crate::plant::{Plant, PodSize, Start};
 use crate::time::{SECOND, micros};
@@ -131,6 +132,23 @@ fn knative_at_zero_holds_the_first_request_until_a_pod_is_ready() {
     let last = ended.iter().rfind(|e| e.0 < 290 * SECOND).expect("some").0 as f64 / 1e6;
     let zero = recording.desired.iter().find(|d| d.1 == 0.0 && d.0 > last).expect("back to zero").0;
     assert!((60.0..75.0).contains(&(zero - last)), "{} s after the last request", zero - last);
+}
+
+#[test]
+fn keda_wakes_an_object_at_its_next_poll_and_takes_it_back_to_zero_after_its_cooldown() {
+    let keda = KedaSettings { polling_s: 10.0, cooldown_s: 60.0, ..KedaSettings::defaults(1000, 20) };
+    let wave = [(0.0, 0.0), (30.0, 0.0), (30.0, 8.0), (120.0, 8.0), (120.0, 0.0), (400.0, 0.0)];
+    let (ended, recording) = run(&wave, &plant(), CORE, &Autoscaler::Keda(keda), 0.0);
+    let unavailable = ended.iter().filter(|e| e.2 == Outcome::Unavailable);
+    let last = unavailable.map(|e| e.0).max().expect("nobody serves the first requests");
+    // Two scrapes until the gateway's counter has a rate, a poll, a start.
+    assert!((33 * SECOND..=56 * SECOND).contains(&last), "{last}");
+    assert!(ended.iter().filter(|e| e.0 > last).all(|e| e.2 == Outcome::Ok));
+    let zero = recording.desired.iter().rev().find(|d| d.1 == 0.0).expect("back to zero").0;
+    // The rate window, the cooldown and a poll.
+    assert!((180.0..=220.0).contains(&zero), "{zero}");
+    let most = recording.desired.iter().map(|d| d.1).fold(0.0, f64::max);
+    assert!((2.0..=6.0).contains(&most), "{most} pods: more than one, and then one in flight in each");
 }
 
 #[test]

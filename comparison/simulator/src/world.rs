@@ -10,14 +10,16 @@ use std::collections::{BinaryHeap, VecDeque};
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 use scenario::Outcome;
-use scenario::recording::{Container, Pod as PodRecord, Recording};
+use scenario::recording::Recording;
 
 use crate::Autoscaler;
+use crate::fleet::Fleet;
 use crate::hpa::{Hpa, Observed, SYNC};
+use crate::keda::Keda;
 use crate::kpa::{Kpa, TICK};
-use crate::plant::{Balance, Plant, PodSize, Start};
-use crate::pod::{Pod, Taken};
-use crate::time::{Micros, SECOND, seconds};
+use crate::plant::{Balance, Plant, PodSize};
+use crate::pod::{Pod, Samples, Taken};
+use crate::time::{Micros, SECOND, micros, seconds};
 use crate::vpa::{INTERVAL, Vpa};
 
 /// How one request ended: `(arrival, latency, outcome)`.
@@ -39,30 +41,38 @@ enum Event {
     Second,
     KpaTick,
     HpaSync,
+    KedaPoll,
+    /// Prometheus scrapes the gateway.
+    ScrapeGateway,
     /// The VPA's recommender, and its updater.
     VpaRound,
     VpaUpdate,
 }
 
-/// A pod with its place in the cluster.
-struct Member {
-    pod: Pod,
-    record: PodRecord,
-    start: Start,
-    running: bool,
-    ready: bool,
-    /// Told to go; it finishes what it has.
-    leaving: bool,
-    gone: bool,
-    /// In the order of readiness, for the choice of whom to take away.
-    ready_at: Micros,
-    /// CPU time used up to the VPA's last round.
-    used_at_round: Micros,
-}
-
 enum Controller {
     Kpa(Box<Kpa>),
     Hpa(Box<Hpa>, Option<Box<Vpa>>),
+    Keda(Box<Keda>, Query),
+}
+
+/// What KEDA asks Prometheus for: requests in flight in all pods, and requests a second that the
+/// gateway found no pod for. Without the second part nothing would wake an object at zero pods.
+#[derive(Default)]
+struct Query {
+    /// Requests without a pod, in millionths: a counter like the others.
+    unserved: i64,
+    gateway: Samples,
+    /// Of pods that are gone: Prometheus still has what it scraped.
+    departed: Vec<Samples>,
+}
+
+impl Query {
+    fn value(&mut self, fleet: &Fleet, now: Micros, window: Micros) -> f64 {
+        self.departed.retain(|samples| samples.last().is_some_and(|last| last > now - window));
+        let pods = fleet.iter().map(|(_, member)| &member.pod.samples);
+        let all = pods.chain(&self.departed).chain([&self.gateway]);
+        all.filter_map(|samples| samples.rate(now, window)).sum()
+    }
 }
 
 /// A run in progress.
@@ -74,7 +84,7 @@ struct World<'a, S: FnMut(Ended)> {
     random: Pcg64,
     now: Micros,
     events: BinaryHeap<Reverse<(Micros, Event)>>,
-    members: Vec<Member>,
+    fleet: Fleet,
     /// Pods that are sent requests.
     endpoints: Vec<u32>,
     /// Whose turn it is.
@@ -120,6 +130,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         let replicas = match autoscaler {
             Autoscaler::Kpa(s) => s.min_scale,
             Autoscaler::Hpa(s, _) => s.min,
+            Autoscaler::Keda(s) => s.min,
         };
         let controller = match autoscaler {
             Autoscaler::Kpa(s) => Controller::Kpa(Box::new(Kpa::new(s.clone(), 0, replicas))),
@@ -127,6 +138,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 let vpa = vpa.map(|settings| Box::new(Vpa::new(settings)));
                 Controller::Hpa(Box::new(Hpa::new(s.clone())), vpa)
             }
+            Autoscaler::Keda(s) => Controller::Keda(Box::new(Keda::new(s.clone())), Query::default()),
         };
         let mut world = Self {
             plant,
@@ -136,7 +148,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             random: Pcg64::new(u128::from(seed), STREAM),
             now: 0,
             events: BinaryHeap::new(),
-            members: Vec::new(),
+            fleet: Fleet::default(),
             endpoints: Vec::new(),
             turn: 0,
             waiting: VecDeque::new(),
@@ -173,6 +185,15 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                     self.at(updater, Event::VpaUpdate);
                 }
             }
+            Controller::Keda(ref keda, _) => {
+                let polling = micros(keda.settings().polling_s);
+                let phase = self.plant.hpa_phase.unwrap_or_else(|| self.below(SYNC));
+                self.at(phase, Event::HpaSync);
+                let phase = self.below(polling);
+                self.at(phase, Event::KedaPoll);
+                let phase = self.below(self.plant.scrape);
+                self.at(phase, Event::ScrapeGateway);
+            }
         }
     }
 
@@ -206,15 +227,14 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
         let mut recording = self.recording;
         recording.observed_s = seconds(until);
-        recording.pods = self.members.into_iter().map(|m| m.into_record(self.plant, until)).collect();
+        recording.pods = self.fleet.into_records(self.plant, until);
         recording
     }
 
     fn handle(&mut self, event: Event) {
         match event {
             Event::Running(id) => {
-                let member = &mut self.members[id as usize];
-                if !member.gone {
+                if let Some(member) = self.fleet.get(id) {
                     member.running = true;
                     member.record.started_s = Some(seconds(self.now));
                     let first = self.now + self.below(self.plant.scrape);
@@ -222,25 +242,25 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 }
             }
             Event::Ready(id) => {
-                let member = &mut self.members[id as usize];
-                if !member.leaving {
+                let now = self.now;
+                if let Some(member) = self.fleet.get(id).filter(|m| !m.leaving) {
                     member.ready = true;
-                    member.ready_at = self.now;
-                    member.record.ready.push((seconds(self.now), true));
+                    member.ready_at = now;
+                    member.record.ready.push((seconds(now), true));
                     self.at(self.now + self.plant.endpoint, Event::Endpoint(id));
                 }
             }
             Event::Endpoint(id) => {
-                if !self.members[id as usize].leaving {
+                if self.fleet.get(id).is_some_and(|m| !m.leaving) {
                     self.endpoints.push(id);
                     self.release();
                 }
             }
             Event::Gone(id) => self.gone(id),
             Event::Scrape(id) => {
-                let member = &mut self.members[id as usize];
-                if !member.gone {
-                    member.pod.scrape(self.now);
+                let now = self.now;
+                if let Some(member) = self.fleet.get(id) {
+                    member.pod.scrape(now);
                     self.at(self.now + self.plant.scrape, Event::Scrape(id));
                 }
             }
@@ -252,6 +272,13 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             Event::HpaSync => {
                 self.hpa_sync();
                 self.at(self.now + SYNC, Event::HpaSync);
+            }
+            Event::KedaPoll => self.keda_poll(),
+            Event::ScrapeGateway => {
+                if let Controller::Keda(_, query) = &mut self.controller {
+                    query.gateway.add(self.now, query.unserved);
+                }
+                self.at(self.now + self.plant.scrape, Event::ScrapeGateway);
             }
             Event::VpaRound => {
                 self.vpa_round();
@@ -279,6 +306,9 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     }
 
     fn arrive_at_nobody(&mut self, at: Micros) {
+        if let Controller::Keda(_, query) = &mut self.controller {
+            query.unserved += SECOND;
+        }
         let Controller::Kpa(kpa) = &mut self.controller else {
             (self.ended)((at, self.plant.hop, Outcome::Unavailable));
             return;
@@ -327,15 +357,15 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 let (a, mut b) = (self.below(count as i64) as usize, self.below(count as i64 - 1) as usize);
                 b += usize::from(b >= a);
                 let [a, b] = [self.endpoints[a], self.endpoints[b]];
-                let load = |members: &mut [Member], id: u32| {
-                    let pod = &mut members[id as usize].pod;
+                let load = |fleet: &mut Fleet, id: u32| {
+                    let pod = &mut fleet.existing(id).pod;
                     pod.advance(reached);
                     pod.in_flight()
                 };
-                if load(&mut self.members, b) < load(&mut self.members, a) { b } else { a }
+                if load(&mut self.fleet, b) < load(&mut self.fleet, a) { b } else { a }
             }
         };
-        let (end, outcome) = match self.members[id as usize].pod.take(self.plant, reached) {
+        let (end, outcome) = match self.fleet.existing(id).pod.take(self.plant, reached) {
             Taken::Done(end) => (end, Outcome::Ok),
             Taken::Refused => (reached, Outcome::Refused),
             Taken::Expired(end) => (end, Outcome::ServerError),
@@ -356,7 +386,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         let mut integral = std::mem::take(&mut self.held_integral);
         let mut used = 0;
         let mut serving = false;
-        for member in self.members.iter_mut().filter(|m| !m.gone) {
+        self.fleet.each(|member| {
             member.pod.advance(now);
             let grown = member.pod.integral() - member.pod.integral_before;
             member.pod.integral_before = member.pod.integral();
@@ -366,7 +396,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 serving = true;
                 integral += grown;
             }
-        }
+        });
         self.recording.cores_used.push((seconds(now), seconds(used)));
         if let Controller::Kpa(kpa) = &mut self.controller
             && (serving || integral > 0)
@@ -377,7 +407,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     }
 
     fn kpa_tick(&mut self) {
-        let ready = self.members.iter().filter(|m| m.ready && !m.leaving).count() as i64;
+        let ready = self.fleet.ready();
         let (now, current) = (self.now, self.replicas);
         let Controller::Kpa(kpa) = &mut self.controller else { return };
         kpa.evaluate(now, ready);
@@ -387,9 +417,28 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         self.scale_to(replicas);
     }
 
+    fn keda_poll(&mut self) {
+        let (now, current) = (self.now, self.replicas);
+        let Controller::Keda(keda, query) = &mut self.controller else { return };
+        let value = query.value(&self.fleet, now, self.plant.metric_window);
+        let replicas = keda.poll(now, current, value);
+        let polling = micros(keda.settings().polling_s);
+        self.scale_to(replicas);
+        self.at(now + polling, Event::KedaPoll);
+    }
+
     fn hpa_sync(&mut self) {
+        let (now, current) = (self.now, self.replicas);
+        if let Controller::Keda(keda, query) = &mut self.controller {
+            let value = query.value(&self.fleet, now, self.plant.metric_window);
+            let target = keda.settings().hpa.target_milli as f64 / 1000.0;
+            self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
+            let replicas = keda.sync(now, current, value);
+            self.scale_to(replicas);
+            return;
+        }
         let mut observed = Observed::default();
-        for member in self.members.iter_mut().filter(|m| !m.leaving && !m.gone) {
+        for (_, member) in self.fleet.iter().filter(|(_, m)| !m.leaving) {
             if !member.running {
                 observed.pending += 1;
             } else if let Some(value) = member.pod.rate_milli(self.now, self.plant.metric_window) {
@@ -399,7 +448,6 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 observed.missing += 1;
             }
         }
-        let (now, current) = (self.now, self.replicas);
         let Controller::Hpa(hpa, _) = &mut self.controller else { return };
         if observed.measured > 0 {
             let average = observed.sum_milli / observed.measured;
@@ -416,7 +464,10 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         // metrics-server's view: each pod's usage since the last round.
         let since = now - INTERVAL;
         let background = self.plant.background_millicores;
-        for member in self.members.iter_mut().filter(|m| m.ready && !m.gone) {
+        self.fleet.each(|member| {
+            if !member.ready {
+                return;
+            }
             let from = since.max(member.ready_at);
             // A pod that is younger than a few samples of metrics-server (15 s) has no usage yet.
             if member.ready_at < 0 || now - from >= INTERVAL / 4 {
@@ -425,7 +476,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 let millicores = used as f64 / (now - from).max(SECOND) as f64 * 1000.0 + background;
                 vpa.observe(millicores as i64, now);
             }
-        }
+        });
         let Some(recommendation) = vpa.recommendation() else { return };
         self.recording.vpa_target_cores.push((seconds(now), recommendation.target as f64 / 1000.0));
     }
@@ -434,16 +485,20 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         let now = self.now;
         let Controller::Hpa(_, Some(vpa)) = &mut self.controller else { return };
         let to_memory = vpa.memory();
-        for member in self.members.iter_mut().filter(|m| m.ready && !m.leaving) {
+        let (plant, placed) = (self.plant, &mut self.placed);
+        self.fleet.each(|member| {
+            if !member.ready || member.leaving {
+                return;
+            }
             let age = now - (member.record.created_s * SECOND as f64) as Micros;
             let memory = member.record.containers[0].requests.last().map_or(0.0, |r| r.2);
             if let Some(millicores) = vpa.updates(member.pod.millicores, memory, age) {
-                self.placed += millicores - member.pod.millicores;
-                member.pod.resize(self.plant, millicores);
+                *placed += millicores - member.pod.millicores;
+                member.pod.resize(plant, millicores);
                 let cores = millicores as f64 / 1000.0;
                 member.record.containers[0].requests.push((seconds(now), cores, to_memory));
             }
-        }
+        });
         self.place();
     }
 
@@ -453,7 +508,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
         self.recording.desired.push((seconds(self.now), replicas as f64));
         self.replicas = replicas;
-        let alive = self.members.iter().filter(|m| !m.leaving).count() as i64;
+        let alive = self.fleet.iter().filter(|(_, m)| !m.leaving).count() as i64;
         (alive..replicas).for_each(|_| self.add_pod());
         (replicas..alive).for_each(|_| self.remove_pod());
     }
@@ -461,15 +516,14 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     /// Kubernetes takes pods without a node first, then pods that are not ready, then the youngest.
     fn remove_pod(&mut self) {
         let (now, drain) = (self.now, self.plant.drain);
-        let live = self.members.iter_mut().enumerate().filter(|(_, m)| !m.leaving);
+        let live = self.fleet.iter().filter(|(_, m)| !m.leaving);
         let victim = live.max_by_key(|(id, m)| (m.record.scheduled_s.is_none(), !m.ready, m.ready_at, *id));
-        let Some((id, member)) = victim else { return };
+        let Some((id, _)) = victim else { return };
+        let member = self.fleet.existing(id);
         member.leaving = true;
-        let id = id as u32;
         if member.record.scheduled_s.is_none() {
             self.waiting.retain(|w| *w != id);
-            member.gone = true;
-            member.record.gone_s = Some(seconds(now));
+            self.fleet.gone(id, self.plant, now);
             return;
         }
         if member.ready {
@@ -481,11 +535,13 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     }
 
     fn gone(&mut self, id: u32) {
-        let member = &mut self.members[id as usize];
-        member.pod.advance(self.now);
-        member.gone = true;
-        member.record.gone_s = Some(seconds(self.now));
-        self.placed -= member.pod.millicores + self.sidecar();
+        let sidecar = self.sidecar();
+        if let Some(member) = self.fleet.gone(id, self.plant, self.now) {
+            self.placed -= member.pod.millicores + sidecar;
+            if let Controller::Keda(_, query) = &mut self.controller {
+                query.departed.push(member.pod.samples);
+            }
+        }
         self.place();
     }
 
@@ -506,47 +562,26 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     }
 
     fn create(&mut self, millicores: i64, memory: f64) -> u32 {
-        let now = seconds(self.now);
-        let container = |name: &str, millicores: i64, memory: f64| Container {
-            name: name.to_owned(),
-            requests: vec![(now, millicores as f64 / 1000.0, memory)],
-            ..Container::default()
-        };
-        let mut containers = vec![container("eye-state", millicores, memory)];
-        if matches!(self.controller, Controller::Kpa(_)) {
-            containers.push(container("queue-proxy", self.plant.sidecar_millicores, 0.0));
-        }
-        let id = self.members.len() as u32;
-        let record =
-            PodRecord { name: format!("pod-{}", id + 1), created_s: now, containers, ..PodRecord::default() };
-        let draw = self.below(self.plant.starts.len() as i64) as usize;
+        let start = self.plant.starts[self.below(self.plant.starts.len() as i64) as usize];
         let phase = self.below(self.plant.quota_period);
-        self.members.push(Member {
-            pod: Pod::new(self.plant, millicores, phase, self.now),
-            record,
-            start: self.plant.starts[draw],
-            running: false,
-            ready: false,
-            leaving: false,
-            gone: false,
-            ready_at: Micros::MAX,
-            used_at_round: 0,
-        });
-        id
+        let sidecar = matches!(self.controller, Controller::Kpa(_)).then_some(self.plant.sidecar_millicores);
+        let pod = Pod::new(self.plant, millicores, phase, self.now);
+        self.fleet.create(pod, memory, sidecar, start, self.now)
     }
 
     /// Gives pods that wait a node, as far as there is room.
     fn place(&mut self) {
         while let Some(&id) = self.waiting.front() {
-            let member = &self.members[id as usize];
-            let needed = member.pod.millicores + self.sidecar();
+            let needed = self.fleet.existing(id).pod.millicores + self.sidecar();
             if self.plant.room_millicores.is_some_and(|room| self.placed + needed > room) {
                 return;
             }
             self.waiting.pop_front();
             self.placed += needed;
-            let start = self.members[id as usize].start;
-            self.members[id as usize].record.scheduled_s = Some(seconds(self.now));
+            let now = seconds(self.now);
+            let member = self.fleet.existing(id);
+            member.record.scheduled_s = Some(now);
+            let start = member.start;
             self.at(self.now + start.running, Event::Running(id));
             self.at(self.now + start.ready, Event::Ready(id));
         }
@@ -556,9 +591,9 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     fn standing_pod(&mut self) {
         const LONG_AGO: Micros = -600 * SECOND;
         let id = self.create(self.size.millicores, self.size.memory);
-        self.placed += self.members[id as usize].pod.millicores + self.sidecar();
+        self.placed += self.fleet.existing(id).pod.millicores + self.sidecar();
         let phase = self.below(self.plant.scrape);
-        let member = &mut self.members[id as usize];
+        let member = self.fleet.existing(id);
         (member.running, member.ready, member.ready_at) = (true, true, LONG_AGO);
         let at = seconds(LONG_AGO);
         member.record.created_s = at;
@@ -571,15 +606,5 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
         self.endpoints.push(id);
         self.at(phase, Event::Scrape(id));
-    }
-}
-
-impl Member {
-    fn into_record(mut self, plant: &Plant, until: Micros) -> PodRecord {
-        let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until));
-        let lived = (end - self.record.started_s.unwrap_or(end).max(0.0)).max(0.0);
-        self.record.containers[0].core_seconds =
-            seconds(self.pod.used) + lived * plant.background_millicores / 1000.0;
-        self.record
     }
 }

@@ -1,0 +1,130 @@
+//! All pods of a run: those that exist, and the records of those that are gone.
+
+use scenario::recording::{Container, Pod as PodRecord};
+
+use crate::plant::{Plant, Start};
+use crate::pod::Pod;
+use crate::time::{Micros, SECOND, seconds};
+
+/// A pod with its place in the cluster.
+pub(crate) struct Member {
+    pub(crate) pod: Pod,
+    pub(crate) record: PodRecord,
+    pub(crate) start: Start,
+    pub(crate) running: bool,
+    pub(crate) ready: bool,
+    /// Told to go; it finishes what it has.
+    pub(crate) leaving: bool,
+    /// In the order of readiness, for the choice of whom to take away.
+    pub(crate) ready_at: Micros,
+    /// CPU time used up to the VPA's last round.
+    pub(crate) used_at_round: Micros,
+}
+
+/// Pods by number, counted from 0 in the order they were created.
+#[derive(Default)]
+pub(crate) struct Fleet {
+    /// None: gone. A run of days sees many more pods than there are at any time, so that nothing
+    /// but its record is kept of a pod that is gone, and nobody has to walk over it.
+    members: Vec<Option<Box<Member>>>,
+    live: Vec<u32>,
+    records: Vec<PodRecord>,
+}
+
+impl Fleet {
+    /// A new pod without a node; with a sidecar of so many millicores, if any.
+    pub(crate) fn create(
+        &mut self,
+        pod: Pod,
+        memory: f64,
+        sidecar: Option<i64>,
+        start: Start,
+        now: Micros,
+    ) -> u32 {
+        let id = self.members.len() as u32;
+        let at = seconds(now);
+        let container = |name: &str, millicores: i64, memory: f64| Container {
+            name: name.to_owned(),
+            requests: vec![(at, millicores as f64 / 1000.0, memory)],
+            ..Container::default()
+        };
+        let mut containers = vec![container("eye-state", pod.millicores, memory)];
+        containers.extend(sidecar.map(|millicores| container("queue-proxy", millicores, 0.0)));
+        let record =
+            PodRecord { name: format!("pod-{}", id + 1), created_s: at, containers, ..PodRecord::default() };
+        self.members.push(Some(Box::new(Member {
+            pod,
+            record,
+            start,
+            running: false,
+            ready: false,
+            leaving: false,
+            ready_at: Micros::MAX,
+            used_at_round: 0,
+        })));
+        self.live.push(id);
+        self.records.push(PodRecord::default());
+        id
+    }
+
+    /// A pod, if it is not gone.
+    pub(crate) fn get(&mut self, id: u32) -> Option<&mut Member> {
+        self.members[id as usize].as_deref_mut()
+    }
+
+    /// A pod that is known to exist.
+    #[inline]
+    pub(crate) fn existing(&mut self, id: u32) -> &mut Member {
+        self.members[id as usize].as_deref_mut().expect("a pod that is not gone")
+    }
+
+    /// All that are not gone, in the order they were created.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.live.iter().filter_map(|id| Some((*id, self.members[*id as usize].as_deref()?)))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn each(&mut self, mut with: impl FnMut(&mut Member)) {
+        for id in &self.live {
+            if let Some(member) = self.members[*id as usize].as_deref_mut() {
+                with(member);
+            }
+        }
+    }
+
+    /// Pods that serve, or would if they were sent anything.
+    pub(crate) fn ready(&self) -> i64 {
+        self.iter().filter(|(_, m)| m.ready && !m.leaving).count() as i64
+    }
+
+    /// Forgets a pod but for its record.
+    pub(crate) fn gone(&mut self, id: u32, plant: &Plant, now: Micros) -> Option<Box<Member>> {
+        let mut member = self.members[id as usize].take()?;
+        self.live.retain(|other| *other != id);
+        member.pod.advance(now);
+        member.record.gone_s = Some(seconds(now));
+        self.records[id as usize] = member.finished(plant, now);
+        Some(member)
+    }
+
+    /// What became of every pod.
+    pub(crate) fn into_records(mut self, plant: &Plant, until: Micros) -> Vec<PodRecord> {
+        for id in self.live {
+            if let Some(member) = self.members[id as usize].as_deref_mut() {
+                self.records[id as usize] = member.finished(plant, until);
+            }
+        }
+        self.records
+    }
+}
+
+impl Member {
+    /// Its record, with the CPU time that it has used.
+    fn finished(&mut self, plant: &Plant, until: Micros) -> PodRecord {
+        let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until));
+        let lived = (end - self.record.started_s.unwrap_or(end).max(0.0)).max(0.0);
+        self.record.containers[0].core_seconds =
+            self.pod.used as f64 / SECOND as f64 + lived * plant.background_millicores / 1000.0;
+        std::mem::take(&mut self.record)
+    }
+}
