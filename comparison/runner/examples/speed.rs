@@ -28,6 +28,7 @@ fn main() -> Result<()> {
             match &mut arm.autoscaler {
                 Autoscaler::Kpa(s) => s.max_scale = 1000,
                 Autoscaler::Hpa(s, _) => s.max = 1000,
+                Autoscaler::Keda(s) => s.hpa.max = 1000,
             }
             let curve = RateCurve::new(vec![(0.0, rate), (DAY_S, rate)])?;
             let mut random = Pcg64::new(1, 1);

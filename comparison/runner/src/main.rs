@@ -179,10 +179,10 @@ struct FitArgs {
 
 #[derive(Args)]
 struct ExploreArgs {
-    /// Random settings to try for each autoscaler
+    /// Random settings to try for each autoscaler, and as many again near the best of them
     #[arg(long, default_value_t = 300)]
     candidates: u32,
-    /// Seeds that each is tried with
+    /// Seeds that each is tried with; what is shown is tried with as many others
     #[arg(long, default_value_t = 3)]
     seeds: u32,
     /// Where the picture goes, as SVG
@@ -364,7 +364,8 @@ fn explore(args: &ExploreArgs) -> Result<()> {
     let path = draw.scenarios.join(format!("{}.toml", args.schedule.scenario));
     let scenario = files::read_scenario(&path)?;
     let drawn = Drawn { scale: draw.scale, stretch: draw.stretch, seed: draw.seed };
-    let points = explore::explore(&args.plant.arms()?, &scenario, drawn, args.candidates, args.seeds)?;
+    let effort = explore::Effort { candidates: args.candidates, seeds: args.seeds };
+    let points = explore::explore(&args.plant.arms()?, &scenario, drawn, effort)?;
     if let Some(file) = &args.svg {
         std::fs::write(file, explore::svg(&points, &scenario.title))
             .with_context(|| format!("cannot write {}", file.display()))?;
