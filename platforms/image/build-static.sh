@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the function as one static binary, with its list of parts: build-static.sh ARCH OUT Run by
+# Builds the function as one static binary, with its list of parts: build-static.sh ARCH OUT. Run by
 # the Containerfile and by `make static`; ARCH is amd64 or arm64, as container tools spell it.
 # Static against glibc, not musl: the same allocator and string functions as everything measured in
 # this repository.
