@@ -44,6 +44,8 @@ for deployment in prometheus grafana; do
     exit 1
   }
 done
+# Prometheus and Grafana run without the rest, so that it is not waited for.
+platforms/prerequisites.py check beside-prometheus
 side_by_side=$(sed -n 's/^ "uid": "\(.*\)",*$/\1/p' observability/grafana/dashboards/side-by-side.json)
 echo
 echo "in another shell: kubectl --namespace monitoring port-forward service/grafana 3000"

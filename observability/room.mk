@@ -50,7 +50,12 @@ picture: build-comparison $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp 
 # the node's disk.
 STORAGE ?= claim
 
-demo: need-cluster build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a show, not a measurement (SCENARIO=spike)
+# What is missing on the cluster is said before anything is built.
+.PHONY: need-prometheus
+need-prometheus:
+	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus
+
+demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a show, not a measurement (SCENARIO=spike)
 	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) \
 	  --scenario $(SCENARIO) --scale $(SCALE) --stretch $(STRETCH)
 

@@ -124,14 +124,22 @@ def _patch(config_map: str, key: str, value: str) -> str:
     return f"kubectl --namespace knative-serving patch configmap {config_map} --type merge --patch '{data}'"
 
 
+def _down(name: str, namespace: str) -> bool:
+    """Whether there is such a Deployment, and none of its pods is available."""
+    found = get("deployment", name, "--namespace", namespace)
+    return bool(found) and not found.get("status", {}).get("availableReplicas")
+
+
 def kourier() -> tuple[str, str] | None:
     if not get("service", "kourier", "--namespace", "kourier-system"):
         release = f"https://github.com/knative-extensions/net-kourier/releases/download/{VERSIONS['KNATIVE_VERSION']}/kourier.yaml"
         return "no Kourier here: the gateway of both variants", f"kubectl apply -f {release}"
-    for key in ("ingress-class", "ingress.class"):
-        if _setting("config-network", key).startswith("kourier."):
-            return None
-    return "Knative is not told to use Kourier", _patch("config-network", "ingress-class", "kourier.ingress.networking.knative.dev")
+    if not any(_setting("config-network", key).startswith("kourier.") for key in ("ingress-class", "ingress.class")):
+        return "Knative is not told to use Kourier", _patch("config-network", "ingress-class", "kourier.ingress.networking.knative.dev")
+    for name, namespace in (("3scale-kourier-gateway", "kourier-system"), ("net-kourier-controller", "knative-serving")):
+        if _down(name, namespace):
+            return f"Kourier's {name} is not running: no request would reach a variant", f"kubectl --namespace {namespace} get pods"
+    return None
 
 
 def knative_settings() -> tuple[str, str] | None:
@@ -153,6 +161,10 @@ def vpa() -> tuple[str, str] | None:
         return "no VPA here", install
     if "InPlaceOrRecreate" not in json.dumps(found):
         return "this VPA is too old: it does not resize pods in place (InPlaceOrRecreate)", install
+    # Where its own installation puts them; a provider's VPA has none of them.
+    for name in ("vpa-recommender", "vpa-updater", "vpa-admission-controller"):
+        if _down(name, "kube-system"):
+            return f"{name} is not running", "kubectl --namespace kube-system get pods"
     return None
 
 
@@ -175,7 +187,13 @@ def metrics_server() -> tuple[str, str] | None:
 def prometheus() -> tuple[str, str] | None:
     if get("service", "prometheus", "--namespace", "monitoring"):
         return None
-    return "no Prometheus at prometheus.monitoring:9090: the adapter reads from it", "make observability"
+    return "no Prometheus at prometheus.monitoring:9090", "make observability"
+
+
+def beside_prometheus() -> tuple[str, str] | None:
+    """Traces and pod counts on the dashboards come from these."""
+    down = [name for name in ("kube-state-metrics", "trace-collector", "jaeger") if _down(name, "monitoring")]
+    return (f"not running yet: {', '.join(down)}", "kubectl --namespace monitoring get pods, should it stay so") if down else None
 
 
 def custom_metrics() -> tuple[str, str] | None:
@@ -226,7 +244,8 @@ def _request(pod: dict) -> int:
 def room() -> tuple[str, str] | None:
     """Whether all pods that the autoscalers may ask for would find a place."""
     found = re.search(r"requests:\n\s+cpu: \"?(\w+)\"?", manifests())
-    if PLATFORM != "two-cores" or not found:
+    # GKE adds nodes for pods that find no room.
+    if PLATFORM == "gke" or not found:
         return None
     pod = _millicores(found[1]) + QUEUE_PROXY_MILLICORES
     free = sum(_millicores(n["status"]["allocatable"]["cpu"]) for n in get("nodes").get("items", []))
@@ -237,7 +256,7 @@ def room() -> tuple[str, str] | None:
         return None
     return (
         f"room for {max(free, 0) // pod} of {MOST_PODS} pods of {pod}m: {free}m are left beside the system's requests",
-        "see platforms/two-cores/README.md: cut the requests of the system's pods",
+        "see platforms/two-cores/README.md: smaller pods, and smaller requests of the system's pods",
     )
 
 
@@ -254,12 +273,15 @@ NEEDS: dict[str, tuple[str, Need]] = {
     "custom-metrics": ("a custom-metrics adapter", custom_metrics),
     "prometheus": ("Prometheus, for the adapter", prometheus),
     "storage": ("a volume for Prometheus", storage),
+    "beside-prometheus": ("what feeds Prometheus runs", beside_prometheus),
     "image": ("the image is on the nodes", image),
     "room": ("room for every pod", room),
 }
 # Missing, these do not make an apply fail or a pod wait for good; they are said, and do not stop
 # anything.
-NOTES = {"image", "room"}
+NOTES = {"image", "room", "beside-prometheus"}
+# What these look at follows from the rendered manifests.
+OF_MANIFESTS = {"knative-settings", "room"}
 # Without these there is nothing further to ask.
 FIRST = ("kubectl", "cluster")
 
@@ -307,8 +329,12 @@ def doctor() -> int:
         print(title)
         for need in needs:
             what = NEEDS[need][0]
+            if need in OF_MANIFESTS and not manifests():
+                print(f"  note     {what}: not looked at\n           make render (builds kustomize), then ask again")
+                continue
             found = outcome(need)
-            if not found:
+            # Prometheus that runs on the node's disk (STORAGE=emptydir) lacks no volume.
+            if not found or need == "storage" and get("deployment", "prometheus", "--namespace", "monitoring").get("status", {}).get("availableReplicas"):
                 print(f"  ok       {what}")
                 continue
             # Building and testing take no cluster: where none was asked for, none is missing.
@@ -317,8 +343,6 @@ def doctor() -> int:
             missing += not note
             if need in FIRST:
                 return 1 if missing else 0
-    if not manifests():
-        print("  note     what Knative has to allow was not looked at: make render builds kustomize, then ask again")
     return 1 if missing else 0
 
 
@@ -330,13 +354,20 @@ def gateway() -> tuple[str, str]:
     for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress", []):
         if address := ingress.get("ip") or ingress.get("hostname"):
             return f"http://{address}", ""
+    if service.get("spec", {}).get("type") == "NodePort" and (address := node_port(service)):
+        return address, ""
+    return "http://127.0.0.1:8081", "kubectl --namespace kourier-system port-forward service/kourier 8081:80"
+
+
+def node_port(service: dict) -> str | None:
+    """The gateway at a node. Services that wait for a load balancer have such a port too."""
     for port in service.get("spec", {}).get("ports", []):
-        if service["spec"].get("type") == "NodePort" and port.get("nodePort") and port["port"] == 80:
+        if port.get("nodePort") and port["port"] == 80:
             for node in get("nodes").get("items", []):
                 for address in node["status"].get("addresses", []):
                     if address["type"] == "InternalIP":
-                        return f"http://{address['address']}:{port['nodePort']}", ""
-    return "http://127.0.0.1:8081", "kubectl --namespace kourier-system port-forward service/kourier 8081:80"
+                        return f"http://{address['address']}:{port['nodePort']}"
+    return None
 
 
 def addresses() -> int:
@@ -350,6 +381,8 @@ def addresses() -> int:
         address, first = gateway()
         if first:
             print(f"the gateway has no address outside the cluster; in another shell: {first}")
+            if within := node_port(get("service", "kourier", "--namespace", "kourier-system")):
+                print(f"where the nodes can be reached, and for load: {within}")
         for variant, host in hosts.items():
             print(f"{variant}: curl -H 'Host: {host}' --data-binary @function/samples/open.jpg {address}/classify")
         if "k8s-autoscalers" in hosts:

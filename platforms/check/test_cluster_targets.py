@@ -39,6 +39,8 @@ def complete() -> list[dict]:
         named("CustomResourceDefinition", "domainmappings.serving.knative.dev"),
         named("CustomResourceDefinition", "verticalpodautoscalers.autoscaling.k8s.io", spec="InPlaceOrRecreate"),
         named("Deployment", "webhook", "knative-serving", status={"availableReplicas": 1}),
+        named("Deployment", "3scale-kourier-gateway", "kourier-system", status={"availableReplicas": 1}),
+        named("Deployment", "vpa-recommender", "kube-system", status={"availableReplicas": 1}),
         named("ConfigMap", "config-network", "knative-serving", data={"ingress-class": "kourier.ingress.networking.knative.dev"}),
         named("ConfigMap", "config-autoscaler", "knative-serving", data={"allow-zero-initial-scale": "true"}),
         named("ConfigMap", "config-features", "knative-serving", data={"kubernetes.podspec-topologyspreadconstraints": "enabled"}),
@@ -108,6 +110,8 @@ MISSING = [
     ("deploy-knative", [], without("webhook"), "kubectl --namespace knative-serving get pods"),
     ("deploy-knative", [], without("kourier"), "kourier.yaml"),
     ("deploy-knative", [], changed("config-network", data={}), "patch configmap config-network"),
+    ("deploy-knative", [], changed("3scale-kourier-gateway", status={}), "kubectl --namespace kourier-system get pods"),
+    ("deploy-k8s-autoscalers", [], changed("vpa-recommender", status={}), "kubectl --namespace kube-system get pods"),
     ("deploy-knative", ["PLATFORM=two-cores"], changed("config-autoscaler", data={}), ZERO),
     ("deploy", ["PLATFORM=gke"], changed("config-features", data={}), SPREAD),
     ("deploy-k8s-autoscalers", [], without("verticalpodautoscalers.autoscaling.k8s.io"), "install the VPA"),
@@ -116,6 +120,7 @@ MISSING = [
     ("deploy-k8s-autoscalers", [], without("v1.custom.metrics.k8s.io"), "\n  make metrics-adapter\n"),
     ("deploy-k8s-autoscalers", [], without("v1.custom.metrics.k8s.io", "prometheus"), "\n  make observability metrics-adapter\n"),
     ("metrics-adapter", [], without("prometheus"), "\n  make observability\n"),
+    ("demo", [], without("prometheus"), "\n  make observability\n"),
     ("observability", [], without("standard"), "\n  make observability STORAGE=emptydir"),
     ("observability", [], changed("standard", metadata={"name": "standard"}), CLASS),
 ]
@@ -137,7 +142,7 @@ def test_doctor_says_all_of_it_before_it_happens(cluster: Cluster, platform: str
     for _, arguments, change, remedy in MISSING:
         # What only another platform needs, and what hides behind something else that is missing.
         if arguments in ([], [f"PLATFORM={platform}"]) and change(complete()) != complete() and "adapter" not in remedy:
-            if not any(word in remedy for word in ("STORAGE", "config-network")):
+            if not any(word in remedy for word in ("STORAGE", "config-network", "kourier-system get pods", "kube-system get pods")):
                 objects = change(objects)
                 remedies.append(remedy)
     outcome = cluster.make("doctor", f"PLATFORM={platform}", objects=objects)
@@ -164,6 +169,15 @@ def test_a_complete_cluster_is_deployed_to_and_told_where_it_answers(cluster: Cl
     gateway = "http://127.0.0.1:8080" if platform == "kind" else "http://192.0.2.7"
     for host in ("eye-state-knative.eye-state.example.org", "eye-state-k8s-autoscalers.eye-state.example.com"):
         assert f"curl -H 'Host: {host}' --data-binary @function/samples/open.jpg {gateway}/classify" in outcome.text
+
+
+def test_a_gateway_that_waits_for_a_load_balancer_is_reached_by_forwarding_or_at_a_node(cluster: Cluster) -> None:
+    waiting = {"spec": {"type": "LoadBalancer", "ports": [{"port": 80, "nodePort": 31234}]}, "status": {"loadBalancer": {}}}
+    at = {"addresses": [{"type": "InternalIP", "address": "192.0.2.9"}]}
+    objects = changed("one", status=at)(changed("kourier", **waiting)(complete()))
+    text = cluster.make("addresses", objects=objects).text
+    assert "port-forward service/kourier 8081:80" in text and "http://192.0.2.9:31234" in text
+    assert "http://127.0.0.1:8081/classify" in text
 
 
 def test_what_the_cluster_would_refuse_is_not_applied_by_half(cluster: Cluster) -> None:
@@ -207,11 +221,17 @@ def test_an_image_that_no_registry_serves_and_no_node_holds_is_said(cluster: Clu
     assert "make image image-load" not in cluster.make("deploy", "IMAGE=registry.example/eye-state:1", objects=empty).text
 
 
-def test_on_two_cores_the_room_for_ten_pods_is_counted(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("platform", "note"), [("two-cores", "room for 9 of 10 pods of 175m"), ("cluster", "room for 1 of 10 pods of 1025m"), ("gke", None)])
+def test_the_room_for_ten_pods_is_counted_where_nodes_do_not_come_by_themselves(cluster: Cluster, platform: str, note: str | None) -> None:
     crowded = complete()
     crowded.append(named("Pod", "system", "kube-system", spec={"containers": [{"resources": {"requests": {"cpu": "260m"}}}]}, status={"phase": "Running"}))
-    assert "room for 9 of 10 pods of 175m" in cluster.make("doctor", "PLATFORM=two-cores", objects=crowded).text
-    assert "room for" not in cluster.make("deploy", "PLATFORM=cluster", objects=crowded).text.replace("room for every pod", "")
+    text = cluster.make("doctor", f"PLATFORM={platform}", objects=crowded).text
+    assert note in text if note else "room for every pod\n" in text and "of 10 pods" not in text
+
+
+def test_what_the_manifests_ask_for_is_not_ok_before_they_were_rendered(cluster: Cluster) -> None:
+    text = cluster.make("doctor", "KUSTOMIZE=/nowhere/kustomize", objects=complete()).text
+    assert text.count("not looked at") == 3 and "ok       room" not in text and "ok       Knative allows" not in text
 
 
 def test_observability_ends_with_what_to_open(cluster: Cluster) -> None:
@@ -220,6 +240,18 @@ def test_observability_ends_with_what_to_open(cluster: Cluster) -> None:
     assert "http://localhost:3000/d/" in outcome.text
     outcome = cluster.make("observability", "STORAGE=emptydir", objects=without("standard")(complete()))
     assert outcome.code == 0, outcome.text
+
+
+def test_doctor_asks_no_volume_for_a_prometheus_that_runs_without_one(cluster: Cluster) -> None:
+    running = [*without("standard")(complete()), named("Deployment", "prometheus", "monitoring", status={"availableReplicas": 1})]
+    assert "ok       a volume for Prometheus" in cluster.make("doctor", objects=running).text
+    assert cluster.make("observability", objects=running).code != 0
+
+
+def test_observability_names_what_is_not_running_beside_prometheus_and_grafana(cluster: Cluster) -> None:
+    objects = [*complete(), named("Deployment", "jaeger", "monitoring", status={})]
+    text = cluster.make("observability", objects=objects).text
+    assert "not running yet: jaeger\n" in text and "http://localhost:3000/d/" in text
 
 
 def test_an_unknown_platform_is_answered_with_all_that_there_are(cluster: Cluster) -> None:
