@@ -1,11 +1,11 @@
-##@ comparison: KPA against HPA + VPA
+##@ comparison: KPA, HPA + VPA, KEDA
 
 COMPARISON := target/release/comparison
-# What to compare: make compare SCENARIOS=spike,ramp VARIANTS=knative CONFIGURATIONS=tuned REPEATS=3
-# SCALE=5 STRETCH=1
+# What to compare: make compare SCENARIOS=spike,ramp ARMS=kpa,hpa-vpa+vpa-floor REPEATS=6 SCALE=5
+# STRETCH=1. comparison/arms.toml lists the arms and the ablations that may follow after a plus
+# sign.
 SCENARIOS      ?=
-VARIANTS       ?= knative,k8s-autoscalers
-CONFIGURATIONS ?= defaults,tuned
+ARMS           ?=
 REPEATS        ?= 3
 SCALE          ?= 5
 STRETCH        ?= 1
@@ -20,9 +20,9 @@ build: build-comparison
 build-comparison: need-cargo
 	$(CARGO) build --release --workspace --bin comparison
 
-compare: build-comparison ## load both variants on the current cluster and record what happens (resumes where it stopped)
+compare: build-comparison ## load every arm on the current cluster and record what happens (resumes where it stopped)
 	$(COMPARISON) run --cluster $(CLUSTER) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
-	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
+	  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
 	  --commit $$(git rev-parse --short HEAD)
 
 # What a simulated pod is like: --plant FILE (from comparison fit), --platform NAME; see comparison
@@ -31,7 +31,7 @@ PLANT ?=
 
 simulate: build-comparison ## the same scenarios through the autoscaler simulator (no cluster; labelled simulated)
 	$(COMPARISON) simulate --results $(RESULTS)/simulated $(if $(SCENARIOS),--only $(SCENARIOS)) \
-	  --variants $(VARIANTS) --configurations $(CONFIGURATIONS) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(PLANT)
+	  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(PLANT)
 
 report: build-comparison ## results files to one page, a table and a chart (RESULTS=folder TABLE=file.md CHART=file.svg)
 	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(TABLE),--table $(TABLE)) $(if $(CHART),--chart $(CHART)) \

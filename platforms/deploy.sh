@@ -5,21 +5,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kubectl=${KUBECTL:-kubectl}
-overlay=platforms/$KUBERNETES_PLATFORM/$SETTINGS
 # Enough for an image of 23 MB over a slow line; a pod is ready within seconds once it is there.
 patience=180s
 
-if [ ! -f "$overlay/kustomization.yaml" ]; then
-  known=$(cd platforms && for file in */tuned/kustomization.yaml; do echo "${file%%/*}"; done | xargs)
-  echo "there is no overlay $overlay: PLATFORM is one of $known; SETTINGS is defaults or tuned" >&2
-  exit 1
-fi
+platforms/overlay.sh "$KUBERNETES_PLATFORM" "$SETTINGS" >/dev/null # says which there are
 needs=()
 components=shared
 for variant in "$@"; do
   case $variant in
     knative) needs+=(version knative knative-webhook kourier knative-settings image room) ;;
-    k8s-autoscalers) needs+=(version vpa metrics-server custom-metrics image room) ;;
+    k8s-autoscalers) needs+=(version image room) ;;
     *) echo "deploy.sh: unknown variant '$variant'" >&2; exit 64 ;;
   esac
   components="$components|$variant"
@@ -30,6 +25,9 @@ trap 'rm -f "$MANIFESTS" "$MANIFESTS.all"' EXIT
 make --no-print-directory render >"$MANIFESTS.all"
 # What Knative has to allow follows from its own manifests only.
 awk -v components="$components" -f platforms/select.awk "$MANIFESTS.all" >"$MANIFESTS"
+for kind in VerticalPodAutoscaler:vpa VerticalPodAutoscaler:metrics-server HorizontalPodAutoscaler:custom-metrics ScaledObject:keda; do
+  if grep -q "^kind: ${kind%:*}$" "$MANIFESTS"; then needs+=("${kind#*:}"); fi
+done
 MANIFESTS=$MANIFESTS platforms/prerequisites.py check "${needs[@]}"
 
 case " $* " in *" k8s-autoscalers "*)

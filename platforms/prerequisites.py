@@ -101,6 +101,12 @@ def crd(name: str, missing: str, remedy: str) -> Need:
     return lambda: None if get("crd", name) else (missing, remedy)
 
 
+keda = crd(
+    "scaledobjects.keda.sh",
+    "no KEDA here",
+    f"kubectl apply --server-side -f https://github.com/kedacore/keda/releases/download/v{VERSIONS['KEDA_VERSION']}/keda-{VERSIONS['KEDA_VERSION']}.yaml",
+)
+
 knative_crds = crd(
     "services.serving.knative.dev",
     "no Knative Serving here",
@@ -271,6 +277,7 @@ NEEDS: dict[str, tuple[str, Need]] = {
     "vpa": ("the VPA, with InPlaceOrRecreate", vpa),
     "metrics-server": ("metrics-server", metrics_server),
     "custom-metrics": ("a custom-metrics adapter", custom_metrics),
+    "keda": ("KEDA", keda),
     "prometheus": ("Prometheus, for the adapter", prometheus),
     "storage": ("a volume for Prometheus", storage),
     "beside-prometheus": ("what feeds Prometheus runs", beside_prometheus),

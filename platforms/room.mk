@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE    ?= dev.local/eye-state:$(VERSION)
 SETTINGS ?= tuned
 PLATFORM ?= $(if $(filter kind-%,$(shell $(KUBECTL) config current-context 2>/dev/null)),kind,cluster)
-OVERLAY   = platforms/$(PLATFORM)/$(SETTINGS)
+OVERLAY   = $(shell platforms/overlay.sh '$(PLATFORM)' '$(SETTINGS)')
 DEFAULT_IMAGE := dev.local/eye-state:$(VERSION)
 # Where the source of what runs is: the page links to it. The address of this clone unless given.
 SOURCE_URL ?= $(shell platforms/image/source-url.sh)

@@ -43,8 +43,16 @@ def _hpa(documents: Documents) -> dict:
     return _only(documents, "HorizontalPodAutoscaler", "autoscaling")
 
 
-def _vpa(documents: Documents) -> dict:
-    return _only(documents, "VerticalPodAutoscaler", "autoscaling.k8s.io")
+def _keda(documents: Documents) -> dict | None:
+    """KEDA's ScaledObject, which stands in the place of the HPA in one arm."""
+    return next((d for d in documents if d["kind"] == "ScaledObject"), None)
+
+
+def _policies(documents: Documents) -> list[dict]:
+    """What the VPA may do; nothing in an arm without one."""
+    vpas = [d for d in documents if d["kind"] == "VerticalPodAutoscaler"]
+    assert len(vpas) <= 1, f"expected one VerticalPodAutoscaler, found {len(vpas)}"
+    return [policy for vpa in vpas for policy in vpa["spec"]["resourcePolicy"]["containerPolicies"]]
 
 
 def _workloads(documents: Documents) -> list[dict]:
@@ -74,34 +82,47 @@ def pods_are_alike(documents: Documents) -> list[str]:
     return [] if knative == plain else [f"the variants' pods differ: {knative} and {plain}"]
 
 
-def targets_are_equal(documents: Documents) -> list[str]:
-    metric = _hpa(documents)["spec"]["metrics"][0]["pods"]
-    utilization = Decimal(_annotation(documents, "target-utilization-percentage") or "70") / 100
-    kpa = Decimal(_annotation(documents, "target") or "100") * utilization
+def _horizontal(documents: Documents) -> tuple[str, object, int]:
+    """What the Deployment scales on, its target, and the most pods."""
+    if keda := _keda(documents):
+        trigger = next(t for t in keda["spec"]["triggers"] if t["name"] == "concurrency")["metadata"]
+        return trigger["query"], trigger["threshold"], keda["spec"]["maxReplicaCount"]
+    spec = _hpa(documents)["spec"]
+    metric = spec["metrics"][0]["pods"]
+    return metric["metric"]["name"], metric["target"]["averageValue"], spec["maxReplicas"]
+
+
+def metrics_are_the_same(documents: Documents) -> list[str]:
     found = []
     if _annotation(documents, "metric") != "concurrency":
         found.append("the KPA does not scale on concurrency")
-    if "concurrency" not in metric["metric"]["name"]:
-        found.append(f"the HPA scales on {metric['metric']['name']}, not on concurrency")
-    if kpa != _quantity(metric["target"]["averageValue"]):
-        found.append(f"the KPA holds {kpa} requests a pod, the HPA {metric['target']['averageValue']}")
+    if "concurrency" not in _horizontal(documents)[0]:
+        found.append(f"the Deployment scales on {_horizontal(documents)[0]}, not on concurrency")
+    return found
+
+
+def targets_are_equal(documents: Documents) -> list[str]:
+    """Not for tuned settings, whose targets were searched on both sides."""
+    target, utilization = _annotation(documents, "target"), _annotation(documents, "target-utilization-percentage")
+    found = []
+    if Decimal(target or "100") != _quantity(_horizontal(documents)[1]):
+        found.append(f"the KPA's target is {target}, the Deployment's {_horizontal(documents)[1]}")
+    if utilization not in ("70", "100"):
+        found.append(f"the KPA holds {utilization} % of its target: Knative's default is 70, the HPA's target itself 100")
     return found
 
 
 def upper_bounds_are_equal(documents: Documents) -> list[str]:
-    kpa, hpa = int(_annotation(documents, "max-scale") or 0), _hpa(documents)["spec"]["maxReplicas"]
-    return [] if kpa == hpa else [f"the KPA may go to {kpa} pods, the HPA to {hpa}"]
+    kpa, other = int(_annotation(documents, "max-scale") or 0), _horizontal(documents)[2]
+    return [] if kpa == other else [f"the KPA may go to {kpa} pods, the Deployment to {other}"]
 
 
 def hpa_and_vpa_share_no_metric(documents: Documents) -> list[str]:
-    policies = _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"]
-    vertical = {r for p in policies if p.get("mode") != "Off" for r in p.get("controlledResources", ["cpu", "memory"])}
-    horizontal = {
-        metric[key]["name"]
-        for metric in _hpa(documents)["spec"]["metrics"]
-        for key in ("resource", "containerResource")
-        if key in metric
+    vertical = {
+        r for p in _policies(documents) if p.get("mode") != "Off" for r in p.get("controlledResources", ["cpu", "memory"])
     }
+    metrics = [] if _keda(documents) else _hpa(documents)["spec"]["metrics"]
+    horizontal = {metric[key]["name"] for metric in metrics for key in ("resource", "containerResource") if key in metric}
     return [f"HPA and VPA both act on {name}" for name in sorted(vertical & horizontal)]
 
 
@@ -150,11 +171,12 @@ def _selector(document: dict) -> dict | None:
 def references_resolve(documents: Documents) -> list[str]:
     """Targets of autoscalers and routes, and the VPA's container, are part of the same rendering."""
     known = {(d["apiVersion"], d["kind"], d["metadata"]["name"]) for d in documents}
-    references = [_hpa(documents)["spec"]["scaleTargetRef"], _vpa(documents)["spec"]["targetRef"]]
+    references = [(_keda(documents) or _hpa(documents))["spec"]["scaleTargetRef"]]
+    references += [d["spec"]["targetRef"] for d in documents if d["kind"] == "VerticalPodAutoscaler"]
     references += [d["spec"]["ref"] for d in documents if d["kind"] == "DomainMapping"]
     found = [f"{r['kind']}/{r['name']} does not exist" for r in references if tuple(r.values()) not in known]
     names = {c["name"] for c in _containers(documents)} | {"*"}
-    for policy in _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"]:
+    for policy in _policies(documents):
         if policy["containerName"] not in names:
             found.append(f"the VPA has a policy for {policy['containerName']}, which is no container")
     return found
@@ -228,8 +250,8 @@ def memory_holds_the_largest_images(documents: Documents) -> list[str]:
     for workload in _workloads(documents):
         limits = workload["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
         pods[workload["kind"]] = (limits["memory"], limits["cpu"])
-    policy = _vpa(documents)["spec"]["resourcePolicy"]["containerPolicies"][0]
-    pods["the VPA's least"] = (policy["minAllowed"]["memory"], policy["maxAllowed"]["cpu"])
+    for policy in _policies(documents)[:1]:
+        pods["the VPA's least"] = (policy["minAllowed"]["memory"], policy["maxAllowed"]["cpu"])
     found = []
     for name, (memory, cpu) in pods.items():
         transit, work = work_memory(_bytes(memory), math.ceil(_quantity(cpu)))
@@ -256,6 +278,7 @@ def _quantity(text: object) -> Decimal:
 ALL: list[Callable[[Documents], list[str]]] = [
     containers_are_identical,
     pods_are_alike,
+    metrics_are_the_same,
     targets_are_equal,
     upper_bounds_are_equal,
     hpa_and_vpa_share_no_metric,

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,23 @@ def overlays() -> list[Path]:
         for path in PLATFORMS.glob("*/*/kustomization.yaml")
         if path.parent.name in ("defaults", "tuned")
     )
+
+
+def arms() -> list[dict]:
+    """Every arm of the comparison, as comparison/arms.toml lists them."""
+    return tomllib.loads((ROOT / "comparison/arms.toml").read_text())["arm"]
+
+
+def ablations() -> list[dict]:
+    """Every ablation that something is deployed for."""
+    return [a for a in tomllib.loads((ROOT / "comparison/arms.toml").read_text())["ablation"] if "node" not in a]
+
+
+@cache
+def overlay(platform: str, settings: str) -> Path:
+    """The folder that `make render` takes for a platform and settings."""
+    done = subprocess.run([ROOT / "platforms/overlay.sh", platform, settings], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
 
 
 def add_ons() -> list[Path]:

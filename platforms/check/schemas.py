@@ -100,6 +100,7 @@ def custom_resources() -> dict[tuple[str, str], dict]:
         *sorted((serving / "config/core/300-resources").glob("*.yaml")),
         *sorted((_download(_networking_module(serving)) / "config").glob("domain-claim.yaml")),
         _download(pins["VPA_MODULE"]) / "deploy/vpa-v1-crd-gen.yaml",
+        _download(pins["KEDA_MODULE"]) / "config/crd/bases/keda.sh_scaledobjects.yaml",
     ]
     schemas = {("monitoring.googleapis.com/v1", "PodMonitoring"): POD_MONITORING}
     for definition in (d for f in files for d in yaml.safe_load_all(f.read_text()) if d):

@@ -1,6 +1,7 @@
 """Every rendering is valid and keeps every invariant, and each check fails on what it is for."""
 
 import copy
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,29 @@ import render
 import schemas
 
 RENDERINGS = [*render.overlays(), *render.add_ons()]
-SAMPLE = Path("platforms/kind/tuned")
+SAMPLE = Path("platforms/kind/defaults")
+PLATFORMS = sorted({overlay.parts[1] for overlay in render.overlays()})
+# Settings that only arms of the comparison have, and what an ablation makes of the defaults.
+ARMS = [
+    pytest.param(platform, settings, id=f"{platform}-{settings}")
+    for platform in PLATFORMS
+    for settings in [
+        *dict.fromkeys(arm["configuration"] for arm in render.arms() if arm["configuration"] not in ("defaults", "tuned")),
+        *(f"defaults+{ablation['name']}" for ablation in render.ablations()),
+    ]
+]
+
+
+def of(settings: str) -> list[Callable]:
+    """The invariants that hold for settings."""
+    dropped = []
+    # Their targets were searched.
+    if settings == "tuned":
+        dropped.append(invariants.targets_are_equal)
+    # It is there to take the limits away.
+    if settings.endswith("+no-limit"):
+        dropped.append(invariants.memory_holds_the_largest_images)
+    return [invariant for invariant in invariants.ALL if invariant not in dropped]
 
 
 def find(documents: list[dict], kind: str, name: str | None = None) -> dict:
@@ -31,10 +54,43 @@ def test_every_manifest_meets_its_strict_schema(directory: Path) -> None:
     assert [v for document in documents for v in schemas.violations(document)] == []
 
 
-@pytest.mark.parametrize("invariant", invariants.ALL, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("directory", render.overlays(), ids=str)
-def test_every_overlay_keeps_every_invariant(directory: Path, invariant: Callable) -> None:
-    assert invariant(render.render(directory)) == []
+def test_every_overlay_keeps_every_invariant(directory: Path) -> None:
+    documents = render.render(directory)
+    assert [broken for invariant in of(directory.name) for broken in invariant(documents)] == []
+
+
+@pytest.mark.parametrize(("platform", "settings"), ARMS)
+def test_every_arm_keeps_every_invariant_and_meets_its_schemas(platform: str, settings: str) -> None:
+    documents = render.render(render.overlay(platform, settings))
+    assert [v for document in documents for v in schemas.violations(document)] == []
+    assert [broken for invariant in of(settings) for broken in invariant(documents)] == []
+
+
+@pytest.mark.parametrize("arm", render.arms(), ids=lambda arm: arm["name"])
+def test_an_arm_deploys_the_autoscalers_that_it_says(arm: dict) -> None:
+    kinds = {d["kind"] for d in render.render(render.overlay("two-cores", arm["configuration"]))}
+    horizontal, vertical = {
+        "kpa": ("HorizontalPodAutoscaler", True),
+        "hpa": ("HorizontalPodAutoscaler", False),
+        "hpa+vpa": ("HorizontalPodAutoscaler", True),
+        "keda": ("ScaledObject", False),
+    }[arm["autoscaler"]]
+    assert horizontal in kinds and ("VerticalPodAutoscaler" in kinds) == vertical
+    assert len(kinds & {"HorizontalPodAutoscaler", "ScaledObject"}) == 1
+
+
+def test_the_vpas_floor_is_the_size_of_the_pod() -> None:
+    for platform, least in (("two-cores", "150m"), ("cluster", "1")):
+        documents = render.render(render.overlay(platform, "defaults+vpa-floor"))
+        policy = find(documents, "VerticalPodAutoscaler")["spec"]["resourcePolicy"]["containerPolicies"][0]
+        assert policy["minAllowed"]["cpu"] == least
+
+
+def test_settings_that_do_not_exist_are_answered_with_those_that_do() -> None:
+    for settings, word in (("other", "hand-tuned"), ("defaults+other", "tbc-211")):
+        done = subprocess.run([render.ROOT / "platforms/overlay.sh", "kind", settings], capture_output=True, text=True)
+        assert done.returncode != 0 and "no settings other" in done.stderr and word in done.stderr
 
 
 def test_every_platform_comes_with_both_settings() -> None:
@@ -159,8 +215,8 @@ MUTATIONS = [
     (_cpu, invariants.containers_are_identical),
     (_service_links, invariants.pods_are_alike),
     (_annotate("target", "3"), invariants.targets_are_equal),
-    (_annotate("target-utilization-percentage", "70"), invariants.targets_are_equal),
-    (_annotate("metric", "rps"), invariants.targets_are_equal),
+    (_annotate("target-utilization-percentage", "85"), invariants.targets_are_equal),
+    (_annotate("metric", "rps"), invariants.metrics_are_the_same),
     (_hpa_target, invariants.targets_are_equal),
     (_annotate("max-scale", "5"), invariants.upper_bounds_are_equal),
     (_hpa_max, invariants.upper_bounds_are_equal),

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use scenario::Scenario;
-use scenario::recording::{Run, SCHEMA};
+use scenario::recording::Run;
 
 /// Reads and checks one scenario file.
 pub fn read_scenario(path: &Path) -> Result<Scenario> {
@@ -42,10 +42,7 @@ pub fn read_scenarios(folder: &Path, names: &[String]) -> Result<Vec<Scenario>> 
 /// Reads one results file.
 pub fn read_run(path: &Path) -> Result<Run> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let run: Run =
-        serde_json::from_str(&text).with_context(|| format!("{} is no results file", path.display()))?;
-    ensure!(run.schema == SCHEMA, "{}: schema {:?}, this tool reads {SCHEMA:?}", path.display(), run.schema);
-    Ok(run)
+    Run::parse(&text).with_context(|| path.display().to_string())
 }
 
 /// Writes a results file whole or not at all: an interrupted write leaves no file that looks like a

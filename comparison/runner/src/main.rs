@@ -19,6 +19,7 @@ use load::client::{LoadClient, Target};
 use load::images::Pictures;
 use load::pace::send_schedule;
 use scenario::Scenario;
+use scenario::arms::{self, Arm};
 use scenario::recording::{Origin, Run, joinable};
 use scenario::schedule::Schedule;
 use scenario::summary::LoadSummary;
@@ -28,7 +29,7 @@ use simulator::Drawn;
 const LEAST_REPEATS: usize = 3;
 
 #[derive(Parser)]
-#[command(name = "comparison", about = "KPA against HPA + VPA: the same load, both variants, one report")]
+#[command(name = "comparison", about = "KPA, HPA, VPA and KEDA: the same load, every arm, one report")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,7 +41,7 @@ enum Command {
     Schedule(ScheduleArgs),
     /// Send a scenario to any URL and print what came back (no cluster needed)
     Load(LoadArgs),
-    /// Run scenarios on the current cluster, both variants, and write results files
+    /// Run scenarios on the current cluster, every arm, and write results files
     Run(RunArgs),
     /// Run scenarios through the simulator and write results files labelled simulated
     Simulate(SimulateArgs),
@@ -91,12 +92,10 @@ struct PlanArgs {
     /// Scenarios, by name; all when not given
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Variants
-    #[arg(long, value_delimiter = ',', default_value = "knative,k8s-autoscalers")]
-    variants: Vec<String>,
-    /// Configurations: defaults, tuned
-    #[arg(long, value_delimiter = ',', default_value = "defaults,tuned")]
-    configurations: Vec<String>,
+    /// Arms, by the names of comparison/arms.toml, with ablations after a plus sign (kpa+tbc-0);
+    /// all that are not retired when not given
+    #[arg(long, value_delimiter = ',')]
+    arms: Vec<String>,
     /// How often everything is repeated; each repeat has a seed of its own
     #[arg(long, default_value_t = 3)]
     repeats: u32,
@@ -284,8 +283,7 @@ fn run(args: &RunArgs) -> Result<()> {
     let config = ClusterConfig::read(&args.cluster)?;
     let plan = Plan {
         scenarios: files::read_scenarios(&args.plan.draw.scenarios, &args.plan.only)?,
-        variants: args.plan.variants.clone(),
-        configurations: args.plan.configurations.clone(),
+        arms: args.plan.arms()?,
         repeats: args.plan.repeats,
         scale: args.plan.draw.scale,
         stretch: args.plan.draw.stretch,
@@ -304,6 +302,25 @@ fn run(args: &RunArgs) -> Result<()> {
     compare(&plan, &config, &args.kubectl)
 }
 
+impl PlanArgs {
+    fn arms(&self) -> Result<Vec<Arm>> {
+        if self.arms.is_empty() {
+            return Ok(arms::all().iter().filter(|arm| !arm.retired).cloned().collect());
+        }
+        let named = |name: &String| {
+            Arm::named(name).with_context(|| {
+                let names = |of: Vec<&str>| of.join(", ");
+                format!(
+                    "no arm {name:?}; there are {}, and ablations {}",
+                    names(arms::all().iter().map(|a| &*a.name).collect()),
+                    names(arms::ablations().iter().map(|a| &*a.name).collect())
+                )
+            })
+        };
+        self.arms.iter().map(named).collect()
+    }
+}
+
 impl PlantArgs {
     /// The arms of the comparison, and what their pods are like.
     fn arms(&self) -> Result<Arms> {
@@ -319,19 +336,23 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
     let scenarios = files::read_scenarios(&plan.draw.scenarios, &plan.only)?;
     let arms = args.plant.arms()?;
-    for configuration in &plan.configurations {
-        for variant in &plan.variants {
-            let arm = arms.arm(variant, configuration)?;
-            for repeat in 1..=plan.repeats {
-                for scenario in &scenarios {
-                    let drawn = Drawn {
-                        scale: plan.draw.scale,
-                        stretch: plan.draw.stretch,
-                        seed: plan.draw.seed + u64::from(repeat) - 1,
-                    };
-                    let run = arm.run(scenario, repeat, drawn, plan.tail);
-                    files::write_run(&run, &plan.results)?;
-                }
+    for listed in plan.arms()? {
+        let arm = match arms.arm(&listed.variant, &listed.configuration) {
+            Err(error) if plan.arms.is_empty() => {
+                writeln!(std::io::stderr(), "{} is left out: {error:#}", listed.name)?;
+                continue;
+            }
+            arm => arm?,
+        };
+        for repeat in 1..=plan.repeats {
+            for scenario in &scenarios {
+                let drawn = Drawn {
+                    scale: plan.draw.scale,
+                    stretch: plan.draw.stretch,
+                    seed: plan.draw.seed + u64::from(repeat) - 1,
+                };
+                let run = arm.run(scenario, repeat, drawn, plan.tail);
+                files::write_run(&run, &plan.results)?;
             }
         }
     }
@@ -380,24 +401,24 @@ fn report(args: &ReportArgs) -> Result<()> {
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     std::fs::create_dir_all(&args.out)?;
     std::fs::write(args.out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
-    let groups = table::groups(&runs);
+    let arms = table::arm_runs(&runs);
     let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
     let text: String = origins
         .iter()
-        .map(|(origin, label)| (label, markdown::table(&groups, *origin, 0)))
+        .map(|(origin, label)| (label, markdown::table(&arms, *origin, 0)))
         .filter(|(_, table)| !table.is_empty())
         .map(|(label, table)| format!("{label}{table}\n"))
         .collect();
     std::fs::write(args.out.join("table.md"), &text)?;
     if let Some(path) = &args.table {
         let document = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let table = markdown::table(&groups, Origin::Measured, LEAST_REPEATS);
+        let table = markdown::table(&arms, Origin::Measured, LEAST_REPEATS);
         let filled = markdown::fill(&document, &table).with_context(|| path.display().to_string())?;
         std::fs::write(path, filled)?;
     }
     if let Some(path) = &args.chart {
-        let chart = cost::svg(&groups, Origin::Measured);
-        anyhow::ensure!(!chart.is_empty(), "no measured scenario has runs of both variants: nothing to draw");
+        let chart = cost::svg(&arms, Origin::Measured);
+        anyhow::ensure!(!chart.is_empty(), "no measured scenario has runs of two arms: nothing to draw");
         std::fs::write(path, chart).with_context(|| path.display().to_string())?;
     }
     write!(std::io::stdout(), "{text}").context("cannot write")
@@ -406,7 +427,8 @@ fn report(args: &ReportArgs) -> Result<()> {
 fn power(args: &PowerArgs) -> Result<()> {
     let runs = files::read_runs(&args.results)?;
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
-    let text = power::table(&table::groups(&runs), args.claims);
+    let arms = table::arm_runs(&runs);
+    let text = power::table(&table::groups(&arms), args.claims);
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 

@@ -2,15 +2,17 @@
 //! `function/manifests`, `knative/`, `k8s-autoscalers/` and, for a platform, `platforms/`. They are
 //! written there and nowhere else.
 //!
-//! This renders as much of kustomize as those files use: strategic merges of maps, and JSON 6902
-//! `add` and `replace`.
+//! This renders as much of kustomize as those files use: components within components, strategic
+//! merges of maps and `$patch: delete`, JSON 6902 `add`, `replace` and `remove`, and replacements
+//! of one field by another. `platforms/check` renders the same with kustomize itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use simulator::hpa::{HpaSettings, Policy, Rules, Select, TOLERANCE};
+use simulator::keda::KedaSettings;
 use simulator::kpa::KpaSettings;
 use simulator::vpa::VpaSettings;
 use simulator::{Autoscaler, PodSize};
@@ -29,19 +31,23 @@ pub struct Deployed {
 }
 
 /// Reads a variant (`knative`, `k8s-autoscalers`) in a configuration (a folder of its
-/// `components/`), as deployed on a platform (a folder of `platforms/`; none: the manifests as they
-/// are). `root` is the repository.
+/// `components/`, further ones after `+`), as deployed on a platform (a folder of `platforms/`;
+/// none: the manifests as they are). `root` is the repository.
 pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&str>) -> Result<Deployed> {
-    let settings = root.join(variant).join("components").join(configuration);
-    ensure!(
-        settings.is_dir(),
-        "no settings for {variant:?} {configuration:?}: there is no {}",
-        settings.display()
-    );
-    let mut patches = Vec::new();
-    collect(&settings, &mut patches)?;
+    let mut changes = Changes::default();
+    // In the order of platforms/overlay.sh.
     if let Some(platform) = platform {
-        collect(&root.join("platforms").join(platform).join("component"), &mut patches)?;
+        changes.collect(&root.join("platforms").join(platform).join("component"))?;
+    }
+    for part in configuration.split('+') {
+        let own = root.join(variant).join("components").join(part);
+        let shared = root.join("function/manifests").join(part);
+        let node = scenario::arms::ablations().iter().any(|a| a.name == part && a.node.is_some());
+        match [&own, &shared].into_iter().find(|folder| folder.is_dir()) {
+            Some(folder) => changes.collect(folder)?,
+            None if node => bail!("{part} is a setting of the node: the simulator does not have it"),
+            None => bail!("no settings for {variant:?} {part:?}: there is no {}", own.display()),
+        }
     }
     let pod_patch: Value = yaml(&root.join("function/manifests/pod.yaml"))?;
     let scaling: Value = yaml(&root.join("function/manifests/scaling.yaml"))?;
@@ -51,7 +57,7 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
         if pod {
             apply(&mut object, &pod_patch)?;
         }
-        for patch in patches.iter().filter(|p: &&Patch| p.names(kind)) {
+        for patch in changes.patches.iter().filter(|p: &&Patch| p.names(kind)) {
             apply(&mut object, &patch.content()?).with_context(|| format!("patch of {kind}"))?;
         }
         Ok(object)
@@ -68,15 +74,28 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
             let service = render("service.yaml", "Service", true)?;
             (Autoscaler::Kpa(kpa(&service, target)?), service)
         }
+        "k8s-autoscalers" if changes.scaled_object.is_some() => {
+            let object: Value = yaml(&changes.scaled_object.context("there is one")?)?;
+            (Autoscaler::Keda(keda(&object, target)?), render("deployment.yaml", "Deployment", true)?)
+        }
         "k8s-autoscalers" => {
             let hpa = hpa(&render("hpa.yaml", "HorizontalPodAutoscaler", false)?, target)?;
-            let vpa = vpa(&render("vpa.yaml", "VerticalPodAutoscaler", false)?)?;
-            (Autoscaler::Hpa(hpa, Some(vpa)), render("deployment.yaml", "Deployment", true)?)
+            let deployment = render("deployment.yaml", "Deployment", true)?;
+            let mut vertical = render("vpa.yaml", "VerticalPodAutoscaler", false)?;
+            let vpa = if vertical.is_null() {
+                None
+            } else {
+                changes.replace(&[&deployment], &mut vertical)?;
+                Some(vpa(&vertical)?)
+            };
+            (Autoscaler::Hpa(hpa, vpa), deployment)
         }
         _ => bail!("no variant {variant:?}; there are knative and k8s-autoscalers"),
     };
     let amount = |key: &str| -> Result<f64> {
         let path = format!("/spec/template/spec/containers/0/resources/limits/{key}");
+        let limited = workload.pointer(&path).is_some();
+        ensure!(limited, "{configuration}: a pod without a limit of its {key} is not simulated");
         quantity::parse(text(&workload, &path)?).with_context(|| format!("{path} is no quantity"))
     };
     let pod = PodSize { millicores: (amount("cpu")? * 1000.0).round() as i64, memory: amount("memory")? };
@@ -95,7 +114,13 @@ fn text<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
 #[derive(Deserialize)]
 struct Kustomization {
     #[serde(default)]
+    components: Vec<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(default)]
     patches: Vec<Patch>,
+    #[serde(default)]
+    replacements: Vec<Replacement>,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +137,26 @@ struct Target {
     kind: String,
 }
 
+#[derive(Deserialize)]
+struct Replacement {
+    source: Source,
+    targets: Vec<Destination>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    kind: String,
+    field_path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Destination {
+    select: Target,
+    field_paths: Vec<String>,
+}
+
 impl Patch {
     fn names(&self, kind: &str) -> bool {
         self.target.kind.split('|').any(|k| k == kind)
@@ -122,33 +167,90 @@ impl Patch {
     }
 }
 
-fn collect(folder: &Path, patches: &mut Vec<Patch>) -> Result<()> {
-    let file: Kustomization = yaml(&folder.join("kustomization.yaml"))?;
-    let inline = file.patches.iter().all(|p| !p.patch.is_empty());
-    ensure!(inline, "{}: only patches that are written in place are understood", folder.display());
-    patches.extend(file.patches);
-    Ok(())
+/// What components change, in their order.
+#[derive(Default)]
+struct Changes {
+    patches: Vec<Patch>,
+    replacements: Vec<Replacement>,
+    /// Where KEDA's object is, in settings that have one.
+    scaled_object: Option<PathBuf>,
+}
+
+impl Changes {
+    fn collect(&mut self, folder: &Path) -> Result<()> {
+        let file: Kustomization = yaml(&folder.join("kustomization.yaml"))?;
+        let inline = file.patches.iter().all(|p| !p.patch.is_empty());
+        ensure!(inline, "{}: only patches that are written in place are understood", folder.display());
+        // What routes and spreads pods is not simulated.
+        let settings =
+            |path: &&String| !path.ends_with("kourier-route") && !path.ends_with("topology-spread");
+        file.components.iter().filter(settings).try_for_each(|path| self.collect(&folder.join(path)))?;
+        self.patches.extend(file.patches);
+        self.replacements.extend(file.replacements);
+        let scaled_object = file.resources.iter().find(|r| *r == "scaled-object.yaml");
+        self.scaled_object = scaled_object.map(|name| folder.join(name)).or(self.scaled_object.take());
+        Ok(())
+    }
+
+    /// Copies the fields that the replacements name from one of `sources` into `object`.
+    fn replace(&self, sources: &[&Value], object: &mut Value) -> Result<()> {
+        for Replacement { source, targets } in &self.replacements {
+            let Some(from) = sources.iter().find(|s| s["kind"] == source.kind.as_str()) else { continue };
+            let mut from = (*from).clone();
+            let value = field(&mut from, &source.field_path)?.clone();
+            for Destination { select, field_paths } in targets {
+                let paths = field_paths.iter().filter(|_| object["kind"] == select.kind.as_str());
+                for path in paths.collect::<Vec<_>>() {
+                    *field(object, path)? = value.clone();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field by kustomize's notation: names and numbers between dots, `[key=value]` for an item of a
+/// list.
+fn field<'a>(object: &'a mut Value, path: &str) -> Result<&'a mut Value> {
+    path.split('.').try_fold(object, |at, part| {
+        let found = match part.strip_prefix('[').and_then(|p| p.strip_suffix(']')?.split_once('=')) {
+            Some((key, value)) => {
+                at.as_array_mut().and_then(|items| items.iter_mut().find(|item| item[key] == value))
+            }
+            None => at.get_mut(part),
+        };
+        found.with_context(|| format!("no {part} in {path}"))
+    })
 }
 
 #[derive(Deserialize)]
 struct Operation {
     op: String,
     path: String,
+    #[serde(default)]
     value: Value,
 }
 
-/// A list is JSON 6902, a map is merged.
+/// A list is JSON 6902, a map is merged. What is deleted becomes null.
 fn apply(object: &mut Value, patch: &Value) -> Result<()> {
+    if patch["$patch"] == "delete" {
+        *object = Value::Null;
+        return Ok(());
+    }
     if !patch.is_array() {
         merge(object, patch);
         return Ok(());
     }
     let operations: Vec<Operation> = serde_json::from_value(patch.clone())?;
     for Operation { op, path, value } in operations {
-        ensure!(op == "add" || op == "replace", "{op} {path}: only add and replace are understood");
+        ensure!(
+            ["add", "replace", "remove"].contains(&&*op),
+            "{op} {path}: only add, replace and remove are understood"
+        );
         let (parent, key) = path.rsplit_once('/').with_context(|| format!("{path} is no path"))?;
         let key = key.replace("~1", "/").replace("~0", "~");
         match object.pointer_mut(parent) {
+            Some(Value::Object(map)) if op == "remove" => drop(map.remove(&key)),
             Some(Value::Object(map)) => drop(map.insert(key, value)),
             _ => bail!("nothing at {parent}"),
         }
@@ -167,6 +269,8 @@ fn merge(object: &mut Value, patch: &Value) {
 
 const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
 const PREFIX: &str = "autoscaling.knative.dev/";
+/// Stands in the bases where function/manifests fills in the target.
+const REPLACED: &str = "set-by-replacement";
 
 fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
     let annotations =
@@ -177,11 +281,14 @@ fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
         let value = value.as_str().with_context(|| format!("{name} is no text"))?;
         let number = || value.parse::<f64>().with_context(|| format!("{name}: {value:?} is no number"));
         match name {
-            // The class and metric that the simulator has; the target is filled in from
-            // scaling.yaml; the initial scale is over before a run begins.
+            // The class and metric that the simulator has; the initial scale is over before a run
+            // begins.
             "class" => ensure!(value == "kpa.autoscaling.knative.dev", "class {value}: not simulated"),
             "metric" => ensure!(value == "concurrency", "metric {value}: not simulated"),
-            "target" | "initial-scale" => {}
+            "initial-scale" => {}
+            // Filled in from scaling.yaml, unless the settings have one of their own.
+            "target" if value == REPLACED => {}
+            "target" => s.total = number()?,
             "target-utilization-percentage" => s.utilization = number()? / 100.0,
             "min-scale" => s.min_scale = number()? as i64,
             "max-scale" => s.max_scale = number()? as i64,
@@ -257,13 +364,29 @@ fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
     let spec: HpaSpec = serde_json::from_value(spec).context("the HPA's spec")?;
     let [metric] = &spec.metrics[..] else { bail!("the simulator knows one metric") };
     ensure!(metric["type"] == "Pods", "the simulator knows the metric type Pods only");
-    let target = quantity::parse(target).context("scaling.yaml: the target is no quantity")?;
+    let own = text(metric, "/pods/target/averageValue")?;
+    let target = if own == REPLACED { target } else { own };
+    let target = quantity::parse(target).context("the HPA's target is no quantity")?;
     Ok(HpaSettings {
         target_milli: (target * 1000.0).round() as i64,
         min: spec.min_replicas,
         max: spec.max_replicas,
         up: rules(spec.behavior.scale_up)?,
         down: rules(spec.behavior.scale_down)?,
+    })
+}
+
+/// KEDA's own times and bounds; its HPA has the defaults.
+fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
+    let spec = object.get("spec").context("a ScaledObject without spec")?;
+    let number = |key: &str| spec[key].as_i64().with_context(|| format!("the ScaledObject has no {key}"));
+    let target = quantity::parse(target).context("scaling.yaml: the target is no quantity")?;
+    let defaults = KedaSettings::defaults((target * 1000.0).round() as i64, number("maxReplicaCount")?);
+    Ok(KedaSettings {
+        min: number("minReplicaCount")?,
+        polling_s: number("pollingInterval")? as f64,
+        cooldown_s: number("cooldownPeriod")? as f64,
+        ..defaults
     })
 }
 
@@ -303,8 +426,6 @@ fn vpa(object: &Value) -> Result<VpaSettings> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn root() -> PathBuf {
@@ -338,24 +459,47 @@ mod tests {
     }
 
     #[test]
-    fn the_kpa_as_it_comes_is_knatives_default_but_for_what_the_base_says() {
+    fn the_kpa_as_it_comes_is_knatives_default() {
         let base = kpa_of("defaults");
-        let expected = KpaSettings {
-            max_scale: base.max_scale,
-            utilization: base.utilization,
-            ..KpaSettings::defaults(base.total)
-        };
-        assert_eq!(base, expected);
+        let expected = KpaSettings { max_scale: base.max_scale, ..KpaSettings::defaults(base.total) };
+        assert_eq!((base.utilization, &base), (0.7, &expected));
+        let at_the_hpas = kpa_of("hpa-target");
+        assert_eq!(at_the_hpas, KpaSettings { utilization: 1.0, ..base });
     }
 
     #[test]
     fn a_component_changes_what_it_names() {
-        let tuned = kpa_of("tuned");
+        let tuned = kpa_of("hand-tuned");
         assert_eq!((tuned.stable_window_s, tuned.panic_window_s()), (30.0, 6.0));
         assert_eq!((tuned.target_burst_capacity, tuned.scale_down_delay_s), (0.0, 60.0));
-        let (tuned, _) = hpa_of("tuned", None);
+        assert_eq!(kpa_of("hand-tuned+tbc-211").target_burst_capacity, 211.0);
+        let (tuned, _) = hpa_of("hand-tuned", None);
         assert_eq!((tuned.min, tuned.up.tolerance, tuned.down.tolerance), (2, 0.05, 0.2));
         assert_eq!(tuned.down.policies, [Policy::Percent(50, 15)]);
+    }
+
+    #[test]
+    fn the_vpa_can_be_left_out_or_given_a_floor() {
+        let without = read(&root(), "k8s-autoscalers", "hpa", None).expect("readable").autoscaler;
+        assert_eq!(without, Autoscaler::Hpa(hpa_of("defaults", None).0, None));
+        let (_, floor) = hpa_of("defaults+vpa-floor", Some("two-cores"));
+        assert_eq!(floor.cpu, (150, 180), "no less than the pod's own 150m");
+    }
+
+    #[test]
+    fn every_arm_can_be_read_and_rests_where_its_settings_say() {
+        for arm in scenario::arms::all() {
+            let read = read(&root(), &arm.variant, &arm.configuration, Some("two-cores"));
+            let least = match read.expect("readable").autoscaler {
+                Autoscaler::Kpa(s) => s.min_scale,
+                Autoscaler::Hpa(s, _) => s.min,
+                Autoscaler::Keda(s) => {
+                    assert_eq!(s, KedaSettings::defaults(1000, 10), "KEDA as it comes");
+                    s.min
+                }
+            };
+            assert_eq!(least as usize, arm.rest_pods, "{}", arm.name);
+        }
     }
 
     #[test]

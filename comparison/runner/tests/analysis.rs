@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use comparison::analysis::measures::measure;
 use comparison::analysis::{MEASURES, by_key};
 use comparison::files::{read_run, read_runs, write_run};
+use scenario::arms::Arm;
 use scenario::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
 use scenario::summary::LoadSummary;
 use scenario::{Outcome, RequestRecord};
@@ -277,8 +278,25 @@ fn a_results_file_comes_back_as_it_was_and_a_foreign_one_is_refused() {
     let path = write_run(&original, &folder).expect("written");
     assert_eq!(read_run(&path).expect("read"), original);
     assert_eq!(read_runs(&folder).expect("one").len(), 1);
-    let other = std::fs::read_to_string(&path).expect("text").replace(SCHEMA, "something/else");
+    let text = std::fs::read_to_string(&path).expect("text");
+    let old = text.replace(SCHEMA, "nv-micro/comparison-run/v2");
+    std::fs::write(&path, old).expect("rewritten");
+    let run = read_run(&path).expect("version 2 is still read");
+    assert_eq!(run.configuration, "hpa-target", "what version 2 called the KPA's defaults");
+    let other = text.replace(SCHEMA, "something/else");
     std::fs::write(&path, other).expect("rewritten");
-    assert!(read_run(&path).expect_err("refused").to_string().contains("schema"));
+    let refused = format!("{:#}", read_run(&path).expect_err("refused"));
+    assert!(refused.contains("schema") && refused.contains("made-up"), "{refused}");
     std::fs::remove_dir_all(&folder).expect("cleaned");
+}
+
+#[test]
+fn every_committed_recording_is_read_and_belongs_to_an_arm() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    let runs = read_runs(&folder).expect("the committed recordings");
+    assert!(runs.len() >= 72);
+    joinable(&runs).expect("they belong together");
+    for run in &runs {
+        assert!(Arm::of(&run.variant, &run.configuration).is_some(), "{}", run.id());
+    }
 }

@@ -12,14 +12,14 @@ use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::runner::{Plan, compare};
 use comparison::files::{read_runs, read_scenarios};
 use played::{FIT, Fake, Stage};
+use scenario::arms::Arm;
 use serde_json::{Value, json};
 
 /// One short run.
 fn plan(stage: &Stage) -> Plan {
     Plan {
         scenarios: read_scenarios(&stage.folder.join("scenarios"), &["short".into()]).expect("valid"),
-        variants: vec!["k8s-autoscalers".into()],
-        configurations: vec!["defaults".into()],
+        arms: vec![Arm::named("hpa-vpa").expect("listed")],
         repeats: 1,
         scale: 20.0,
         stretch: 1.0,
@@ -124,14 +124,7 @@ fn start(stage: &Stage) -> Child {
     Command::new(env!("CARGO_BIN_EXE_comparison"))
         .args(["run", "--cluster", &path(&stage.cluster_file()), "--kubectl", &stage.kubectl])
         .args(["--scenarios", &path(&stage.folder.join("scenarios")), "--images", &path(&Stage::images())])
-        .args([
-            "--results",
-            &path(&stage.results()),
-            "--variants",
-            "k8s-autoscalers",
-            "--configurations",
-            "defaults",
-        ])
+        .args(["--results", &path(&stage.results()), "--arms", "hpa-vpa"])
         .args(["--repeats", "1", "--scale", "20", "--tail", "0.5", "--forget", "0", "--spread", "0"])
         .stderr(Stdio::piped())
         .spawn()
@@ -276,7 +269,7 @@ fn without_prometheus_it_says_so() {
 #[test]
 fn a_variant_that_never_answers_gives_no_result() {
     let said = error(&Stage::new("silent", Fake { gateway: "503 Service Unavailable", ..FIT }));
-    assert!(said.contains("k8s-autoscalers never got ready") && said.contains("Unavailable"), "{said}");
+    assert!(said.contains("hpa-vpa never got ready") && said.contains("Unavailable"), "{said}");
 }
 
 #[test]
@@ -296,12 +289,24 @@ fn a_load_that_cannot_be_sent_in_time_gives_no_result() {
 }
 
 #[test]
-fn an_unknown_variant_or_configuration_names_the_known_ones() {
+fn an_arm_of_a_variant_that_the_cluster_file_lacks_names_the_known_ones() {
     let stage = Stage::new("unknown", FIT);
     let mut wrong = plan(&stage);
-    wrong.variants = vec!["kubernetes".into()];
+    wrong.arms = vec![Arm::named("kpa").expect("listed")];
     assert!(error_of(&stage, &wrong).contains("there are k8s-autoscalers"));
-    wrong.variants = vec!["k8s-autoscalers".into()];
-    wrong.configurations = vec!["tuned".into()];
-    assert!(error_of(&stage, &wrong).contains("no configuration \"tuned\""));
+}
+
+#[test]
+fn the_settings_of_an_arm_reach_the_command_that_deploys_it() {
+    let stage = Stage::new("settings", FIT);
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    let told = stage.folder.join("told");
+    let apply = format!("apply = [\"echo {{settings}} > {}\", ", told.display());
+    std::fs::write(stage.cluster_file(), text.replace("apply = [", &apply)).expect("written");
+    let mut changed = plan(&stage);
+    changed.arms = vec![Arm::named("hpa-vpa+vpa-floor").expect("listed")];
+    patiently(|| run(&stage, &changed).map_err(|e| format!("{e:#}")));
+    assert_eq!(std::fs::read_to_string(told).expect("told"), "defaults+vpa-floor\n");
+    let runs = read_runs(&stage.results()).expect("results");
+    assert_eq!(runs[0].id(), "short-k8s-autoscalers-defaults+vpa-floor-1");
 }

@@ -8,8 +8,10 @@
 //! * [`Scenario`], [`rate`], [`sleep`], [`schedule`]: from the text of a scenario file to a seeded
 //!   list of arrivals.
 //! * [`Outcome`], [`RequestRecord`], [`summary`]: what became of the requests.
+//! * [`arms`]: what is compared with what.
 //! * [`recording`]: one run, as its results file keeps it.
 
+pub mod arms;
 mod file;
 mod outcome;
 pub mod rate;

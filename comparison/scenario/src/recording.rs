@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
@@ -11,7 +11,10 @@ use crate::schedule::Schedule;
 use crate::summary::LoadSummary;
 
 /// Written into every file; a reader refuses what it does not know.
-pub const SCHEMA: &str = "nv-micro/comparison-run/v2";
+pub const SCHEMA: &str = "nv-micro/comparison-run/v3";
+
+/// Still read: see [`Run::parse`].
+const SCHEMA_V2: &str = "nv-micro/comparison-run/v2";
 
 /// Where the numbers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,7 +37,7 @@ pub struct Run {
     pub scenario: String,
     /// `knative` or `k8s-autoscalers`.
     pub variant: String,
-    /// `defaults` or `tuned`.
+    /// Its settings: see [`crate::arms::Arm::configuration`].
     pub configuration: String,
     /// Counted from 1.
     pub repeat: u32,
@@ -179,6 +182,11 @@ const SOURCE: &str = "Image built from";
 /// the name is.
 const SETTINGS: &str = "Settings of ";
 
+/// Under which name the fingerprint of a variant's settings stands.
+pub fn settings_key(variant: &str, configuration: &str) -> String {
+    format!("{SETTINGS}{variant}, {configuration}")
+}
+
 /// Whether measured runs can stand in one table: same image, settings and ground, and the same
 /// requests for the same scenario and repeat. Runs of different days may be joined, runs of
 /// different things may not.
@@ -242,6 +250,26 @@ impl Pod {
 }
 
 impl Run {
+    /// Reads a results file of this version or the one before it. Version 2 knew neither cycles nor
+    /// rest nor calibration, and called some settings otherwise.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut run: Self = serde_json::from_str(text).context("this is no results file")?;
+        ensure!(
+            [SCHEMA, SCHEMA_V2].contains(&&*run.schema),
+            "schema {:?}, this tool reads {SCHEMA:?} and {SCHEMA_V2:?}",
+            run.schema
+        );
+        if run.schema == SCHEMA_V2 {
+            let renamed = crate::arms::renamed_from_v2(&run.variant, &run.configuration);
+            let key = |configuration: &str| settings_key(&run.variant, configuration);
+            if let Some(settings) = run.environment.remove(&key(&run.configuration)) {
+                run.environment.insert(key(&renamed), settings);
+            }
+            run.configuration = renamed;
+        }
+        Ok(run)
+    }
+
     /// The name of its file, and of the run in the report.
     pub fn id(&self) -> String {
         format!("{}-{}-{}-{}", self.scenario, self.variant, self.configuration, self.repeat)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use scenario::arms::{Arm, Deciding};
 use serde::Deserialize;
 
 /// A cluster, as far as the comparison cares.
@@ -33,7 +34,9 @@ pub struct ClusterConfig {
 
 /// What this project and its requirements install (docs/deployment.md).
 fn platform() -> Vec<String> {
-    ["kube-*", "knative-*", "kourier-*", "local-path-storage", "monitoring", "vpa"].map(Into::into).into()
+    ["keda", "kube-*", "knative-*", "kourier-*", "local-path-storage", "monitoring", "vpa"]
+        .map(Into::into)
+        .into()
 }
 
 /// One variant.
@@ -48,14 +51,10 @@ pub struct VariantConfig {
     pub host: String,
     /// The function's container; every other container of a pod is a sidecar.
     pub container: String,
-    /// What scales it.
-    pub autoscaler: AutoscalerKind,
-    /// Name of the Knative Service, or of the HPA and VPA.
+    /// Name of the Knative Service, or of the Deployment, HPA, VPA and ScaledObject.
     pub name: String,
-    /// Pods at rest, by configuration.
-    pub rest_pods: BTreeMap<String, usize>,
-    /// Shell commands that deploy it in a configuration.
-    pub apply: BTreeMap<String, Vec<String>>,
+    /// Shell commands that deploy it; [`SETTINGS`] in them stands for the arm's configuration.
+    pub apply: Vec<String>,
     /// Shell commands that remove it, and with it all state of its autoscalers.
     pub remove: Vec<String>,
     /// What else it needs to work.
@@ -63,41 +62,51 @@ pub struct VariantConfig {
     pub components: Vec<ComponentConfig>,
 }
 
+/// Stands in [`VariantConfig::apply`] for the settings.
+pub const SETTINGS: &str = "{settings}";
+
 impl VariantConfig {
-    /// Where the API server has what decides how many pods there are, and says whether it can.
-    pub fn scaler(&self) -> String {
+    /// Where the API server has what says whether an arm can scale, and the condition that says it.
+    pub fn scaler(&self, arm: &Arm) -> (String, &'static str) {
         let Self { namespace, name, .. } = self;
-        match self.autoscaler {
-            AutoscalerKind::Kpa => {
-                format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")
+        match arm.autoscaler {
+            Deciding::Kpa => {
+                (format!("/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}"), "Ready")
             }
-            AutoscalerKind::Hpa => {
-                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}")
+            Deciding::Hpa | Deciding::HpaVpa => (
+                format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"),
+                "ScalingActive",
+            ),
+            Deciding::Keda => {
+                (format!("/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects/{name}"), "Ready")
             }
         }
     }
 
-    /// Where the API server has all objects that scale it.
-    pub fn scaling_objects(&self) -> Vec<String> {
+    /// Where the API server has all objects that scale an arm.
+    pub fn scaling_objects(&self, arm: &Arm) -> Vec<String> {
         let Self { namespace, name, .. } = self;
-        let mut paths = vec![self.scaler()];
-        if self.autoscaler == AutoscalerKind::Hpa {
+        let mut paths = vec![self.scaler(arm).0];
+        if arm.autoscaler == Deciding::HpaVpa {
             paths.push(format!(
                 "/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers/{name}"
             ));
         }
         paths
     }
-}
 
-/// Which objects hold the decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AutoscalerKind {
-    /// Knative's PodAutoscaler.
-    Kpa,
-    /// HorizontalPodAutoscaler and VerticalPodAutoscaler.
-    Hpa,
+    /// Where the API server has the object with the pods' template.
+    pub fn workload(&self, arm: &Arm) -> String {
+        match arm.autoscaler {
+            Deciding::Kpa => self.scaler(arm).0,
+            _ => format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.name),
+        }
+    }
+
+    /// What an arm needs to work besides its pods.
+    pub fn components_of(&self, arm: &Arm) -> impl Iterator<Item = &ComponentConfig> {
+        self.components.iter().filter(|c| c.of.is_empty() || c.of.contains(&arm.autoscaler))
+    }
 }
 
 /// Pods of the platform.
@@ -110,6 +119,9 @@ pub struct ComponentConfig {
     pub namespace: String,
     /// Labels of its pods.
     pub selector: String,
+    /// The autoscalers that need it; all of the variant's when not given.
+    #[serde(default)]
+    pub of: Vec<Deciding>,
 }
 
 impl ClusterConfig {

@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::clock;
-use super::config::{AutoscalerKind, ClusterConfig, VariantConfig};
+use super::config::{ClusterConfig, VariantConfig};
 use super::kube::{Kube, pods_path};
 use super::prometheus::Prometheus;
+use scenario::arms::{Arm, Deciding};
 
 /// In-place resize of pods, which the VPA variant needs, is generally available from here on.
 const LEAST_KUBERNETES: (u32, u32) = (1, 35);
@@ -24,6 +25,7 @@ pub async fn check(
     kube: &Kube,
     prometheus: &Prometheus,
     config: &ClusterConfig,
+    arms: &[Arm],
     deployed: bool,
 ) -> Result<()> {
     let mut wrong = Vec::new();
@@ -36,8 +38,14 @@ pub async fn check(
     note(clocks(kube).await);
     note(scrapes(prometheus).await);
     note(others(kube, config).await);
-    for variant in config.variants.values() {
-        note(if deployed { objects(kube, variant).await } else { kinds(kube, variant).await });
+    let mut autoscalers: Vec<Deciding> = vec![];
+    for arm in arms {
+        if deployed {
+            note(objects(kube, config.variant(&arm.variant)?, arm).await);
+        } else if !autoscalers.contains(&arm.autoscaler) {
+            autoscalers.push(arm.autoscaler);
+            note(kinds(kube, arm.autoscaler).await);
+        }
     }
     if wrong.is_empty() {
         return Ok(());
@@ -125,8 +133,8 @@ fn place(pod: &Value) -> (&str, &str) {
     (text("namespace"), text("name"))
 }
 
-async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {
-    for path in variant.scaling_objects() {
+async fn objects(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<()> {
+    for path in variant.scaling_objects(arm) {
         if let Err(error) = kube.get(&path).await {
             bail!("{} is not deployed: {error:#}", variant.name);
         }
@@ -134,14 +142,16 @@ async fn objects(kube: &Kube, variant: &VariantConfig) -> Result<()> {
     Ok(())
 }
 
-/// The API groups that a variant's objects are of, and a metric API for the HPA.
-async fn kinds(kube: &Kube, variant: &VariantConfig) -> Result<()> {
-    let groups: &[(&str, &str)] = match variant.autoscaler {
-        AutoscalerKind::Kpa => &[("serving.knative.dev/v1", "Knative Serving")],
-        AutoscalerKind::Hpa => &[
-            ("autoscaling.k8s.io/v1", "the Vertical Pod Autoscaler"),
-            ("custom.metrics.k8s.io/v1beta2", "prometheus-adapter (make metrics-adapter)"),
-        ],
+/// The API groups that an arm's objects are of, and a metric API for the HPA.
+async fn kinds(kube: &Kube, autoscaler: Deciding) -> Result<()> {
+    const VPA: (&str, &str) = ("autoscaling.k8s.io/v1", "the Vertical Pod Autoscaler");
+    const ADAPTER: (&str, &str) =
+        ("custom.metrics.k8s.io/v1beta2", "prometheus-adapter (make metrics-adapter)");
+    let groups: &[(&str, &str)] = match autoscaler {
+        Deciding::Kpa => &[("serving.knative.dev/v1", "Knative Serving")],
+        Deciding::Hpa => &[ADAPTER],
+        Deciding::HpaVpa => &[VPA, ADAPTER],
+        Deciding::Keda => &[("keda.sh/v1alpha1", "KEDA")],
     };
     let mut missing = Vec::new();
     for (group, name) in groups {

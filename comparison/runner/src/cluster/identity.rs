@@ -5,26 +5,19 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::config::{AutoscalerKind, VariantConfig};
+use super::config::VariantConfig;
 use super::kube::Kube;
+use scenario::arms::Arm;
+use scenario::recording::settings_key;
 
-/// Facts of a deployed variant, as the API server has them. `configuration` is only part of the
-/// names.
-pub async fn facts(
-    kube: &Kube,
-    variant: &VariantConfig,
-    name: &str,
-    configuration: &str,
-) -> Result<BTreeMap<String, String>> {
-    let (namespace, object) = (&variant.namespace, &variant.name);
-    let mut paths = variant.scaling_objects();
-    if variant.autoscaler == AutoscalerKind::Hpa {
-        // First, since the pods' template is read from the first.
-        paths.insert(0, format!("/apis/apps/v1/namespaces/{namespace}/deployments/{object}"));
-    }
+/// Facts of a deployed arm, as the API server has them.
+pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BTreeMap<String, String>> {
+    // First, since the pods' template is read from the first.
+    let mut paths = vec![variant.workload(arm)];
+    paths.extend(variant.scaling_objects(arm).into_iter().filter(|path| *path != variant.workload(arm)));
     let mut specs = Vec::new();
     for path in paths {
-        let mut found = kube.get(&path).await.with_context(|| format!("{object} is not deployed"))?;
+        let mut found = kube.get(&path).await.with_context(|| format!("{} is not deployed", variant.name))?;
         // What the HPA writes is its decision, not a setting.
         if let Some(spec) = found["spec"].as_object_mut() {
             spec.remove("replicas");
@@ -49,13 +42,8 @@ pub async fn facts(
     containers.filter_map(Value::as_object_mut).for_each(|c| {
         c.remove("image");
     });
-    facts.insert(key(name, configuration), fingerprint(&specs));
+    facts.insert(settings_key(&arm.variant, &arm.configuration), fingerprint(&specs));
     Ok(facts)
-}
-
-/// Under which name the fingerprint of a variant's settings stands.
-pub fn key(variant: &str, configuration: &str) -> String {
-    format!("Settings of {variant}, {configuration}")
 }
 
 /// The image that a pod really runs, as the kubelet says: a tag may have been moved.

@@ -7,12 +7,13 @@ use anyhow::Result;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::config::{AutoscalerKind, VariantConfig};
+use super::config::VariantConfig;
 use super::http::encode;
 use super::identity::image_of;
 use super::kube::{Kube, pods_path};
 use super::pods::PodBook;
 use super::{clock, quantity};
+use scenario::arms::{Arm, Deciding};
 use scenario::recording::Recording;
 
 /// A broken watch is taken up again after this.
@@ -36,7 +37,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Lists the pods and starts watching.
-    pub async fn start(kube: &Kube, variant: &VariantConfig) -> Result<Self> {
+    pub async fn start(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<Self> {
         let mut book = PodBook::new(&variant.container);
         let path = format!("{}?labelSelector={}", pods_path(&variant.namespace), encode(&variant.selector));
         let list = kube.get(&path).await?;
@@ -57,8 +58,8 @@ impl Recorder {
             let (namespace, field) = (&variant.namespace, encode(&format!("metadata.name={}", variant.name)));
             kube.url(&format!("/apis/{group}/namespaces/{namespace}/{kind}?fieldSelector={field}"))
         };
-        match variant.autoscaler {
-            AutoscalerKind::Kpa => {
+        match arm.autoscaler {
+            Deciding::Kpa => {
                 let selector = encode(&format!("serving.knative.dev/service={}", variant.name));
                 let group = "autoscaling.internal.knative.dev/v1alpha1";
                 let namespace = &variant.namespace;
@@ -67,13 +68,24 @@ impl Recorder {
                 ));
                 recorder.watch(kube, url, None, kpa_event);
             }
-            AutoscalerKind::Hpa => {
+            Deciding::Hpa | Deciding::HpaVpa => {
                 recorder.watch(kube, named("autoscaling/v2", "horizontalpodautoscalers"), None, hpa_event);
-                let container = variant.container.clone();
-                let url = named("autoscaling.k8s.io/v1", "verticalpodautoscalers");
-                recorder
-                    .watch(kube, url, None, move |seen, now, _, vpa| vpa_event(seen, now, vpa, &container));
             }
+            Deciding::Keda => {
+                // KEDA decides between zero and one itself, its HPA above: both write here.
+                recorder.watch(kube, named("apps/v1", "deployments"), None, deployment_event);
+                recorder.watch(
+                    kube,
+                    named("autoscaling/v2", "horizontalpodautoscalers"),
+                    None,
+                    |seen, now, _, hpa| metric_event(seen, now, hpa),
+                );
+            }
+        }
+        if arm.autoscaler == Deciding::HpaVpa {
+            let container = variant.container.clone();
+            let url = named("autoscaling.k8s.io/v1", "verticalpodautoscalers");
+            recorder.watch(kube, url, None, move |seen, now, _, vpa| vpa_event(seen, now, vpa, &container));
         }
         Ok(recorder)
     }
@@ -163,13 +175,25 @@ fn hpa_event(seen: &mut Seen, now: f64, _: &str, hpa: &Value) {
     if let Some(desired) = hpa["status"]["desiredReplicas"].as_f64() {
         push_change(&mut seen.desired, now, desired);
     }
-    let target =
-        hpa["spec"]["metrics"][0]["pods"]["target"]["averageValue"].as_str().and_then(quantity::parse);
-    let current = hpa["status"]["currentMetrics"][0]["pods"]["current"]["averageValue"]
-        .as_str()
-        .and_then(quantity::parse);
-    if let (Some(current), Some(target)) = (current, target) {
-        push_change(&mut seen.metric, now, current / target);
+    metric_event(seen, now, hpa);
+}
+
+/// The first metric of an HPA, of its pods or from outside, over its target.
+fn metric_event(seen: &mut Seen, now: f64, hpa: &Value) {
+    let (spec, status) = (&hpa["spec"]["metrics"][0], &hpa["status"]["currentMetrics"][0]);
+    let of = |kind: &str| {
+        let target = spec[kind]["target"]["averageValue"].as_str().and_then(quantity::parse)?;
+        let current = status[kind]["current"]["averageValue"].as_str().and_then(quantity::parse)?;
+        Some(current / target)
+    };
+    if let Some(over_target) = of("pods").or_else(|| of("external")) {
+        push_change(&mut seen.metric, now, over_target);
+    }
+}
+
+fn deployment_event(seen: &mut Seen, now: f64, _: &str, deployment: &Value) {
+    if let Some(replicas) = deployment["spec"]["replicas"].as_f64() {
+        push_change(&mut seen.desired, now, replicas);
     }
 }
 
@@ -217,6 +241,19 @@ mod tests {
         });
         hpa_event(&mut seen, 1.0, "MODIFIED", &hpa);
         assert_eq!((seen.desired, seen.metric), (vec![(1.0, 4.0)], vec![(1.0, 1.75)]));
+    }
+
+    #[test]
+    fn kedas_wish_is_the_deployments_and_its_metric_that_of_its_hpa() {
+        let mut seen = Seen::default();
+        deployment_event(&mut seen, 1.0, "ADDED", &json!({"spec": {"replicas": 0}}));
+        deployment_event(&mut seen, 2.0, "MODIFIED", &json!({"spec": {"replicas": 1}}));
+        let hpa = json!({
+            "spec": {"metrics": [{"external": {"target": {"averageValue": "1"}}}]},
+            "status": {"desiredReplicas": 3, "currentMetrics": [{"external": {"current": {"averageValue": "2500m"}}}]},
+        });
+        metric_event(&mut seen, 3.0, &hpa);
+        assert_eq!((seen.desired, seen.metric), (vec![(1.0, 0.0), (2.0, 1.0)], vec![(3.0, 2.5)]));
     }
 
     #[test]

@@ -7,17 +7,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
-use super::config::{AutoscalerKind, VariantConfig};
+use super::config::{SETTINGS, VariantConfig};
 use super::fitness;
 use super::interrupt::pause;
 use super::kube::shell;
 use super::runner::{Job, Runner, log_progress};
 use load::images::Pictures;
 use scenario::Outcome;
+use scenario::arms::Deciding;
 use scenario::rate::uniform;
 
 const POLL: Duration = Duration::from_secs(1);
@@ -66,23 +67,21 @@ impl Runner<'_> {
 
     /// Deploys a variant in a configuration.
     pub(super) fn apply(&mut self, job: &Job) -> Result<()> {
-        let variant = self.config.variant(&job.variant)?;
-        if let (AutoscalerKind::Hpa, Some(removed)) = (variant.autoscaler, self.removed.remove(&job.variant))
-        {
+        let variant = self.config.variant(&job.arm.variant)?;
+        let removed = self.removed.remove(&job.arm.variant);
+        if let Some(removed) = removed.filter(|_| job.arm.autoscaler != Deciding::Kpa) {
             pause(self.plan.forget.saturating_sub(removed.elapsed()))?;
         }
-        let commands = variant.apply.get(&job.configuration);
-        let commands = commands
-            .with_context(|| format!("{} has no configuration {:?}", job.variant, job.configuration))?;
-        commands.iter().try_for_each(|command| shell(command))
+        let settings = job.arm.deployed_settings();
+        variant.apply.iter().try_for_each(|command| shell(&command.replace(SETTINGS, &settings)))
     }
 
     /// Waits until the variant is deployed, has exactly the pods it has at rest, all of them ready,
     /// and its autoscaler knows its metric; then for a moment of the autoscalers' clocks that the
     /// seed draws.
     pub(super) fn await_rest(&self, job: &Job) -> Result<()> {
-        let variant = self.config.variant(&job.variant)?;
-        let rest = variant.rest_pods.get(&job.configuration).copied().unwrap_or(0);
+        let variant = self.config.variant(&job.arm.variant)?;
+        let rest = job.arm.rest_pods;
         let begun = Instant::now();
         let (mut calm_since, mut answered) = (None, false);
         loop {
@@ -90,7 +89,7 @@ impl Runner<'_> {
                 None if calm_since.get_or_insert_with(Instant::now).elapsed() >= self.plan.calm => break,
                 None => {}
                 Some(reason) if begun.elapsed() > self.plan.patience => {
-                    bail!("{} never got ready: after {:.0?} {reason}", job.variant, begun.elapsed())
+                    bail!("{} never got ready: after {:.0?} {reason}", job.arm.name, begun.elapsed())
                 }
                 Some(_) => calm_since = None,
             }
@@ -111,11 +110,8 @@ impl Runner<'_> {
         if (pods, ready) != (rest, rest) {
             return Ok(Some(format!("it has {pods} pods, {ready} of them ready, and {rest} at rest")));
         }
-        let condition = match variant.autoscaler {
-            AutoscalerKind::Kpa => "Ready",
-            AutoscalerKind::Hpa => "ScalingActive",
-        };
-        let object = self.runtime.block_on(self.kube.get(&variant.scaler()))?;
+        let (path, condition) = variant.scaler(&job.arm);
+        let object = self.runtime.block_on(self.kube.get(&path))?;
         if let Some(reason) = failed_condition(&object, condition) {
             return Ok(Some(format!("it is not {condition}: {reason}")));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::config::{AutoscalerKind, VariantConfig};
+use super::config::VariantConfig;
 use super::interrupt::pause;
 use super::marker::Marker;
 use super::recorder::Recorder;
@@ -16,6 +16,7 @@ use super::usage::{self, Range};
 use super::{clock, identity};
 use load::images::Pictures;
 use load::pace::send_schedule;
+use scenario::arms::{Arm, Deciding};
 use scenario::recording::{Draw, Origin, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
@@ -24,18 +25,18 @@ const PROGRESS: Duration = Duration::from_secs(10);
 impl Runner<'_> {
     pub(super) fn run(&self, job: &Job) -> Result<Run> {
         let plan = self.plan;
-        let variant = self.config.variant(&job.variant)?;
+        let variant = self.config.variant(&job.arm.variant)?;
         let schedule = self.schedule(job);
         let pictures = Arc::new(Pictures::read(&plan.images, &schedule)?);
         let mut environment = self.runtime.block_on(async {
-            let mut facts = identity::facts(&self.kube, variant, &job.variant, &job.configuration).await?;
+            let mut facts = identity::facts(&self.kube, variant, &job.arm).await?;
             facts.extend(usage::environment(&self.kube).await?);
             anyhow::Ok(facts)
         })?;
         environment.extend(self.config.environment.clone());
         environment.insert("Commit".into(), plan.commit.clone());
 
-        let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant))?;
+        let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
         let observed_s = schedule.duration() + plan.tail_s;
         let marker = self.mark(job, Duration::from_secs_f64(observed_s));
         let client = self.client(variant, job.scenario.timeout_ms)?;
@@ -65,14 +66,14 @@ impl Runner<'_> {
         environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;
-        let more = self.runtime.block_on(self.read(variant, &mut recording, range))?;
+        let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range))?;
         environment.extend(more);
         Ok(Run {
             schema: SCHEMA.into(),
             origin: Origin::Measured,
             scenario: job.scenario.name.clone(),
-            variant: job.variant.clone(),
-            configuration: job.configuration.clone(),
+            variant: job.arm.variant.clone(),
+            configuration: job.arm.configuration.clone(),
             repeat: job.repeat,
             started: clock::format(sent.started),
             draw: Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job)),
@@ -88,8 +89,8 @@ impl Runner<'_> {
         let labels = [
             ("run", job.id()),
             ("scenario", job.scenario.name.clone()),
-            ("variant", job.variant.clone()),
-            ("configuration", job.configuration.clone()),
+            ("variant", job.arm.variant.clone()),
+            ("configuration", job.arm.configuration.clone()),
         ];
         let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into(), length));
         started.map_err(|error| log_progress(&format!("  {error:#}"))).ok()
@@ -111,16 +112,17 @@ impl Runner<'_> {
     async fn read(
         &self,
         variant: &VariantConfig,
+        arm: &Arm,
         recording: &mut Recording,
         range: Range,
     ) -> Result<BTreeMap<String, String>> {
         usage::fill(&self.prometheus, &variant.namespace, recording, range).await?;
-        for component in &variant.components {
+        for component in variant.components_of(arm) {
             let used = usage::component(&self.kube, &self.prometheus, component, range).await?;
             recording.components.push(used);
         }
         recording.node_busy = usage::node_busy(&self.prometheus, range).await?;
-        if variant.autoscaler == AutoscalerKind::Kpa {
+        if arm.autoscaler == Deciding::Kpa {
             recording.seen = usage::kpa_seen(&self.prometheus, &variant.name, recording, range).await?;
             recording.panic = usage::kpa_panic(&self.prometheus, &variant.name, recording, range).await?;
         }

@@ -15,6 +15,7 @@ use super::{fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
 use scenario::Scenario;
+use scenario::arms::Arm;
 use scenario::recording::joinable;
 use scenario::schedule::Schedule;
 
@@ -23,10 +24,8 @@ use scenario::schedule::Schedule;
 pub struct Plan {
     /// In this order.
     pub scenarios: Vec<Scenario>,
-    /// Variants; swapped in every second repeat.
-    pub variants: Vec<String>,
-    /// `defaults`, `tuned`.
-    pub configurations: Vec<String>,
+    /// What is compared. The first one of a repeat is another each time.
+    pub arms: Vec<Arm>,
     /// How often everything is repeated; each repeat has its own seed.
     pub repeats: u32,
     /// Requests a second for a rate of 1.0.
@@ -81,7 +80,7 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
     if queue.is_empty() {
         return Ok(());
     }
-    runtime.block_on(fitness::check(&runner.kube, &runner.prometheus, config, plan.as_is))?;
+    runtime.block_on(fitness::check(&runner.kube, &runner.prometheus, config, &plan.arms, plan.as_is))?;
     config.prepare.iter().try_for_each(|command| shell(command))?;
     let outcome = runner.work(&queue);
     runner.tidy();
@@ -91,14 +90,14 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
 /// One run to do.
 pub(super) struct Job {
     pub(super) scenario: Scenario,
-    pub(super) variant: String,
-    pub(super) configuration: String,
+    pub(super) arm: Arm,
     pub(super) repeat: u32,
 }
 
 impl Job {
     pub(super) fn id(&self) -> String {
-        format!("{}-{}-{}-{}", self.scenario.name, self.variant, self.configuration, self.repeat)
+        let Arm { variant, configuration, .. } = &self.arm;
+        format!("{}-{variant}-{configuration}-{}", self.scenario.name, self.repeat)
     }
 }
 
@@ -140,27 +139,24 @@ impl Runner<'_> {
         files::write_run(&runs[runs.len() - 1], &self.plan.results)
     }
 
-    /// Every run of the plan without a results file, the variants' order swapped from repeat to
-    /// repeat.
+    /// Every run of the plan without a results file. Each repeat begins with another arm, and every
+    /// second one goes backwards, so that no arm always runs after the same other one.
     fn queue(&self) -> Result<Vec<Job>> {
         let plan = self.plan;
         let mut jobs = Vec::new();
         for repeat in 1..=plan.repeats {
-            for configuration in &plan.configurations {
-                for scenario in &plan.scenarios {
-                    let mut variants = plan.variants.clone();
-                    if repeat % 2 == 0 {
-                        variants.reverse();
-                    }
-                    for variant in variants {
-                        let known = self.config.variant(&variant)?;
-                        anyhow::ensure!(
-                            known.apply.contains_key(configuration),
-                            "{variant} has no configuration {configuration:?}"
-                        );
-                        let (scenario, configuration) = (scenario.clone(), configuration.clone());
-                        jobs.push(Job { scenario, variant, configuration, repeat });
-                    }
+            let mut arms = plan.arms.clone();
+            if !arms.is_empty() {
+                let first = (repeat as usize - 1) / 2 % arms.len();
+                arms.rotate_left(first);
+            }
+            if repeat % 2 == 0 {
+                arms.reverse();
+            }
+            for scenario in &plan.scenarios {
+                for arm in &arms {
+                    self.config.variant(&arm.variant)?;
+                    jobs.push(Job { scenario: scenario.clone(), arm: arm.clone(), repeat });
                 }
             }
         }

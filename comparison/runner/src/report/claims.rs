@@ -6,20 +6,26 @@ use crate::analysis::Measure;
 use crate::analysis::statistics::{ALPHA, Difference, difference, holm};
 use scenario::recording::Origin;
 
-/// The measures about which claims are made, fixed before the runs: quality, and cost. Every
-/// further one makes each claim of the table harder to show.
-pub const PRIMARY: [&str; 4] = ["good_share", "slo_violation_s", "core_seconds_requested", "cost_per_1000"];
+/// The measures about which claims are made, fixed before the runs: quality, and what it costs.
+/// Every further one makes each claim of the table harder to show.
+pub const PRIMARY: [&str; 2] = ["good_share", "cost_per_1000"];
 
-/// A tested difference between the variants.
+/// A tested difference between two arms.
 pub struct Claim {
-    /// Scenario and configuration.
-    pub group: (String, String),
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Names of the arms.
+    pub arms: [String; 2],
+    /// Their names for people.
+    pub titles: [String; 2],
     /// What differs.
     pub measure: &'static Measure,
-    /// Second variant minus first.
+    /// Second arm minus first.
     pub difference: Difference,
     /// p-value after Holm's correction over all claims of the same origin.
     pub corrected_p: f64,
+    /// Names of the results files behind it, without the repeat.
+    pub files: [String; 2],
 }
 
 impl Claim {
@@ -33,15 +39,21 @@ impl Claim {
 pub fn claims(groups: &[Group<'_>], origin: Origin) -> Vec<Claim> {
     let mut claims: Vec<Claim> = groups
         .iter()
-        .filter(|group| group.origin == origin)
+        .filter(|group| group.origin == origin && group.claimed)
         .flat_map(|group| {
             PRIMARY.iter().filter_map(|key| {
                 let row = group.row(key)?;
+                let file = |a: &super::table::ArmRuns<'_>| {
+                    format!("{}-{}-{}", a.scenario, a.arm.variant, a.arm.configuration)
+                };
                 Some(Claim {
-                    group: (group.scenario.to_owned(), group.configuration.to_owned()),
+                    scenario: group.scenario.to_owned(),
+                    arms: group.arms.map(|a| a.arm.name.clone()),
+                    titles: group.titles().map(str::to_owned),
                     measure: row.measure,
                     difference: difference(&row.differences)?,
                     corrected_p: 1.0,
+                    files: group.arms.map(file),
                 })
             })
         })

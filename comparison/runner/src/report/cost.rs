@@ -1,11 +1,12 @@
-//! Good answers against cost as one SVG file: a panel for each scenario, a point for each variant
-//! and configuration. It contains its own styles, so that it can be shown outside the page.
+//! Good answers against cost as one SVG file: a panel for each scenario, a point for each arm. It
+//! contains its own styles, so that it can be shown outside the page.
 
 use std::fmt::Write;
 
 use super::chart::{escape, ticks};
-use super::table::{Group, VARIANTS, number};
+use super::table::{ArmRuns, number};
 use crate::analysis::statistics::{Estimate, Spread};
+use scenario::arms::{Arm, Deciding};
 use scenario::recording::Origin;
 
 const COLUMNS: usize = 3;
@@ -15,74 +16,75 @@ const LEFT: f64 = 44.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 42.0;
-/// Height of the legend above the panels.
-const LEGEND: f64 = 34.0;
-/// Blue and vermillion of the palette by Okabe and Ito, as in the other charts.
-const COLOURS: [&str; 2] = ["#0072b2", "#d55e00"];
+/// Entries of the legend in a row, and the height of a row.
+const LEGEND_COLUMNS: usize = 4;
+const LEGEND_ROW: f64 = 20.0;
 
-/// The chart of one origin; empty when there are no groups with both variants.
-pub fn svg(groups: &[Group<'_>], origin: Origin) -> String {
-    let of_origin = || groups.iter().filter(|g| g.origin == origin && g.repeats().iter().all(|r| *r > 0));
-    let mut scenarios: Vec<&str> = of_origin().map(|g| g.scenario).collect();
+/// The chart of one origin; empty where no scenario has two arms.
+pub fn svg(arms: &[ArmRuns<'_>], origin: Origin) -> String {
+    let of_origin = || arms.iter().filter(|a| a.origin == origin);
+    let mut scenarios: Vec<&str> = of_origin().map(|a| a.scenario).collect();
     scenarios.dedup();
+    scenarios.retain(|name| of_origin().filter(|a| a.scenario == *name).count() > 1);
     if scenarios.is_empty() {
         return String::new();
     }
     let least = of_origin()
-        .filter_map(|g| g.row("good_share"))
-        .flat_map(|row| row.estimates.into_iter().flatten().map(|e| ends(&e).0).collect::<Vec<_>>())
+        .filter_map(|a| a.estimate("good_share"))
+        .map(|estimate| ends(&estimate).0)
         .fold(100.0, f64::min);
-    let floor = (least / 10.0).floor() * 10.0;
+    let floor = (least / 10.0).floor().max(0.0) * 10.0;
+    let mut shown: Vec<&Arm> = vec![];
+    for arm in of_origin() {
+        if !shown.iter().any(|a| a.name == arm.arm.name) {
+            shown.push(&arm.arm);
+        }
+    }
+    let legend_height = LEGEND_ROW * (shown.len().div_ceil(LEGEND_COLUMNS) + 1) as f64;
     let width = PANEL_WIDTH * COLUMNS as f64;
-    let height = LEGEND + PANEL_HEIGHT * scenarios.len().div_ceil(COLUMNS) as f64;
+    let height = legend_height + PANEL_HEIGHT * scenarios.len().div_ceil(COLUMNS) as f64;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\"><title>Good answers against CPU requested</title><style>{STYLE}</style>\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
-    legend(&mut svg, origin);
+    legend(&mut svg, &shown, origin, width);
     for (index, scenario) in scenarios.iter().enumerate() {
-        let (left, top) =
-            ((index % COLUMNS) as f64 * PANEL_WIDTH, LEGEND + (index / COLUMNS) as f64 * PANEL_HEIGHT);
+        let left = (index % COLUMNS) as f64 * PANEL_WIDTH;
+        let top = legend_height + (index / COLUMNS) as f64 * PANEL_HEIGHT;
         let _ = write!(svg, "<g transform=\"translate({left} {top})\">");
-        let panel: Vec<&Group<'_>> = of_origin().filter(|g| g.scenario == *scenario).collect();
-        draw(&mut svg, scenario, &panel, floor);
+        let panel: Vec<&ArmRuns<'_>> = of_origin().filter(|a| a.scenario == *scenario).collect();
+        draw(&mut svg, scenario, &panel, &shown, floor);
         svg.push_str("</g>\n");
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-fn legend(svg: &mut String, origin: Origin) {
-    let mut x = 14.0;
-    for (column, (_, name)) in VARIANTS.iter().enumerate() {
-        for (configuration, label) in [("defaults", "defaults"), ("tuned", "tuned")] {
-            mark(svg, column, configuration, (x, 16.0));
-            let text = format!("{name}, {label}");
-            let _ = write!(svg, "<text class=\"s\" x=\"{}\" y=\"20\">{}</text>", x + 10.0, escape(&text));
-            x += 44.0 + 6.6 * text.len() as f64;
-        }
+fn legend(svg: &mut String, shown: &[&Arm], origin: Origin, width: f64) {
+    let column = width / LEGEND_COLUMNS as f64;
+    for (index, arm) in shown.iter().enumerate() {
+        let x = 14.0 + column * (index % LEGEND_COLUMNS) as f64;
+        let y = 16.0 + LEGEND_ROW * (index / LEGEND_COLUMNS) as f64;
+        mark(svg, arm, (x, y));
+        let text = format!("{} {}", index + 1, arm.title);
+        let _ =
+            write!(svg, "<text class=\"s\" x=\"{}\" y=\"{}\">{}</text>", x + 10.0, y + 4.0, escape(&text));
     }
-    let simulated = if origin == Origin::Simulated { "simulated; " } else { "" };
+    let simulated = if origin == Origin::Simulated { "Simulated. " } else { "" };
+    let y = 20.0 + LEGEND_ROW * shown.len().div_ceil(LEGEND_COLUMNS) as f64;
     let _ = write!(
         svg,
-        "<text class=\"s e\" x=\"{}\" y=\"20\">{simulated}lines: ranges or intervals</text>",
-        888
+        "<text class=\"n\" x=\"8\" y=\"{y}\">{simulated}Lines: t intervals, or ranges of fewer than six repeats.</text>"
     );
 }
 
-fn draw(svg: &mut String, scenario: &str, panel: &[&Group<'_>], floor: f64) {
-    let points: Vec<(usize, &str, Estimate, Estimate)> = panel
+fn draw(svg: &mut String, scenario: &str, panel: &[&ArmRuns<'_>], shown: &[&Arm], floor: f64) {
+    let points: Vec<(&Arm, Estimate, Estimate)> = panel
         .iter()
-        .flat_map(|group| {
-            let (cost, good) = (group.row("cost_per_1000"), group.row("good_share"));
-            (0..VARIANTS.len()).filter_map(move |column| {
-                let of = |row: &Option<super::table::Row>| row.as_ref()?.estimates[column].clone();
-                Some((column, group.configuration, of(&cost)?, of(&good)?))
-            })
-        })
+        .filter_map(|a| Some((&a.arm, a.estimate("cost_per_1000")?, a.estimate("good_share")?)))
         .collect();
-    let most = points.iter().map(|p| ends(&p.2).1).fold(1.0, f64::max) * 1.1;
+    let most = points.iter().map(|p| ends(&p.1).1).fold(1.0, f64::max) * 1.1;
     let x = |value: f64| LEFT + (PANEL_WIDTH - LEFT - RIGHT) * value / most;
     let y = |value: f64| TOP + (PANEL_HEIGHT - TOP - BOTTOM) * (100.0 - value) / (100.0 - floor).max(1.0);
     let (right, bottom) = (PANEL_WIDTH - RIGHT, PANEL_HEIGHT - BOTTOM);
@@ -108,38 +110,46 @@ fn draw(svg: &mut String, scenario: &str, panel: &[&Group<'_>], floor: f64) {
         "<text class=\"n e\" x=\"{right}\" y=\"{}\">core-seconds per 1000 good answers</text>",
         bottom + 29.0
     );
-    for (column, configuration, cost, good) in &points {
+    for (arm, cost, good) in &points {
         let (cx, cy) = (x(cost.mean), y(good.mean));
         let ((x1, x2), (y1, y2)) = (ends(cost), ends(good));
-        let colour = COLOURS[*column];
         let _ = write!(
             svg,
-            "<path d=\"M{:.1} {cy:.1}H{:.1}M{cx:.1} {:.1}V{:.1}\" stroke=\"{colour}\" stroke-width=\"1\" fill=\"none\"/>",
-            x(x1),
+            "<path d=\"M{:.1} {cy:.1}H{:.1}M{cx:.1} {:.1}V{:.1}\" stroke=\"{}\" stroke-width=\"1\" fill=\"none\"/>",
+            x(x1.max(0.0)),
             x(x2),
-            y(y1),
-            y(y2)
+            y(y1.max(floor)),
+            y(y2.min(100.0)),
+            colour(arm)
         );
-        mark(svg, *column, configuration, (cx, cy));
+        mark(svg, arm, (cx, cy));
+        let index = shown.iter().position(|a| a.name == arm.name).map_or(0, |i| i + 1);
+        let _ = write!(svg, "<text class=\"n\" x=\"{:.1}\" y=\"{:.1}\">{index}</text>", cx + 7.0, cy - 4.0);
     }
 }
 
-/// Colour and shape tell the variant, the filling tells the configuration.
-fn mark(svg: &mut String, column: usize, configuration: &str, (x, y): (f64, f64)) {
-    let colour = COLOURS[column];
-    let fill = if configuration == "defaults" { colour } else { "#fff" };
-    let _ = match column {
-        0 => write!(
-            svg,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
-        ),
-        _ => write!(
-            svg,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            x - 4.5,
-            y - 4.5
-        ),
+/// Of the palette by Okabe and Ito, as in the other charts.
+fn colour(arm: &Arm) -> &'static str {
+    match arm.autoscaler {
+        Deciding::Kpa => "#0072b2",
+        Deciding::HpaVpa => "#d55e00",
+        Deciding::Hpa => "#cc79a7",
+        Deciding::Keda => "#009e73",
+    }
+}
+
+/// Colour and shape tell the autoscaler; what is tuned or changed is not filled.
+fn mark(svg: &mut String, arm: &Arm, (x, y): (f64, f64)) {
+    let colour = colour(arm);
+    let changed = arm.configuration.contains("tuned") || arm.configuration.contains('+');
+    let fill = if changed { "#fff" } else { colour };
+    let shape = match arm.autoscaler {
+        Deciding::Kpa => format!("M{:.1} {y:.1}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z", x - 5.0),
+        Deciding::HpaVpa => format!("M{:.1} {:.1}h9v9h-9Z", x - 4.5, y - 4.5),
+        Deciding::Hpa => format!("M{x:.1} {:.1}l6 6l-6 6l-6 -6Z", y - 6.0),
+        Deciding::Keda => format!("M{x:.1} {:.1}l5.5 10h-11Z", y - 6.0),
     };
+    let _ = write!(svg, "<path d=\"{shape}\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>");
 }
 
 fn ends(estimate: &Estimate) -> (f64, f64) {

@@ -2,7 +2,7 @@
 //! [`super::claims`]); every other sentence gives the numbers and says why nothing is claimed.
 
 use super::claims::{Claim, PRIMARY};
-use super::table::{Group, Row, VARIANTS, cell, number};
+use super::table::{Group, Row, cell, number};
 use crate::analysis::Better;
 use crate::analysis::statistics::LEAST_PAIRS;
 
@@ -23,14 +23,16 @@ const KEYS: [&str; 10] = [
 /// Reactions, counted from what was there before.
 const LAGS: [&str; 2] = ["lag_decided_s", "lag_ready_s"];
 
-/// Sentences for one group; empty when a variant is missing.
+/// Sentences for one group.
 pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
-    let of_group = |c: &&Claim| c.group.0 == group.scenario && c.group.1 == group.configuration;
+    let of_group =
+        |c: &&Claim| c.scenario == group.scenario && c.arms.iter().eq(group.arms.iter().map(|a| &a.arm.name));
     let claims: Vec<&Claim> = claims.iter().filter(of_group).collect();
-    let there = group.row("pods_at_step").and_then(|row| head_start(&row));
+    let titles = group.titles();
+    let there = group.row("pods_at_step").and_then(|row| head_start(&row, titles));
     let said = |row: Row| {
         let claim = claims.iter().find(|c| c.measure.key == row.measure.key);
-        let text = sentence(&row, claim.copied())?;
+        let text = sentence(&row, titles, claim.copied(), group.claimed)?;
         Some(match &there {
             Some(there) if LAGS.contains(&row.measure.key) => format!("{text} {there}"),
             _ => text,
@@ -39,33 +41,32 @@ pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
     KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
 }
 
-/// Lags count from the pods at the step: a variant with more of them may have needed no further
-/// one.
-fn head_start(row: &Row) -> Option<String> {
+/// Lags count from the pods at the step: an arm with more of them may have needed no further one.
+fn head_start(row: &Row, titles: [&str; 2]) -> Option<String> {
     let [Some(first), Some(second)] = &row.estimates else { return None };
     ((first.mean - second.mean).abs() >= 1.0).then(|| {
         format!(
             "The starting points differ: {} had {} pods ready at the step, {} {}.",
-            VARIANTS[0].1,
+            titles[0],
             number(first.mean),
-            VARIANTS[1].1,
+            titles[1],
             number(second.mean)
         )
     })
 }
 
-fn sentence(row: &Row, claim: Option<&Claim>) -> Option<String> {
-    let [Some(first), Some(second)] = &row.estimates else { return one_sided(row) };
+fn sentence(row: &Row, titles: [&str; 2], claim: Option<&Claim>, claimed: bool) -> Option<String> {
+    let [Some(first), Some(second)] = &row.estimates else { return one_sided(row, titles) };
     let unit = row.measure.unit;
     let both = format!(
         "{}: {} {}, {} {}",
         row.measure.title,
-        VARIANTS[0].1,
+        titles[0],
         cell(Some(first), unit),
-        VARIANTS[1].1,
+        titles[1],
         cell(Some(second), unit)
     );
-    if !PRIMARY.contains(&row.measure.key) {
+    if !claimed || !PRIMARY.contains(&row.measure.key) {
         return Some(format!("{both}. Described only."));
     }
     let Some(claim) = claim else {
@@ -79,13 +80,13 @@ fn sentence(row: &Row, claim: Option<&Claim>) -> Option<String> {
     }
     let size = claim.difference.mean.abs();
     let (low, high) = claim.difference.interval;
-    let more = VARIANTS[usize::from(claim.difference.mean > 0.0)].1;
-    let less = VARIANTS[usize::from(claim.difference.mean <= 0.0)].1;
+    let more = titles[usize::from(claim.difference.mean > 0.0)];
+    let less = titles[usize::from(claim.difference.mean <= 0.0)];
     let by = match row.measure.better {
         Better::Higher => format!("{} more with {more}", amount(size, unit)),
         _ => format!("{} less with {less}", amount(size, unit)),
     };
-    let (low, high) = (low.abs().min(high.abs()), low.abs().max(high.abs()));
+    let (low, high) = if claim.difference.mean < 0.0 { (-high, -low) } else { (low, high) };
     Some(format!(
         "{both}: {by} [{} … {}], {} pairs, corrected p {p}.",
         number(low),
@@ -104,9 +105,9 @@ fn amount(value: f64, unit: &str) -> String {
     format!("{}{}", number(value), unit.trim_end())
 }
 
-/// Only one variant has the measure. For reactions this is itself a finding: no reaction may be
+/// Only one arm has the measure. For reactions this is itself a finding: no reaction may be
 /// right (the pods were enough) or wrong; the good answers tell which.
-fn one_sided(row: &Row) -> Option<String> {
+fn one_sided(row: &Row, titles: [&str; 2]) -> Option<String> {
     if !LAGS.contains(&row.measure.key) {
         return None;
     }
@@ -115,8 +116,8 @@ fn one_sided(row: &Row) -> Option<String> {
     Some(format!(
         "{}: {} {value}; {} never had more than before the step.",
         row.measure.title,
-        VARIANTS[has].1,
-        VARIANTS[1 - has].1
+        titles[has],
+        titles[1 - has]
     ))
 }
 
@@ -135,9 +136,14 @@ mod tests {
         }
     }
 
+    const TITLES: [&str; 2] = ["KPA", "HPA + VPA"];
+
     fn claim(row: &Row, corrected_p: f64) -> Claim {
         Claim {
-            group: ("spike".into(), "tuned".into()),
+            scenario: "spike".into(),
+            arms: ["kpa-tuned".into(), "hpa-vpa-tuned".into()],
+            titles: TITLES.map(Into::into),
+            files: ["a".into(), "b".into()],
             measure: row.measure,
             difference: difference(&row.differences).expect("enough pairs"),
             corrected_p,
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn a_shown_difference_is_stated_with_its_interval_and_p() {
         let row = row("good_share", &[90.0, 91.0, 92.0, 90.0, 91.0, 92.0], &[99.0; 6]);
-        let text = sentence(&row, Some(&claim(&row, 0.031))).expect("a sentence");
+        let text = sentence(&row, TITLES, Some(&claim(&row, 0.031)), true).expect("a sentence");
         let end = "8 percentage points more with HPA + VPA [7.06 … 8.94], 6 pairs, corrected p 0.031.";
         assert!(text.ends_with(end), "{text}");
     }
@@ -155,36 +161,39 @@ mod tests {
     #[test]
     fn a_difference_that_does_not_pass_is_not_stated() {
         let row = row("good_share", &[90.0, 91.0, 92.0, 90.0, 91.0, 92.0], &[99.0; 6]);
-        let text = sentence(&row, Some(&claim(&row, 0.0625))).expect("a sentence");
+        let text = sentence(&row, TITLES, Some(&claim(&row, 0.0625)), true).expect("a sentence");
         assert!(text.ends_with("Not shown (6 pairs, corrected p 0.062)."), "{text}");
     }
 
     #[test]
     fn three_pairs_are_no_claim_even_where_all_agree() {
         let row = row("good_share", &[90.0, 91.0, 92.0], &[99.0; 3]);
-        let text = sentence(&row, None).expect("a sentence");
+        let text = sentence(&row, TITLES, None, true).expect("a sentence");
         assert!(text.ends_with("Not shown: 3 pairs, at least 6 are needed."), "{text}");
     }
 
     #[test]
     fn measures_that_are_not_primary_are_described_only() {
         let row = row("p99_ms", &[100.0; 6], &[200.0; 6]);
-        assert!(sentence(&row, None).expect("a sentence").ends_with("Described only."));
+        let text = sentence(&row, TITLES, None, true).expect("a sentence");
+        assert!(text.ends_with("Described only."), "{text}");
+        let primary = self::row("good_share", &[90.0; 6], &[99.0; 6]);
+        let text = sentence(&primary, TITLES, None, false).expect("a sentence");
+        assert!(text.ends_with("Described only."), "of an ablation: {text}");
     }
 
     #[test]
     fn a_head_start_is_said_beside_the_lags() {
-        let text = head_start(&row("pods_at_step", &[3.0, 5.0, 6.0], &[1.0, 1.0, 1.0])).expect("a sentence");
-        assert_eq!(
-            text,
-            "The starting points differ: Knative (KPA) had 4.67 pods ready at the step, HPA + VPA 1."
-        );
-        assert_eq!(head_start(&row("pods_at_step", &[1.0, 2.0], &[1.0, 1.0])), None);
+        let text =
+            head_start(&row("pods_at_step", &[3.0, 5.0, 6.0], &[1.0, 1.0, 1.0]), TITLES).expect("a sentence");
+        assert_eq!(text, "The starting points differ: KPA had 4.67 pods ready at the step, HPA + VPA 1.");
+        assert_eq!(head_start(&row("pods_at_step", &[1.0, 2.0], &[1.0, 1.0]), TITLES), None);
     }
 
     #[test]
     fn a_variant_that_never_reacts_is_said_to_be_one() {
-        let text = sentence(&row("lag_decided_s", &[2.0, 3.0, 2.0], &[]), None).expect("a sentence");
+        let text =
+            sentence(&row("lag_decided_s", &[2.0, 3.0, 2.0], &[]), TITLES, None, true).expect("a sentence");
         assert!(text.ends_with("HPA + VPA never had more than before the step."), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use super::chart::{Chart, Line, escape};
 use super::claims::{Claim, claims};
 use super::cost;
 use super::findings::{findings, probability};
-use super::table::{Group, VARIANTS, cell, groups, number};
+use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
 use crate::analysis::MEASURES;
 use crate::analysis::measures::ready_pods;
 use crate::analysis::statistics::{ALPHA, LEAST_PAIRS};
@@ -20,18 +20,19 @@ const BIN_S: usize = 5;
 
 /// The whole page. `command` is what makes the results again.
 pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
-    let groups = groups(runs);
+    let arms = arm_runs(runs);
+    let groups = groups(&arms);
     let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    let _ = write!(html, "<title>KPA against HPA + VPA</title><style>{STYLE}</style></head><body><main>");
-    html.push_str("<h1>Knative's KPA against HPA + VPA</h1>");
+    let _ = write!(html, "<title>KPA, HPA + VPA and KEDA</title><style>{STYLE}</style></head><body><main>");
+    html.push_str("<h1>Knative's KPA, HPA + VPA, and KEDA</h1>");
     html.push_str(
-        "<p>The same image, the same requests at the same moments, two ways of autoscaling. Latency counts from the \
+        "<p>The same image, the same requests at the same moments, several ways of autoscaling. Latency counts from the \
          moment at which a request was meant to be sent.</p>",
     );
     for origin in [Origin::Measured, Origin::Simulated] {
         let of_origin: Vec<&Group<'_>> = groups.iter().filter(|g| g.origin == origin).collect();
-        if of_origin.is_empty() {
+        if !arms.iter().any(|a| a.origin == origin) {
             continue;
         }
         html.push_str(match origin {
@@ -42,7 +43,8 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
             }
         });
         let claims = claims(&groups, origin);
-        answer(&mut html, &groups, origin, &claims);
+        answer(&mut html, &arms, &groups, origin, &claims);
+        summary(&mut html, &arms, origin);
         html.push_str(KEY);
         for group in of_origin {
             section(&mut html, group, scenarios.iter().find(|s| s.name == group.scenario), &claims);
@@ -59,8 +61,8 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
 }
 
 /// The answer first: good answers against cost, and what may be claimed.
-fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Claim]) {
-    let _ = write!(html, "<div class=\"wide\">{}</div>", cost::svg(groups, origin));
+fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin: Origin, claims: &[Claim]) {
+    let _ = write!(html, "<div class=\"wide\">{}</div>", cost::svg(arms, origin));
     let _ = write!(
         html,
         "<p>Parentheses hold the range of fewer than {LEAST_PAIRS} repeats, which is no interval for the mean. Brackets \
@@ -69,8 +71,7 @@ fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Cla
          ended.</p>"
     );
     if claims.is_empty() {
-        let pairs =
-            groups.iter().filter(|g| g.origin == origin).map(|g| g.repeats()[0].min(g.repeats()[1])).max();
+        let pairs = groups.iter().filter(|g| g.origin == origin).map(Group::pairs).max();
         let _ = write!(
             html,
             "<p><strong>No difference is claimed</strong>: the comparisons have at most {} pairs each.</p>",
@@ -79,8 +80,8 @@ fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Cla
         return;
     }
     html.push_str(
-        "<div class=\"wide\"><table><tr><th>Scenario</th><th>Measure</th><th>Pairs</th><th>HPA + VPA minus Knative</th>\
-         <th>Corrected p</th><th></th></tr>",
+        "<div class=\"wide\"><table><tr><th>Scenario</th><th>Arms</th><th>Measure</th><th>Pairs</th><th>Second minus first</th>\
+         <th>Corrected p</th><th></th><th>Files</th></tr>",
     );
     for claim in claims {
         let (low, high) = claim.difference.interval;
@@ -88,9 +89,10 @@ fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Cla
             if claim.is_shown() { (" class=\"clear\"", "shown") } else { ("", "not shown") };
         let _ = write!(
             html,
-            "<tr{class}><th>{}, {}</th><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{verdict}</td></tr>",
-            escape(&claim.group.0),
-            escape(&claim.group.1),
+            "<tr{class}><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{verdict}</td>\
+             <td>{}</td></tr>",
+            escape(&claim.scenario),
+            escape(&claim.titles.join(" and ")),
             escape(claim.measure.title),
             claim.difference.pairs,
             number(claim.difference.mean),
@@ -98,7 +100,34 @@ fn answer(html: &mut String, groups: &[Group<'_>], origin: Origin, claims: &[Cla
             number(low),
             number(high),
             escape(&probability(claim.corrected_p)),
+            escape(&claim.files.clone().map(|file| format!("{file}-*.json")).join(", ")),
         );
+    }
+    html.push_str("</table></div>");
+}
+
+/// Every arm of every scenario in a row.
+fn summary(html: &mut String, arms: &[ArmRuns<'_>], origin: Origin) {
+    const KEYS: [&str; 5] = ["good_share", "p99_ms", "slo_violation_s", "pod_seconds", "cost_per_1000"];
+    let measures = KEYS.map(|key| crate::analysis::by_key(key).expect("a measure"));
+    html.push_str("<div class=\"wide\"><table><tr><th>Scenario</th><th>Arm</th><th>Runs</th>");
+    measures.iter().for_each(|m| {
+        let _ = write!(html, "<th title=\"{}\">{}</th>", escape(m.definition), escape(m.title));
+    });
+    html.push_str("</tr>");
+    for arm in arms.iter().filter(|a| a.origin == origin) {
+        let _ = write!(
+            html,
+            "<tr><th>{}</th><td title=\"{}\">{}</td><td>{}</td>",
+            escape(arm.scenario),
+            escape(&arm.arm.about),
+            escape(&arm.arm.title),
+            arm.runs.len()
+        );
+        for measure in measures {
+            let _ = write!(html, "<td>{}</td>", cell(arm.estimate(measure.key).as_ref(), measure.unit));
+        }
+        html.push_str("</tr>");
     }
     html.push_str("</table></div>");
 }
@@ -132,14 +161,19 @@ fn environment<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
 fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>, claims: &[Claim]) {
     let title = scenario.map_or(group.scenario, |s| s.title.as_str());
     let label = if group.origin == Origin::Simulated { " <em>simulated</em>" } else { "" };
-    let configuration = escape(group.configuration);
-    let _ = write!(html, "<section><h3>{}, {configuration}{label}</h3>", escape(title));
+    let titles = group.titles().map(escape);
+    let _ = write!(html, "<section><h3>{}: {} and {}{label}</h3>", escape(title), titles[0], titles[1]);
+    let _ = write!(html, "<p>{}.", escape(&group.question));
     if let Some(scenario) = scenario {
-        let _ = write!(html, "<p>{}</p>", escape(&scenario.about));
+        let _ = write!(html, " {}", escape(&scenario.about));
     }
     let [first, second] = group.repeats();
-    let _ =
-        write!(html, "<p class=\"runs\">Runs: {} {first}, {} {second}.</p>", VARIANTS[0].1, VARIANTS[1].1);
+    let _ = write!(
+        html,
+        "</p><p class=\"runs\"><svg viewBox=\"0 0 30 8\"><path class=\"l v0\" d=\"M0 4L30 4\"/></svg> {} ({first} runs) \
+         <svg viewBox=\"0 0 30 8\"><path class=\"l v1\" d=\"M0 4L30 4\"/></svg> {} ({second} runs)</p>",
+        titles[0], titles[1]
+    );
     html.push_str("<div class=\"charts\">");
     // A simulation has no node: a chart without points is left out.
     charts(group)
@@ -158,7 +192,7 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>, cl
     let _ = write!(
         html,
         "<div class=\"wide\"><table><tr><th></th><th>{}</th><th>{}</th></tr>",
-        VARIANTS[0].1, VARIANTS[1].1
+        titles[0], titles[1]
     );
     for row in group.rows() {
         let cells = [0, 1].map(|i| cell(row.estimates[i].as_ref(), row.measure.unit));
@@ -176,17 +210,13 @@ fn section(html: &mut String, group: &Group<'_>, scenario: Option<&Scenario>, cl
 
 /// The small multiples of a group: every repeat a line.
 fn charts(group: &Group<'_>) -> Vec<Chart> {
-    let all = || group.runs.iter().flatten();
+    let all = || group.arms.iter().flat_map(|a| &a.runs);
     let seconds = all().map(|r| r.recording.observed_s).fold(0.0, f64::max);
     let slo = all().map(|r| r.draw.slo_ms as f64).next();
     let lines = |stepped: bool, of: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Line> {
         let line = |style: usize, run: &&Run| Line { style, points: of(run), stepped };
-        group
-            .runs
-            .iter()
-            .enumerate()
-            .flat_map(|(style, runs)| runs.iter().map(move |r| line(style, r)))
-            .collect()
+        let arms = group.arms.iter().enumerate();
+        arms.flat_map(|(style, arm)| arm.runs.iter().map(move |r| line(style, r))).collect()
     };
     let chart = |title: &str, unit: &'static str, lines: Vec<Line>, mark: Option<f64>| Chart {
         title: title.to_owned(),
@@ -245,10 +275,8 @@ fn violations(run: &Run) -> Vec<(f64, f64)> {
     points
 }
 
-const KEY: &str = "<p class=\"key\"><svg viewBox=\"0 0 30 8\"><path class=\"l v0\" d=\"M0 4L30 4\"/></svg> Knative (KPA) \
-    <svg viewBox=\"0 0 30 8\"><path class=\"l v1\" d=\"M0 4L30 4\"/></svg> HPA + VPA \
-    <svg viewBox=\"0 0 30 8\"><path class=\"l v2\" d=\"M0 4L30 4\"/></svg> rate offered \
-    <svg viewBox=\"0 0 30 8\"><line class=\"o\" x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\"/></svg> objective or target. \
+const KEY: &str = "<p class=\"key\">In the charts: <svg viewBox=\"0 0 30 8\"><path class=\"l v2\" d=\"M0 4L30 4\"/></svg> \
+    rate offered <svg viewBox=\"0 0 30 8\"><line class=\"o\" x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\"/></svg> objective or target. \
     Every repeat is a line of its own.</p>";
 
 const STYLE: &str = "
@@ -265,7 +293,7 @@ em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-ra
 .g{stroke:var(--rule);stroke-width:.7}.o{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 3}
 .l{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
 .v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:4 4}.v2{stroke:#9aa3ad;stroke-width:1.2}
-.key svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
+.key svg,.runs svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:10px 0;font-variant-numeric:tabular-nums}
 th,td{padding:3px 14px 3px 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top}

@@ -1,37 +1,29 @@
-//! The table for the documents: one row for each scenario, configuration and variant.
+//! The table for the documents: one row for each scenario and arm.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::table::{Group, VARIANTS, cell};
+use super::table::{ArmRuns, cell};
 use scenario::recording::Origin;
 
 const KEYS: [&str; 6] =
     ["good_share", "p50_ms", "p99_ms", "slo_violation_s", "pod_seconds", "core_seconds_requested"];
 
-/// A Markdown table of all groups of one origin in which both variants have at least so many runs;
-/// empty when there are none.
-pub fn table(groups: &[Group<'_>], origin: Origin, least: usize) -> String {
-    let enough = |g: &&Group<'_>| g.origin == origin && g.repeats().iter().all(|r| *r >= least);
-    let mut groups = groups.iter().filter(enough).peekable();
-    if groups.peek().is_none() {
+/// A Markdown table of all arms of one origin that have at least so many runs; empty when there are
+/// none.
+pub fn table(arms: &[ArmRuns<'_>], origin: Origin, least: usize) -> String {
+    let mut arms = arms.iter().filter(|a| a.origin == origin && a.runs.len() >= least).peekable();
+    if arms.peek().is_none() {
         return String::new();
     }
-    let titles = KEYS.map(|key| crate::analysis::by_key(key).expect("a measure").title);
-    let mut text = format!("| scenario | variant | runs | {} |\n", titles.join(" | "));
+    let measures = KEYS.map(|key| crate::analysis::by_key(key).expect("a measure"));
+    let mut text = format!("| scenario | arm | runs | {} |\n", measures.map(|m| m.title).join(" | "));
     let _ = writeln!(text, "|---|---|--:|{}", "--:|".repeat(KEYS.len()));
-    for group in groups {
-        for (column, (_, name)) in VARIANTS.iter().enumerate().filter(|(c, _)| group.repeats()[*c] > 0) {
-            let cells = KEYS.map(|key| match group.row(key) {
-                Some(row) => cell(row.estimates[column].as_ref(), row.measure.unit),
-                None => "–".into(),
-            });
-            let (scenario, configuration, runs) =
-                (group.scenario, group.configuration, group.repeats()[column]);
-            let _ =
-                writeln!(text, "| {scenario}, {configuration} | {name} | {runs} | {} |", cells.join(" | "));
-        }
+    for arm in arms {
+        let cells = measures.map(|m| cell(arm.estimate(m.key).as_ref(), m.unit));
+        let (scenario, title, runs) = (arm.scenario, &arm.arm.title, arm.runs.len());
+        let _ = writeln!(text, "| {scenario} | {title} | {runs} | {} |", cells.join(" | "));
     }
     text
 }

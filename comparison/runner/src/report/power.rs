@@ -10,11 +10,11 @@ use crate::analysis::statistics::{deviation, pairs_needed};
 /// deviation, and the pairs needed to show a true difference of that size as one of `claims`
 /// claims.
 pub fn table(groups: &[Group<'_>], claims: Option<usize>) -> String {
-    let claims = claims.unwrap_or(groups.len() * PRIMARY.len());
+    let claims = claims.unwrap_or(groups.iter().filter(|g| g.claimed).count() * PRIMARY.len());
     let mut text = format!(
         "Pairs needed for a power of 0.8, as one of {claims} claims (sign-flip test, Holm):\n\n\
-         | scenario | measure | pairs recorded | mean difference | standard deviation | pairs needed |\n\
-         |---|---|--:|--:|--:|--:|\n"
+         | scenario | arms | measure | pairs recorded | mean difference | standard deviation | pairs needed |\n\
+         |---|---|---|--:|--:|--:|--:|\n"
     );
     for group in groups {
         for row in PRIMARY.iter().filter_map(|key| group.row(key)).filter(|row| row.differences.len() > 1) {
@@ -24,9 +24,9 @@ pub fn table(groups: &[Group<'_>], claims: Option<usize>) -> String {
             let unit = row.measure.unit;
             let _ = writeln!(
                 text,
-                "| {}, {} | {} | {} | {} {unit} | {} {unit} | {needed} |",
+                "| {} | {} | {} | {} | {} {unit} | {} {unit} | {needed} |",
                 group.scenario,
-                group.configuration,
+                group.titles().join(" and "),
                 row.measure.title,
                 row.differences.len(),
                 number(mean),

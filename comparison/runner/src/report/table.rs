@@ -1,42 +1,93 @@
-//! Runs gathered into groups that can be compared: same origin, same scenario, same configuration,
-//! both variants.
+//! Runs gathered into arms, and arms into the pairs that are compared: same origin, same scenario.
 
 use std::collections::BTreeMap;
 
 use crate::analysis::measures::{Values, measure};
 use crate::analysis::statistics::{Estimate, Spread, estimate};
 use crate::analysis::{MEASURES, Measure};
+use scenario::arms::{self, Arm};
 use scenario::recording::{Origin, Run};
 
-/// The two variants, in the order of columns: name in files, name for people.
-pub const VARIANTS: [(&str, &str); 2] = [("knative", "Knative (KPA)"), ("k8s-autoscalers", "HPA + VPA")];
+/// All repeats of one arm in one scenario.
+pub struct ArmRuns<'a> {
+    /// Measured or simulated.
+    pub origin: Origin,
+    /// Name of the scenario.
+    pub scenario: &'a str,
+    /// What ran.
+    pub arm: Arm,
+    /// By repeat.
+    pub runs: Vec<&'a Run>,
+    /// Their measures.
+    values: Vec<Values>,
+}
 
-/// One scenario in one configuration, all repeats of both variants.
+/// Origin, scenario, number in the list of arms, configuration.
+type Place<'a> = (Origin, &'a str, usize, &'a str);
+
+/// Arms in the order of the page: measured before simulated, then scenario, then the order of the
+/// list. Runs of an arm that the list does not have are left out.
+pub fn arm_runs(runs: &[Run]) -> Vec<ArmRuns<'_>> {
+    let mut sorted: BTreeMap<Place<'_>, (Arm, Vec<&Run>)> = BTreeMap::new();
+    for run in runs {
+        let Some(arm) = Arm::of(&run.variant, &run.configuration) else { continue };
+        let listed = arms::all().iter().position(|a| arm.name.split('+').next() == Some(&a.name));
+        let key = (run.origin, &*run.scenario, listed.unwrap_or(usize::MAX), &*run.configuration);
+        sorted.entry(key).or_insert_with(|| (arm, vec![])).1.push(run);
+    }
+    let mut found = Vec::with_capacity(sorted.len());
+    for ((origin, scenario, ..), (arm, mut runs)) in sorted {
+        runs.sort_by_key(|r| r.repeat);
+        let values = runs.iter().map(|r| measure(r)).collect();
+        found.push(ArmRuns { origin, scenario, arm, runs, values });
+    }
+    found
+}
+
+impl ArmRuns<'_> {
+    /// Mean and spread of a measure over the repeats.
+    pub fn estimate(&self, key: &str) -> Option<Estimate> {
+        let values: Vec<f64> = self.values.iter().filter_map(|v| v.get(key).copied()).collect();
+        estimate(&values)
+    }
+}
+
+/// Two arms in one scenario that are compared with each other.
 pub struct Group<'a> {
     /// Measured or simulated.
     pub origin: Origin,
     /// Name of the scenario.
     pub scenario: &'a str,
-    /// `defaults` or `tuned`.
-    pub configuration: &'a str,
-    /// Runs of each of [`VARIANTS`], by repeat.
-    pub runs: [Vec<&'a Run>; 2],
-    /// Their measures.
-    values: [Vec<Values>; 2],
+    /// What the comparison answers.
+    pub question: String,
+    /// Whether claims are made about it: not of ablations, which say why and not who wins.
+    pub claimed: bool,
+    /// The two; differences are the second minus the first.
+    pub arms: [&'a ArmRuns<'a>; 2],
 }
 
-/// Groups in the order of the page: measured before simulated, then scenario, then configuration.
-pub fn groups(runs: &[Run]) -> Vec<Group<'_>> {
-    let mut sorted: BTreeMap<(Origin, &str, &str), [Vec<&Run>; 2]> = BTreeMap::new();
-    for run in runs {
-        let Some(column) = VARIANTS.iter().position(|v| v.0 == run.variant) else { continue };
-        sorted.entry((run.origin, &run.scenario, &run.configuration)).or_default()[column].push(run);
-    }
-    let mut groups = Vec::with_capacity(sorted.len());
-    for ((origin, scenario, configuration), mut runs) in sorted {
-        runs.iter_mut().for_each(|r| r.sort_by_key(|r| r.repeat));
-        let values = [0, 1].map(|i| runs[i].iter().map(|r| measure(r)).collect());
-        groups.push(Group { origin, scenario, configuration, runs, values });
+/// Every pair of the list, and every ablation with what it is an ablation of, where both have runs.
+pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
+    let mut groups = vec![];
+    let mut scenarios: Vec<(Origin, &str)> = arms.iter().map(|a| (a.origin, a.scenario)).collect();
+    scenarios.dedup();
+    for (origin, scenario) in scenarios {
+        let here = || arms.iter().filter(move |a| a.origin == origin && a.scenario == scenario);
+        let named = |name: &str| here().find(|a| a.arm.name == name);
+        let mut push = |first: &str, second: &str, question: String, claimed: bool| {
+            if let (Some(first), Some(second)) = (named(first), named(second)) {
+                groups.push(Group { origin, scenario, question, claimed, arms: [first, second] });
+            }
+        };
+        for pair in arms::pairs() {
+            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), true);
+        }
+        for ablation in here() {
+            if let Some(base) = ablation.arm.base() {
+                let change = ablation.arm.name.rsplit('+').next().unwrap_or_default();
+                push(&base.name, &ablation.arm.name, format!("What {change} changes"), false);
+            }
+        }
     }
     groups
 }
@@ -45,41 +96,46 @@ pub fn groups(runs: &[Run]) -> Vec<Group<'_>> {
 pub struct Row {
     /// What is measured.
     pub measure: &'static Measure,
-    /// One for each variant, where it has the measure.
+    /// One for each arm, where it has the measure.
     pub estimates: [Option<Estimate>; 2],
-    /// Second variant minus first, of repeats that both have.
+    /// Second arm minus first, of repeats that both have.
     pub differences: Vec<f64>,
 }
 
 impl Group<'_> {
-    /// A row for each measure that at least one variant has.
+    /// A row for each measure that at least one arm has.
     pub fn rows(&self) -> Vec<Row> {
-        let row = |measure: &'static Measure| {
-            let of = |column: usize| -> Vec<f64> {
-                self.values[column].iter().filter_map(|v| v.get(measure.key).copied()).collect()
-            };
-            let paired = self.runs[0].iter().zip(&self.values[0]).filter_map(|(run, values)| {
-                let other = self.runs[1].iter().position(|r| r.repeat == run.repeat)?;
-                Some(self.values[1][other].get(measure.key)? - values.get(measure.key)?)
-            });
-            let row = Row {
-                measure,
-                estimates: [estimate(&of(0)), estimate(&of(1))],
-                differences: paired.collect(),
-            };
-            row.estimates.iter().any(Option::is_some).then_some(row)
-        };
-        MEASURES.iter().filter_map(row).collect()
+        MEASURES.iter().filter_map(|measure| self.row(measure.key)).collect()
     }
 
     /// The row of one measure.
     pub fn row(&self, key: &str) -> Option<Row> {
-        self.rows().into_iter().find(|r| r.measure.key == key)
+        let measure = crate::analysis::by_key(key)?;
+        let [first, second] = self.arms;
+        let paired = first.runs.iter().zip(&first.values).filter_map(|(run, values)| {
+            let other = second.runs.iter().position(|r| r.repeat == run.repeat)?;
+            Some(second.values[other].get(key)? - values.get(key)?)
+        });
+        let estimates = [first.estimate(key), second.estimate(key)];
+        let differences = paired.collect();
+        let any = estimates.iter().any(Option::is_some);
+        any.then_some(Row { measure, estimates, differences })
     }
 
-    /// How many repeats each variant has.
+    /// Names of the two for people.
+    pub fn titles(&self) -> [&str; 2] {
+        [&self.arms[0].arm.title, &self.arms[1].arm.title]
+    }
+
+    /// How many repeats each has.
     pub fn repeats(&self) -> [usize; 2] {
-        [self.runs[0].len(), self.runs[1].len()]
+        self.arms.map(|a| a.runs.len())
+    }
+
+    /// Repeats that both have.
+    pub fn pairs(&self) -> usize {
+        let has = |repeat| self.arms[1].runs.iter().any(|r| r.repeat == repeat);
+        self.arms[0].runs.iter().filter(|r| has(r.repeat)).count()
     }
 }
 

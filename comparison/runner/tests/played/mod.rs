@@ -92,9 +92,7 @@ name = "eye-state"
 selector = "app=eye-state"
 host = "eye.example"
 container = "eye-state"
-autoscaler = "hpa"
-rest_pods = {{ defaults = 1 }}
-apply.defaults = ["touch {applied}"]
+apply = ["touch {applied}"]
 remove = ["rm -f {applied}"]
 components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapter" }}]
 "#
