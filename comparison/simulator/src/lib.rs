@@ -9,7 +9,8 @@
 //!
 //! # Layout
 //!
-//! * [`kpa`], [`hpa`], [`keda`], [`vpa`]: the autoscalers' decisions, equal to the real code's (`oracles/`).
+//! * [`kpa`], [`hpa`], [`keda`], [`vpa`]: the autoscalers' decisions, equal to the real code's
+//!   (`oracles/`).
 //! * [`tally`]: counts in bins of time, for runs whose requests nobody can keep.
 //! * [`plant`]: what pods and the way to them are like; `pod`: one pod; [`world`]: the event loop.
 
