@@ -9,8 +9,8 @@ ARMS           ?=
 REPEATS        ?= 3
 SCALE          ?= 5
 STRETCH        ?= 1
-# Seconds watched after the load: what is kept running costs too
-TAIL           ?= 120
+# Seconds watched after the load, at least: a run goes on until its arm is at rest
+TAIL           ?= 30
 CLUSTER        ?= comparison/cluster.toml
 RESULTS        ?= comparison/results
 

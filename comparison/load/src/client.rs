@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::images::Picture;
-use scenario::Outcome;
+use scenario::{DEADLINE_EXCEEDED, Outcome};
 
 /// Where requests go.
 #[derive(Debug, Clone)]
@@ -32,6 +32,14 @@ impl Target {
         let host = host.map(HeaderValue::from_str).transpose().context("not a host name")?;
         Ok(Self { url, host })
     }
+}
+
+/// Bytes of a problem that are looked at: the function's have a few hundred.
+const MAX_PROBLEM: usize = 4096;
+
+fn is_deadline_exceeded(problem: &[u8]) -> bool {
+    let problem: Option<serde_json::Value> = serde_json::from_slice(problem).ok();
+    problem.is_some_and(|p| p["type"] == DEADLINE_EXCEEDED)
 }
 
 /// Sends requests over kept-alive connections; cheap to clone.
@@ -67,14 +75,22 @@ impl LoadClient {
                 Err(error) if error.is_connect() => return Outcome::Connect,
                 Err(_) => return Outcome::Broken,
             };
-            let outcome = Outcome::of_status(response.status().as_u16());
+            let status = response.status();
             let mut body = response.into_body();
+            // Kept of a 504 only: its problem tells the function's from a gateway's.
+            let mut problem = Vec::new();
             while let Some(frame) = body.frame().await {
-                if frame.is_err() {
-                    return Outcome::Broken;
+                let Ok(frame) = frame else { return Outcome::Broken };
+                if let (StatusCode::GATEWAY_TIMEOUT, Some(data)) = (status, frame.data_ref()) {
+                    let room = MAX_PROBLEM.saturating_sub(problem.len());
+                    problem.extend_from_slice(&data[..data.len().min(room)]);
                 }
             }
-            outcome
+            if is_deadline_exceeded(&problem) {
+                Outcome::Expired
+            } else {
+                Outcome::of_status(status.as_u16())
+            }
         };
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Outcome::Timeout)
     }

@@ -6,4 +6,5 @@
 pub mod client;
 pub mod images;
 pub mod pace;
+pub mod rehearsal;
 pub mod threads;

@@ -75,7 +75,7 @@ fn record(at: Duration, late: Duration, latency: Duration, outcome: Outcome) -> 
 
 /// The kernel's sleep, which is late by some tens of microseconds; a runtime's timer counts in
 /// milliseconds.
-fn sleep_until(moment: Instant) {
+pub(crate) fn sleep_until(moment: Instant) {
     let left = moment.saturating_duration_since(Instant::now());
     if !left.is_zero() {
         std::thread::sleep(left);

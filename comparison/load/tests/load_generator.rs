@@ -7,11 +7,10 @@ use bytes::Bytes;
 use load::client::{LoadClient, Target};
 use load::images::{Picture, Pictures};
 use load::pace::send_schedule;
-use scenario::Outcome;
-use scenario::Scenario;
 use scenario::rate::RateCurve;
 use scenario::schedule::Schedule;
 use scenario::summary::LoadSummary;
+use scenario::{Counted, Outcome, Scenario};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,6 +25,8 @@ fn constant(rate: f64, seconds: f64) -> Schedule {
         timeout_ms: 1000,
         images: vec![("any".into(), 1.0)],
         rate: RateCurve::new(vec![(0.0, 1.0), (seconds, 1.0)]).expect("a valid curve"),
+        trace: None,
+        counted: Counted::UntilRest,
     };
     Schedule::draw(&scenario, rate, 1.0, 1)
 }
@@ -100,6 +101,17 @@ fn answers_are_classed_by_status() {
     let summary = run(&constant(50.0, 0.5), refused, Duration::ZERO, Duration::from_secs(1));
     assert_eq!(summary.count(Outcome::Refused), summary.planned);
     assert_eq!(summary.latency_ms(0.5), None);
+}
+
+#[test]
+fn a_504_of_the_function_is_told_from_one_of_a_gateway() {
+    let ours = b"HTTP/1.1 504 Gateway Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: 51\r\n\r\n\
+        {\"type\":\"urn:nv-micro:problem:deadline-exceeded\"   }";
+    let summary = run(&constant(50.0, 0.5), ours, Duration::ZERO, Duration::from_secs(1));
+    assert_eq!(summary.count(Outcome::Expired), summary.planned);
+    let envoys = b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 24\r\n\r\nupstream request timeout";
+    let summary = run(&constant(50.0, 0.5), envoys, Duration::ZERO, Duration::from_secs(1));
+    assert_eq!(summary.count(Outcome::ServerError), summary.planned);
 }
 
 #[test]

@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(names(&read), names(&Scenario::shipped()));
         assert!(read.iter().zip(Scenario::shipped()).all(|(a, b)| a.rate == b.rate));
         let error = read_scenarios(&folder, &["spiek".into()]).expect_err("misspelt");
-        assert!(error.to_string().contains("there are idle-wake, late-spike"), "{error}");
+        assert!(error.to_string().contains("there are azure-llm-code, idle-wake"), "{error}");
     }
 }

@@ -99,8 +99,9 @@ struct PlanArgs {
     /// How often everything is repeated; each repeat has a seed of its own
     #[arg(long, default_value_t = 3)]
     repeats: u32,
-    /// Seconds watched after the schedule has ended: what is kept running costs too
-    #[arg(long, default_value_t = 120.0)]
+    /// Seconds watched after the schedule has ended, at least; a run on a cluster goes on until the
+    /// arm is at rest
+    #[arg(long, default_value_t = 30.0)]
     tail: f64,
     /// Folder for results files
     #[arg(long, default_value = "comparison/results")]
@@ -126,6 +127,9 @@ struct RunArgs {
     /// Seconds that a variant may take to answer, and to get to rest
     #[arg(long, default_value_t = 600)]
     patience: u64,
+    /// Seconds that a run may go on after its tail until the arm is at rest
+    #[arg(long, default_value_t = 600)]
+    longest_tail: u64,
     /// Seconds that the HPA's controller is given to forget an HPA that was removed
     #[arg(long, default_value_t = FORGETS_AFTER_S)]
     forget: u64,
@@ -289,6 +293,7 @@ fn run(args: &RunArgs) -> Result<()> {
         stretch: args.plan.draw.stretch,
         seed: args.plan.draw.seed,
         tail_s: args.plan.tail,
+        longest_tail: Duration::from_secs(args.longest_tail),
         patience: Duration::from_secs(args.patience),
         calm: Duration::from_secs(3),
         forget: Duration::from_secs(args.forget),
@@ -351,7 +356,8 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
                     stretch: plan.draw.stretch,
                     seed: plan.draw.seed + u64::from(repeat) - 1,
                 };
-                let run = arm.run(scenario, repeat, drawn, plan.tail);
+                // A simulation has time: longer than any autoscaler keeps what it no longer needs.
+                let run = arm.run(scenario, repeat, drawn, plan.tail.max(explore::TAIL_S));
                 files::write_run(&run, &plan.results)?;
             }
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use comparison::analysis::measures::measure;
+use comparison::analysis::measures::{measure, measure_until};
 use comparison::analysis::{MEASURES, by_key};
 use comparison::files::{read_run, read_runs, write_run};
+use comparison::report::table::arm_runs;
 use scenario::arms::Arm;
 use scenario::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
 use scenario::summary::LoadSummary;
@@ -67,6 +68,7 @@ fn run(recording: Recording, steps_up: &[f64]) -> Run {
             slo_ms: 500,
             steps_up: steps_up.to_vec(),
             rate: vec![(0.0, 1.0), (100.0, 1.0)],
+            counted: None,
         },
         environment: BTreeMap::new(),
         load: LoadSummary::new(&mut requests, 0, 500, 100.0, steps_up),
@@ -90,6 +92,41 @@ fn known_pods_give_known_pod_seconds() {
     // a: the whole 160 s; b: scheduled at 20.5, gone at 90.5.
     assert_eq!(values["pod_seconds"], 160.0 + 70.0);
     assert_eq!((values["pods_max"], values["pods_end"]), (2.0, 1.0));
+}
+
+#[test]
+fn of_cycles_only_those_count_that_are_no_warm_up() {
+    let mut cycles = run(two_pods(), &[12.0, 60.0]);
+    cycles.draw.counted = Some([50.0, 100.0]);
+    let values = measure(&cycles);
+    // a: 50 s; b: until 90.5. The bad seconds lie before.
+    assert_eq!(values["pod_seconds"], 50.0 + 40.5);
+    assert!((values["core_seconds_requested"] - 90.5 * 1.025).abs() < 1e-9);
+    assert_eq!((values["slo_violation_s"], values["pod_starts"]), (0.0, 0.0));
+    assert!(!values.contains_key("lag_decided_s"), "the step that was reacted to is part of the warm-up");
+    assert!(!values.contains_key("pods_end"), "the run goes on behind what counts");
+}
+
+#[test]
+fn cost_counts_until_all_arms_are_at_rest() {
+    // b goes at 90.5 s, so one pod is left from then on; another arm needs until 200 s.
+    let one = run(two_pods(), &[]);
+    assert_eq!(one.recording.at_rest_s(1), Some(90.5));
+    assert_eq!(one.recording.at_rest_s(0), None, "a pod is left");
+    let values = measure_until(&one, Some(200.0));
+    assert_eq!(values["pod_seconds"], 200.0 + 70.0);
+    let mut other = run(two_pods(), &[]);
+    (other.variant, other.configuration) = ("k8s-autoscalers".into(), "defaults".into());
+    other.recording.pods[1].gone_s = Some(150.0);
+    let runs = [one, other];
+    let arms = arm_runs(&runs);
+    // Knative rests at zero pods, which it does not reach here: nothing is known of the end.
+    assert_eq!(arms[0].estimate("pod_seconds").map(|e| e.mean), Some(160.0 + 70.0));
+    let mut runs = runs;
+    runs[0].recording.pods[0].gone_s = Some(120.0);
+    let arms = arm_runs(&runs);
+    assert_eq!(arms[0].estimate("pod_seconds").map(|e| e.mean), Some(120.0 + 70.0));
+    assert_eq!(arms[1].estimate("pod_seconds").map(|e| e.mean), Some(150.0 + 129.5), "until 150 s");
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn plan(stage: &Stage) -> Plan {
         stretch: 1.0,
         seed: 1,
         tail_s: 0.5,
+        longest_tail: Duration::ZERO,
         patience: Duration::from_secs(2),
         calm: Duration::ZERO,
         forget: Duration::ZERO,
@@ -125,7 +126,20 @@ fn start(stage: &Stage) -> Child {
         .args(["run", "--cluster", &path(&stage.cluster_file()), "--kubectl", &stage.kubectl])
         .args(["--scenarios", &path(&stage.folder.join("scenarios")), "--images", &path(&Stage::images())])
         .args(["--results", &path(&stage.results()), "--arms", "hpa-vpa"])
-        .args(["--repeats", "1", "--scale", "20", "--tail", "0.5", "--forget", "0", "--spread", "0"])
+        .args([
+            "--repeats",
+            "1",
+            "--scale",
+            "20",
+            "--tail",
+            "0.5",
+            "--longest-tail",
+            "0",
+            "--forget",
+            "0",
+            "--spread",
+            "0",
+        ])
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts")
@@ -285,7 +299,7 @@ fn a_load_that_cannot_be_sent_in_time_gives_no_result() {
     // No machine sends within 2 % of a millisecond.
     strict.scenarios[0].slo_ms = 1;
     let said = error_of(&stage, &strict);
-    assert!(said.contains("the load generator is too slow here") && said.contains("left late"), "{said}");
+    assert!(said.contains("too slow here, before anything was sent") && said.contains("ms late"), "{said}");
 }
 
 #[test]

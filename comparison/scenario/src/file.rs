@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::rate::RateCurve;
 use crate::sleep::{Sleep, night_wave, parse_population};
+use crate::trace::Trace;
 
 /// One scenario, read from `NAME.toml`.
 #[derive(Debug, Clone)]
@@ -23,8 +24,33 @@ pub struct Scenario {
     pub timeout_ms: u64,
     /// Kind of image and its share of the requests, kinds in alphabetical order.
     pub images: Vec<(String, f64)>,
-    /// In units of the scale: 1.0 is as many requests a second as `--scale` says.
+    /// In units of the scale: 1.0 is as many requests a second as `--scale` says. Of a trace, its
+    /// mean.
     pub rate: RateCurve,
+    /// Recorded arrivals, in the place of arrivals drawn from the rate.
+    pub trace: Option<Trace>,
+    /// Which part of a run counts.
+    pub counted: Counted,
+}
+
+/// Which part of a run quality and cost are counted over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Counted {
+    /// From the first second until the arm is at rest again: what is kept after the load is paid
+    /// for.
+    UntilRest,
+    /// From this second to the end of the load: neither the start from rest nor the end counts.
+    After(f64),
+}
+
+impl Counted {
+    /// The seconds that count, of a run of this length with its time stretched; all when not given.
+    pub fn window(self, stretch: f64, duration_s: f64) -> Option<[f64; 2]> {
+        match self {
+            Self::UntilRest => None,
+            Self::After(warm_up_s) => Some([warm_up_s * stretch, duration_s]),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,11 +62,22 @@ struct ScenarioFile {
     timeout_ms: u64,
     images: BTreeMap<String, f64>,
     rate: RateFile,
+    cycles: Option<CyclesFile>,
+    warm_up_s: Option<f64>,
+}
+
+/// The whole scenario several times in a row, the first ones for warm-up.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CyclesFile {
+    warm_up: usize,
+    counted: usize,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RateFile {
+    Trace { trace: String, unit: f64, length_s: f64 },
     NightWave { population: String, day_s: f64, peak: f64, sleep: Sleep },
     Points { points: Vec<(f64, f64)>, repeat: Option<usize> },
 }
@@ -49,7 +86,8 @@ enum RateFile {
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 9] = [
+    ("azure-llm-code", include_str!("../../scenarios/azure-llm-code.toml")),
     ("idle-wake", include_str!("../../scenarios/idle-wake.toml")),
     ("late-spike", include_str!("../../scenarios/late-spike.toml")),
     ("night-wave", include_str!("../../scenarios/night-wave.toml")),
@@ -57,15 +95,23 @@ const SHIPPED: [(&str, &str); 7] = [
     ("sawtooth", include_str!("../../scenarios/sawtooth.toml")),
     ("soak", include_str!("../../scenarios/soak.toml")),
     ("spike", include_str!("../../scenarios/spike.toml")),
+    ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
 ];
-/// The table that `night-wave` names.
-const SHIPPED_POPULATION: &str = include_str!("../../scenarios/population-by-utc-offset.csv");
+/// The tables that they name.
+const TABLES: [(&str, &str); 2] = [
+    ("azure-llm-code-2023.gaps", include_str!("../../scenarios/azure-llm-code-2023.gaps")),
+    ("population-by-utc-offset.csv", include_str!("../../scenarios/population-by-utc-offset.csv")),
+];
 
 impl Scenario {
     /// The scenarios of `comparison/scenarios` as they were when this was built, alphabetically.
     pub fn shipped() -> Vec<Self> {
         let parse = |&(name, text): &(&str, &str)| {
-            Self::parse(name, text, |_| Ok(SHIPPED_POPULATION.to_owned())).expect("tested: all are valid")
+            let table = |name: &str| {
+                let found = TABLES.iter().find(|table| table.0 == name).context("no such table")?;
+                Ok(found.1.to_owned())
+            };
+            Self::parse(name, text, table).expect("tested: all are valid")
         };
         SHIPPED.iter().map(parse).collect()
     }
@@ -83,7 +129,14 @@ impl Scenario {
             (shares - 1.0).abs() < SHARES_TOLERANCE,
             "the shares in [images] add up to {shares}, not to 1"
         );
+        let mut trace = None;
         let rate = match file.rate {
+            RateFile::Trace { trace: table_name, unit, length_s } => {
+                let found = Trace::parse(&table(&table_name)?, unit, length_s)?;
+                let rate = found.mean_rate();
+                trace = Some(found);
+                RateCurve::new(vec![(0.0, rate), (length_s, rate)])?
+            }
             RateFile::Points { points, repeat } => RateCurve::new(points)?.repeated(repeat.unwrap_or(1)),
             RateFile::NightWave { population, day_s, peak, sleep } => {
                 let wave = night_wave(&parse_population(&table(&population)?)?, &sleep);
@@ -93,6 +146,24 @@ impl Scenario {
                 )?
             }
         };
+        let cycle_s = rate.duration();
+        let (rate, counted) = match (file.cycles, file.warm_up_s) {
+            (None, None) => (rate, Counted::UntilRest),
+            (None, Some(warm_up_s)) => (rate, Counted::After(warm_up_s)),
+            (Some(CyclesFile { warm_up, counted }), None) => {
+                ensure!(trace.is_none(), "a trace has no cycles: give it a warm_up_s");
+                ensure!(counted > 0, "[cycles] counts none: its sum would be of nothing");
+                (rate.repeated(warm_up + counted), Counted::After(cycle_s * warm_up as f64))
+            }
+            (Some(_), Some(_)) => bail!("either [cycles] or warm_up_s: both say where counting begins"),
+        };
+        if let Counted::After(warm_up_s) = counted {
+            let length_s = rate.duration();
+            ensure!(
+                (0.0..length_s).contains(&warm_up_s),
+                "warm_up_s is {warm_up_s}, and the scenario lasts {length_s} s"
+            );
+        }
         Ok(Self {
             name: name.to_owned(),
             title: file.title,
@@ -101,6 +172,8 @@ impl Scenario {
             timeout_ms: file.timeout_ms,
             images: file.images.into_iter().collect(),
             rate,
+            trace,
+            counted,
         })
     }
 }
@@ -114,9 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn the_seven_scenarios_are_shipped() {
+    fn the_nine_scenarios_are_shipped() {
         let names: Vec<String> = Scenario::shipped().into_iter().map(|s| s.name).collect();
-        assert_eq!(names, ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike"]);
+        let expected = [
+            "azure-llm-code",
+            "idle-wake",
+            "late-spike",
+            "night-wave",
+            "ramp",
+            "sawtooth",
+            "soak",
+            "spike",
+            "spike-cycles",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]
@@ -144,6 +228,26 @@ mod tests {
         assert!((18.0..23.0).contains(&busiest), "busiest at {busiest} UTC");
         assert!(wave.rate(9.0 * hour) < 0.35 * wave.peak(), "Asia and Europe are awake at 09:00 UTC");
         assert!((wave.peak() - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn cycles_repeat_the_scenario_and_the_first_do_not_count() {
+        let cycles = named("spike-cycles");
+        let steps = cycles.rate.steps_up();
+        let cycle_s = steps[1] - steps[0];
+        assert_eq!(cycles.rate.duration(), cycle_s * steps.len() as f64);
+        assert_eq!(cycles.counted, Counted::After(cycle_s));
+        let window = cycles.counted.window(0.5, cycles.rate.duration() * 0.5);
+        assert_eq!(window, Some([cycle_s * 0.5, cycles.rate.duration() * 0.5]), "whole cycles");
+        assert_eq!(named("spike").counted.window(1.0, 300.0), None);
+    }
+
+    #[test]
+    fn a_warm_up_that_leaves_nothing_is_refused() {
+        let text = "title='x'\nabout=''\nslo_ms=1\ntimeout_ms=1\nwarm_up_s=1\n[images]\nopen=1.0\n[rate]\npoints=[[0,1],[1,1]]";
+        let error =
+            Scenario::parse("x", text, |_| unreachable!("names no other file")).expect_err("nothing left");
+        assert!(error.to_string().contains("the scenario lasts 1 s"), "{error}");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //!
 //! # Layout
 //!
-//! * [`Scenario`], [`rate`], [`sleep`], [`schedule`]: from the text of a scenario file to a seeded
-//!   list of arrivals.
+//! * [`Scenario`], [`rate`], [`sleep`], [`trace`], [`schedule`]: from the text of a scenario file
+//!   to a seeded list of arrivals.
 //! * [`Outcome`], [`RequestRecord`], [`summary`]: what became of the requests.
 //! * [`arms`]: what is compared with what.
 //! * [`recording`]: one run, as its results file keeps it.
@@ -19,6 +19,7 @@ pub mod recording;
 pub mod schedule;
 pub mod sleep;
 pub mod summary;
+pub mod trace;
 
-pub use file::Scenario;
-pub use outcome::{Outcome, RequestRecord};
+pub use file::{Counted, Scenario};
+pub use outcome::{DEADLINE_EXCEEDED, Outcome, RequestRecord};

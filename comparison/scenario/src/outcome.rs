@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The `type` of the problem (RFC 9457) with which the function answers 504.
+pub const DEADLINE_EXCEEDED: &str = "urn:nv-micro:problem:deadline-exceeded";
+
 /// What became of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -12,7 +15,10 @@ pub enum Outcome {
     Refused,
     /// 503: no ready pod, or a proxy's queue is full.
     Unavailable,
-    /// Any other 5xx.
+    /// 504 by the function itself: the request waited in its queue beyond the deadline and was not
+    /// computed.
+    Expired,
+    /// Any other 5xx, a gateway's 504 among them.
     ServerError,
     /// Any other 4xx, and everything that is no answer at all to a classification (1xx, 3xx).
     ClientError,
@@ -26,10 +32,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Refused,
         Self::Unavailable,
+        Self::Expired,
         Self::ServerError,
         Self::ClientError,
         Self::Connect,
@@ -37,7 +44,8 @@ impl Outcome {
         Self::Timeout,
     ];
 
-    /// The outcome of an answer with this status.
+    /// The outcome of an answer with this status. Who sent a 504 only its body tells: see
+    /// [`DEADLINE_EXCEEDED`].
     pub fn of_status(status: u16) -> Self {
         match status {
             200..=299 => Self::Ok,

@@ -70,6 +70,10 @@ pub struct Draw {
     pub steps_up: Vec<f64>,
     /// The rate curve, requests a second over seconds.
     pub rate: Vec<(f64, f64)>,
+    /// The seconds over which quality and cost are counted. Without them all of the load counts,
+    /// and cost until the arm is at rest again.
+    #[serde(default)]
+    pub counted: Option<[f64; 2]>,
 }
 
 impl Draw {
@@ -83,6 +87,7 @@ impl Draw {
             slo_ms: scenario.slo_ms,
             steps_up: schedule.rate.steps_up(),
             rate: schedule.rate.points().to_vec(),
+            counted: scenario.counted.window(stretch, schedule.duration()),
         }
     }
 }
@@ -223,11 +228,9 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
         return None;
     }
     let terms = |run: &Run| {
-        let Draw { scale, stretch, slo_ms, .. } = run.draw;
-        format!(
-            "scale {scale}, stretch {stretch}, objective {slo_ms} ms, {:.0} s watched",
-            run.recording.observed_s
-        )
+        let Draw { scale, stretch, slo_ms, counted, .. } = run.draw;
+        let counted = counted.map_or(String::new(), |[from, to]| format!(", {from:.0} to {to:.0} s counted"));
+        format!("scale {scale}, stretch {stretch}, objective {slo_ms} ms{counted}")
     };
     if terms(one) != terms(other) {
         return Some(format!("their terms: {}; {}", terms(one), terms(other)));
@@ -246,6 +249,19 @@ impl Pod {
     pub fn ready_at(&self, second: f64) -> bool {
         let gone = self.gone_s.is_some_and(|gone| gone <= second);
         !gone && self.ready.iter().rev().find(|(at, _)| *at <= second).is_some_and(|r| r.1)
+    }
+}
+
+impl Recording {
+    /// When the last pod came or went, if as many are there at the end as there are at rest.
+    pub fn at_rest_s(&self, rest_pods: usize) -> Option<f64> {
+        let there = |p: &&Pod| p.gone_s.is_none_or(|gone| gone > self.observed_s);
+        let mut last = 0.0_f64;
+        for pod in &self.pods {
+            let moments = [pod.gone_s, Some(pod.created_s), pod.scheduled_s, pod.first_ready()];
+            last = moments.into_iter().flatten().filter(|t| *t <= self.observed_s).fold(last, f64::max);
+        }
+        (self.pods.iter().filter(there).count() == rest_pods).then_some(last)
     }
 }
 

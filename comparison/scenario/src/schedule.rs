@@ -7,6 +7,7 @@ use rand_pcg::Pcg64;
 
 use crate::Scenario;
 use crate::rate::{RateCurve, uniform};
+use crate::trace::Trace;
 
 /// One request to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +40,23 @@ impl Schedule {
     /// Draws the schedule of a scenario: `scale` requests a second for each 1.0 of its rate, time
     /// times `stretch`.
     pub fn draw(scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
-        let rate = scenario.rate.scaled(stretch, scale);
+        let mut rate = scenario.rate.scaled(stretch, scale);
+        let mut random = Pcg64::new(u128::from(seed), ARRIVAL_STREAM);
+        let moments = match &scenario.trace {
+            Some(trace) => {
+                let drawn = trace.draw(scale, stretch, &mut random);
+                rate = Trace::curve(&drawn, rate.duration());
+                drawn
+            }
+            None => rate.arrivals(&mut random),
+        };
         let mut mix = Pcg64::new(u128::from(seed), IMAGE_STREAM);
-        let arrivals =
-            rate.arrivals(&mut Pcg64::new(u128::from(seed), ARRIVAL_STREAM)).into_iter().map(|second| {
-                let image = pick(&scenario.images, uniform(&mut mix));
-                let pick = (uniform(&mut mix) * f64::from(u32::MAX)) as u32;
-                // Whole microseconds, so that a printed schedule says all there is.
-                Arrival { at: Duration::from_micros((second * 1e6) as u64), image, pick }
-            });
+        let arrivals = moments.into_iter().map(|second| {
+            let image = pick(&scenario.images, uniform(&mut mix));
+            let pick = (uniform(&mut mix) * f64::from(u32::MAX)) as u32;
+            // Whole microseconds, so that a printed schedule says all there is.
+            Arrival { at: Duration::from_micros((second * 1e6) as u64), image, pick }
+        });
         let arrivals = arrivals.collect();
         Self { images: scenario.images.iter().map(|i| i.0.clone()).collect(), arrivals, rate }
     }
@@ -119,7 +128,9 @@ mod tests {
 
     #[test]
     fn every_scenario_offers_what_it_says() {
-        for name in ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike"] {
+        for name in
+            ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike", "spike-cycles"]
+        {
             let scenario = scenario(name);
             let schedule = Schedule::draw(&scenario, 40.0, 1.0, 3);
             let mean = scenario.rate.expected(0.0, scenario.rate.duration()) * 40.0;

@@ -158,6 +158,29 @@ impl LoadSummary {
         }
     }
 
+    /// The same with requests, outcomes and latencies of those only that were intended for a part
+    /// of the run; rows of seconds, rates and lateness stay those of the whole. `records` are what
+    /// it was made from.
+    pub fn within(self, records: &[RequestRecord], slo_ms: u64, counted: Option<[f64; 2]>) -> Self {
+        let Some([from, to]) = counted else { return self };
+        let inside = |us: u64| (from..to).contains(&(us as f64 / 1e6));
+        let mut part: Vec<RequestRecord> = records.iter().copied().filter(|r| inside(r.at_us)).collect();
+        let part = Self::new(&mut part, 0, slo_ms, to - from, &[]);
+        Self {
+            planned_rate: self.planned_rate,
+            offered_rate: self.offered_rate,
+            lateness_us: self.lateness_us,
+            late: self.late,
+            seconds: self.seconds,
+            first_after_step: self
+                .first_after_step
+                .into_iter()
+                .filter(|f| (from..to).contains(&f.step_s))
+                .collect(),
+            ..part
+        }
+    }
+
     /// Latency of 2xx answers at a quantile in milliseconds; `None` without any.
     pub fn latency_ms(&self, quantile: f64) -> Option<f64> {
         let total: u64 = self.latency_us.iter().map(|b| b[1]).sum();
@@ -323,6 +346,23 @@ mod tests {
         let summary = LoadSummary::new(&mut records, 0, 500, 3.0, &[2.0]);
         let first = &summary.first_after_step[0];
         assert_eq!((first.step_s, first.latency_us, first.outcome), (2.0, 900_000, Outcome::Ok));
+    }
+
+    #[test]
+    fn what_lies_outside_the_counted_part_does_not_count() {
+        let mut records = vec![
+            request(500, 900, Outcome::Ok),
+            request(1500, 10, Outcome::Ok),
+            request(2500, 1, Outcome::Refused),
+            request(3000, 1, Outcome::Timeout),
+        ];
+        let whole = LoadSummary::new(&mut records, 0, 500, 4.0, &[0.5, 2.0]);
+        let part = whole.clone().within(&records, 500, Some([1.0, 3.0]));
+        assert_eq!((part.planned, part.sent, part.within_slo), (2, 2, 1));
+        assert_eq!((part.count(Outcome::Refused), part.count(Outcome::Timeout)), (1, 0));
+        assert_eq!((part.latency_max_us, part.achieved_rate), (10_000, 0.5));
+        assert_eq!((part.seconds.len(), part.first_after_step.len()), (4, 1), "charts show the whole run");
+        assert_eq!(whole.clone().within(&records, 500, None), whole);
     }
 
     #[test]

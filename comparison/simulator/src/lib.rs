@@ -107,7 +107,9 @@ pub fn simulated_run(
         },
     );
     let steps = schedule.rate.steps_up();
+    let draw = Draw::of(&schedule, scenario, scale, stretch, seed);
     let load = LoadSummary::new(&mut requests, 0, scenario.slo_ms, schedule.duration(), &steps);
+    let load = load.within(&requests, scenario.slo_ms, draw.counted);
     let facts = [
         ("Simulator", format!("nv-micro {}", env!("CARGO_PKG_VERSION"))),
         (
@@ -123,7 +125,7 @@ pub fn simulated_run(
         configuration: named.configuration.into(),
         repeat: named.repeat,
         started: String::new(),
-        draw: Draw::of(&schedule, scenario, scale, stretch, seed),
+        draw,
         environment: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
         load,
         recording,

@@ -43,6 +43,8 @@ fn run(
         timeout_ms: 15_000,
         images: vec![("any".into(), 1.0)],
         rate: scenario::rate::RateCurve::new(points.to_vec()).expect("a valid curve"),
+        trace: None,
+        counted: scenario::Counted::UntilRest,
     };
     let schedule = Schedule::draw(&scenario, 1.0, 1.0, 1);
     let arrivals = schedule.arrivals.iter().map(|a| a.at.as_micros() as i64);

@@ -21,12 +21,22 @@ const RECOVERED_S: usize = 10;
 
 /// Everything that can be said of one run.
 pub fn measure(run: &Run) -> Values {
+    measure_until(run, None)
+}
+
+/// The same with the cost of a run that counts until rest summed until a moment at which others are
+/// at rest, too. What its pods request at the end goes on until then.
+pub fn measure_until(run: &Run, rest_s: Option<f64>) -> Values {
+    let counted = match run.draw.counted {
+        Some([from, to]) => Seconds { from, to },
+        None => Seconds { from: 0.0, to: rest_s.unwrap_or(run.recording.observed_s) },
+    };
     let mut values = Values::new();
-    load(run, &mut values);
-    lag(run, &mut values);
-    pods(&run.recording, &mut values);
-    starts(&run.recording, &mut values);
-    run_conditions(run, &mut values);
+    load(run, counted, &mut values);
+    lag(run, counted, &mut values);
+    pods(run, counted, &mut values);
+    starts(&run.recording, counted, &mut values);
+    run_conditions(run, counted, &mut values);
     let good = run.load.within_slo as f64;
     if let (Some(cores), true) = (values.get("core_seconds_requested"), good > 0.0) {
         let per_thousand = cores / good * 1000.0;
@@ -35,13 +45,28 @@ pub fn measure(run: &Run) -> Values {
     values
 }
 
-fn load(run: &Run, values: &mut Values) {
+/// The part of a run that counts.
+#[derive(Debug, Clone, Copy)]
+struct Seconds {
+    from: f64,
+    to: f64,
+}
+
+impl Seconds {
+    fn hold(self, second: f64) -> bool {
+        (self.from..=self.to).contains(&second)
+    }
+}
+
+fn load(run: &Run, counted: Seconds, values: &mut Values) {
     let load = &run.load;
     let refused = load.count(Outcome::Refused) + load.count(Outcome::Unavailable);
     values.insert("requests", load.planned as f64);
     values.insert("refused", refused as f64);
     values.insert("failed", (load.sent - load.count(Outcome::Ok) - refused) as f64);
-    values.insert("slo_violation_s", load.slo_violation_seconds() as f64);
+    // A second counts that begins within.
+    let rows = load.seconds.iter().enumerate().filter(|(second, _)| counted.hold(*second as f64));
+    values.insert("slo_violation_s", rows.filter(|(_, row)| row.violates_slo()).count() as f64);
     if load.planned > 0 {
         values.insert("good_share", load.within_slo as f64 / load.planned as f64 * 100.0);
     }
@@ -69,13 +94,13 @@ pub fn ready_pods(recording: &Recording) -> Vec<(f64, f64)> {
     moments.iter().map(|&t| (t, recording.pods.iter().filter(|p| p.ready_at(t)).count() as f64)).collect()
 }
 
-fn lag(run: &Run, values: &mut Values) {
+fn lag(run: &Run, counted: Seconds, values: &mut Values) {
     let recording = &run.recording;
     let ready = ready_pods(recording);
     let ends = run.draw.steps_up.iter().skip(1).copied().chain(std::iter::once(f64::INFINITY));
     let (mut seen, mut decided, mut became_ready) = (vec![], vec![], vec![]);
     let (mut recovered, mut there) = (vec![], vec![]);
-    for (&step, end) in run.draw.steps_up.iter().zip(ends) {
+    for (&step, end) in run.draw.steps_up.iter().zip(ends).filter(|(step, _)| counted.hold(**step)) {
         let until = end.min(step + REACTION_S);
         recovered.push(recovery(&run.load.seconds, step, end));
         there.push(steps::at(&ready, step).unwrap_or(0.0));
@@ -119,20 +144,20 @@ fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
     if to - since >= RECOVERED_S { (since as f64 - step).max(0.0) } else { to as f64 - step }
 }
 
-/// The part of a pod's life that is paid for, within the time observed.
-fn life(pod: &Pod, observed_s: f64) -> (f64, f64) {
+/// The part of a pod's life that is paid for, within the time that counts.
+fn life(pod: &Pod, counted: Seconds) -> (f64, f64) {
     // A pod that waits for room on a node costs nothing yet.
-    let from = pod.scheduled_s.unwrap_or(f64::INFINITY).max(0.0);
-    let to = pod.gone_s.unwrap_or(observed_s).min(observed_s);
+    let from = pod.scheduled_s.unwrap_or(f64::INFINITY).max(counted.from);
+    let to = pod.gone_s.unwrap_or(counted.to).min(counted.to);
     (from.min(to), to)
 }
 
-fn pods(recording: &Recording, values: &mut Values) {
-    let observed = recording.observed_s;
+fn pods(run: &Run, counted: Seconds, values: &mut Values) {
+    let recording = &run.recording;
     let (mut pod_seconds, mut moves) = (0.0, 0);
     let (mut requested, mut used) = ((0.0, 0.0), (0.0, 0.0));
     for pod in &recording.pods {
-        let (from, to) = life(pod, observed);
+        let (from, to) = life(pod, counted);
         pod_seconds += to - from;
         for container in &pod.containers {
             let cores: Vec<_> = container.requests.iter().map(|r| (r.0, r.1)).collect();
@@ -141,13 +166,18 @@ fn pods(recording: &Recording, values: &mut Values) {
             requested.1 += steps::integral(&gib, from, to);
             used.0 += container.core_seconds;
             used.1 += container.gib_seconds;
-            moves += container.requests.iter().skip(1).filter(|r| (0.0..=observed).contains(&r.0)).count();
+            moves += container.requests.iter().skip(1).filter(|r| counted.hold(r.0)).count();
         }
     }
-    values.insert("pods_max", ready_pods(recording).iter().map(|r| r.1).fold(0.0, f64::max));
+    let ready = ready_pods(recording);
+    let most = ready.iter().filter(|r| counted.hold(r.0)).map(|r| r.1).fold(0.0, f64::max);
+    values.insert("pods_max", most.max(steps::at(&ready, counted.from).unwrap_or(0.0)));
     values.insert("pod_seconds", pod_seconds);
-    let still = |p: &&Pod| p.scheduled_s.is_some() && p.gone_s.is_none_or(|gone| gone > observed);
-    values.insert("pods_end", recording.pods.iter().filter(still).count() as f64);
+    if run.draw.counted.is_none() {
+        let observed = recording.observed_s;
+        let still = |p: &&Pod| p.scheduled_s.is_some() && p.gone_s.is_none_or(|gone| gone > observed);
+        values.insert("pods_end", recording.pods.iter().filter(still).count() as f64);
+    }
     values.insert("core_seconds_requested", requested.0);
     values.insert("gib_seconds_requested", requested.1);
     values.insert("core_seconds_used", used.0);
@@ -157,21 +187,24 @@ fn pods(recording: &Recording, values: &mut Values) {
     if !recording.components.is_empty() {
         values.insert("components_core_seconds", recording.components.iter().map(|c| c.core_seconds).sum());
         let cores: f64 = recording.components.iter().map(|c| c.requested_cores).sum();
-        values.insert("components_requested", cores * observed);
+        values.insert("components_requested", cores * (counted.to - counted.from));
     }
-    values.insert("direction_changes", steps::direction_changes(&recording.desired) as f64);
+    let before = steps::at(&recording.desired, counted.from).map(|value| (counted.from, value));
+    let within = recording.desired.iter().copied().filter(|d| counted.hold(d.0));
+    let desired: Vec<(f64, f64)> = before.into_iter().chain(within).collect();
+    values.insert("direction_changes", steps::direction_changes(&desired) as f64);
     values.insert("vpa_moves", moves as f64);
 }
 
 /// The conditions of the run: lateness of the load and load of the node.
-fn run_conditions(run: &Run, values: &mut Values) {
+fn run_conditions(run: &Run, counted: Seconds, values: &mut Values) {
     if run.load.sent > 0 {
         values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
     }
     let load_s = run.load.seconds.len() as f64;
     // Each value is about the time since the one before: only what lies wholly within the load
     // counts.
-    let within = |w: &&[(f64, f64)]| w[0].0 >= 0.0 && w[1].0 <= load_s;
+    let within = |w: &&[(f64, f64)]| w[0].0 >= counted.from && w[1].0 <= load_s.min(counted.to);
     let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
     if !busy.is_empty() {
         values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
@@ -182,8 +215,8 @@ fn run_conditions(run: &Run, values: &mut Values) {
 /// Bytes in a GiB.
 pub const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-fn starts(recording: &Recording, values: &mut Values) {
-    let started = || recording.pods.iter().filter(|p| (0.0..=recording.observed_s).contains(&p.created_s));
+fn starts(recording: &Recording, counted: Seconds, values: &mut Values) {
+    let started = || recording.pods.iter().filter(|p| counted.hold(p.created_s));
     let cold = started().filter(|new| !recording.pods.iter().any(|p| p.ready_at(new.created_s)));
     values.insert("pod_starts", started().count() as f64);
     values.insert("cold_starts", cold.count() as f64);

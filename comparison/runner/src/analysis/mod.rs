@@ -138,7 +138,7 @@ pub const MEASURES: &[Measure] = &[
         "Pod-seconds",
         "s",
         Lower,
-        "Every pod's time from being scheduled until gone, draining included, from second 0 until watching ended.",
+        "Every pod's time from being scheduled until gone, draining included, over the time that counts: whole cycles, or from second 0 until all arms of the scenario are at rest again (where a recording does not reach that far, until watching ended).",
     ),
     measure(
         "pods_end",

@@ -25,14 +25,13 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Marker {
     prometheus: Prometheus,
     labels: BTreeMap<&'static str, String>,
-    length: Duration,
     pushing: JoinHandle<()>,
 }
 
 impl Marker {
-    /// Marks a run of this length that begins now. The first mark is pushed before this returns, so
-    /// that a Prometheus without OTLP is reported. Push errors after the first are ignored, because
-    /// the run does not depend on the marks.
+    /// Marks a run of at least this length that begins now. The first mark is pushed before this
+    /// returns, so that a Prometheus without OTLP is reported. Push errors after the first are
+    /// ignored, because the run does not depend on the marks.
     pub async fn start(
         prometheus: Prometheus,
         labels: BTreeMap<&'static str, String>,
@@ -50,15 +49,15 @@ impl Marker {
                 let _ = again.push(&document(&named, begun, length)).await;
             }
         });
-        Ok(Self { prometheus, labels, length, pushing })
+        Ok(Self { prometheus, labels, pushing })
     }
 
     /// Pushes a last mark with the moment of the first request, which only the load generator
-    /// knows: a little later than the marks before said, so that the largest start and end of a run
-    /// are the exact ones.
-    pub async fn end(self, started: SystemTime) {
+    /// knows, and the length of the run as it was: later than the marks before said, so that the
+    /// largest start and end of a run are the exact ones.
+    pub async fn end(self, started: SystemTime, length: Duration) {
         self.pushing.abort();
-        let _ = self.prometheus.push(&document(&self.labels, started, self.length)).await;
+        let _ = self.prometheus.push(&document(&self.labels, started, length)).await;
     }
 }
 

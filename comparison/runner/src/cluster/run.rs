@@ -16,11 +16,14 @@ use super::usage::{self, Range};
 use super::{clock, identity};
 use load::images::Pictures;
 use load::pace::send_schedule;
+use load::rehearsal::rehearse;
 use scenario::arms::{Arm, Deciding};
 use scenario::recording::{Draw, Origin, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
 const PROGRESS: Duration = Duration::from_secs(10);
+/// At rest for this long is at rest: longer than any autoscaler's own period of decisions.
+const REST: Duration = Duration::from_secs(20);
 
 impl Runner<'_> {
     pub(super) fn run(&self, job: &Job) -> Result<Run> {
@@ -36,20 +39,30 @@ impl Runner<'_> {
         environment.extend(self.config.environment.clone());
         environment.insert("Commit".into(), plan.commit.clone());
 
+        let load_runtime = load::threads::runtime(plan.threads)?;
+        self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
-        let observed_s = schedule.duration() + plan.tail_s;
-        let marker = self.mark(job, Duration::from_secs_f64(observed_s));
+        let draw = Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job));
+        // Where only a part of the load counts, nothing after it does.
+        let until_rest = draw.counted.is_none();
+        let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
+        let marker = self.mark(job, Duration::from_secs_f64(least_s));
         let client = self.client(variant, job.scenario.timeout_ms)?;
-        let sending = (schedule.clone(), Arc::clone(&pictures), load::threads::runtime(plan.threads)?);
+        let sending = (schedule.clone(), Arc::clone(&pictures), load_runtime);
         let sender = std::thread::spawn(move || {
             let (schedule, pictures, runtime) = sending;
             let _inside = runtime.enter();
             send_schedule(runtime.handle(), &client, &schedule, &pictures)
         });
-        self.watch(&recorder, observed_s)?;
+        let begun = Instant::now();
+        self.watch(&recorder, least_s)?;
+        if until_rest {
+            self.watch_until_rest(&recorder, job)?;
+        }
+        let observed_s = begun.elapsed().as_secs_f64();
         let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
         if let Some(marker) = marker {
-            self.runtime.block_on(marker.end(sent.started));
+            self.runtime.block_on(marker.end(sent.started, Duration::from_secs_f64(observed_s)));
         }
         let load = LoadSummary::new(
             &mut sent.records,
@@ -61,12 +74,14 @@ impl Runner<'_> {
         if let Some(fault) = load.generator_fault() {
             bail!("the load generator is too slow here: {fault}");
         }
+        let load = load.within(&sent.records, job.scenario.slo_ms, draw.counted);
         let start = clock::unix(sent.started);
         let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
         environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;
-        let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range))?;
+        let counted = draw.counted.map_or(range, |[from, to]| range.part(from, to));
+        let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range, counted))?;
         environment.extend(more);
         Ok(Run {
             schema: SCHEMA.into(),
@@ -76,11 +91,29 @@ impl Runner<'_> {
             configuration: job.arm.configuration.clone(),
             repeat: job.repeat,
             started: clock::format(sent.started),
-            draw: Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job)),
+            draw,
             environment,
             load,
             recording,
         })
+    }
+
+    /// Looks whether this machine would send the load in time, again and again while the plan's
+    /// patience lasts: what takes its CPU may end.
+    fn rehearse(&self, runtime: &tokio::runtime::Runtime, job: &Job) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            // On a thread of its own: this one is not to get a real-time turn.
+            let handle = runtime.handle().clone();
+            let rehearsal = std::thread::spawn(move || rehearse(&handle)).join();
+            let Ok(rehearsal) = rehearsal else { bail!("the rehearsal stopped unexpectedly") };
+            let Some(fault) = rehearsal.fault(job.scenario.slo_ms) else { return Ok(()) };
+            if begun.elapsed() > self.plan.patience {
+                bail!("the load generator is too slow here, before anything was sent: {fault}");
+            }
+            log_progress(&format!("  waiting: {fault}"));
+            pause(PROGRESS)?;
+        }
     }
 
     /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a
@@ -108,6 +141,25 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Goes on watching until the arm has been at rest for [`REST`], or for the plan's longest
+    /// tail: cost is counted until all arms are at rest, and what a pod costs at rest is known
+    /// then.
+    fn watch_until_rest(&self, recorder: &Recorder, job: &Job) -> Result<()> {
+        let (begun, mut since) = (Instant::now(), None);
+        while begun.elapsed() < self.plan.longest_tail {
+            let rest = job.arm.rest_pods;
+            match recorder.counts() == (rest, rest) {
+                true if since.get_or_insert_with(Instant::now).elapsed() >= REST => return Ok(()),
+                true => {}
+                false => since = None,
+            }
+            pause(Duration::from_secs(1))?;
+        }
+        let limit = self.plan.longest_tail.as_secs();
+        log_progress(&format!("  not at rest {limit} s after the tail: cost is counted until here"));
+        Ok(())
+    }
+
     /// What Prometheus has of the run; returns what it says of the build.
     async fn read(
         &self,
@@ -115,10 +167,11 @@ impl Runner<'_> {
         arm: &Arm,
         recording: &mut Recording,
         range: Range,
+        counted: Range,
     ) -> Result<BTreeMap<String, String>> {
-        usage::fill(&self.prometheus, &variant.namespace, recording, range).await?;
+        usage::fill(&self.prometheus, &variant.namespace, recording, range, counted).await?;
         for component in variant.components_of(arm) {
-            let used = usage::component(&self.kube, &self.prometheus, component, range).await?;
+            let used = usage::component(&self.kube, &self.prometheus, component, range, counted).await?;
             recording.components.push(used);
         }
         recording.node_busy = usage::node_busy(&self.prometheus, range).await?;

@@ -34,8 +34,10 @@ pub struct Plan {
     pub stretch: f64,
     /// Seed of the first repeat; the next ones count up.
     pub seed: u64,
-    /// Seconds watched after the schedule has ended.
+    /// Seconds watched at least after the schedule has ended, where cost counts until rest ...
     pub tail_s: f64,
+    /// ... and how much longer at most until the arm is at rest.
+    pub longest_tail: Duration,
     /// How long a variant may take to answer at all, and to get to rest.
     pub patience: Duration,
     /// Take the variants as they are deployed: neither remove nor apply anything.

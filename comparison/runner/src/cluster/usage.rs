@@ -34,12 +34,30 @@ pub struct Range {
     pub scrape_s: f64,
 }
 
-/// Fills in what the variant's pods used.
+impl Range {
+    /// The part between two seconds of the run.
+    pub fn part(self, from: f64, to: f64) -> Self {
+        Self { from: self.from + from, to: self.from + to, ..self }
+    }
+}
+
+/// The samples within a range, and the last one before it: a counter grows from there.
+fn cut(series: &[Series], range: Range) -> Vec<Series> {
+    let of = |s: &Series| {
+        let begin = s.samples.partition_point(|p| p.0 <= range.from).saturating_sub(1);
+        let end = s.samples.partition_point(|p| p.0 <= range.to);
+        Series { labels: s.labels.clone(), samples: s.samples[begin.min(end)..end].to_vec() }
+    };
+    series.iter().map(of).collect()
+}
+
+/// Fills in what the variant's pods used: over time in `range`, in sum in `counted`.
 pub async fn fill(
     prometheus: &Prometheus,
     namespace: &str,
     recording: &mut Recording,
     range: Range,
+    counted: Range,
 ) -> Result<()> {
     let pattern = recording.pods.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("|");
     if pattern.is_empty() {
@@ -54,14 +72,15 @@ pub async fn fill(
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     recording.cores_used = cores(&cpu, range);
     recording.gib_used = gib(&memory, range);
-    for series in &cpu {
-        if let Some((born, container)) = find(&mut recording.pods, series) {
+    for series in &cut(&cpu, counted) {
+        if let Some((created, container)) = find(&mut recording.pods, series) {
+            let born = created >= counted.from - range.from;
             container.core_seconds += increase(&series.samples, born);
         }
     }
-    for series in &memory {
+    for series in &cut(&memory, counted) {
         if let Some((_, container)) = find(&mut recording.pods, series) {
-            container.gib_seconds += area(&series.samples, range.to, HOLD_SCRAPES * range.scrape_s) / GIB;
+            container.gib_seconds += area(&series.samples, counted.to, HOLD_SCRAPES * range.scrape_s) / GIB;
         }
     }
     let startup = format!(r#"{STARTUP}{{namespace="{namespace}",pod=~"{pattern}"}}"#);
@@ -84,11 +103,11 @@ fn one_each(series: Vec<Series>) -> Vec<Series> {
         .collect()
 }
 
-/// The container of a series, and whether its pod began within the run.
-fn find<'a>(pods: &'a mut [Pod], series: &Series) -> Option<(bool, &'a mut scenario::recording::Container)> {
+/// The container of a series, and when its pod was created.
+fn find<'a>(pods: &'a mut [Pod], series: &Series) -> Option<(f64, &'a mut scenario::recording::Container)> {
     let pod = pods.iter_mut().find(|p| p.name == series.label("pod"))?;
-    let born = pod.created_s >= 0.0;
-    pod.containers.iter_mut().find(|c| c.name == series.label("container")).map(|c| (born, c))
+    let created = pod.created_s;
+    pod.containers.iter_mut().find(|c| c.name == series.label("container")).map(|c| (created, c))
 }
 
 /// Cores in use by all series together, at the pace of the scrapes.
@@ -127,6 +146,7 @@ pub async fn component(
     prometheus: &Prometheus,
     config: &ComponentConfig,
     range: Range,
+    counted: Range,
 ) -> Result<Component> {
     let pods = kube.list(&pods_path(&config.namespace), &config.selector).await?;
     anyhow::ensure!(
@@ -153,9 +173,10 @@ pub async fn component(
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     component.cores_used = cores(&cpu, range);
     component.gib_used = gib(&memory, range);
-    component.core_seconds = cpu.iter().map(|s| increase(&s.samples, false)).sum();
+    component.core_seconds = cut(&cpu, counted).iter().map(|s| increase(&s.samples, false)).sum();
     let hold = HOLD_SCRAPES * range.scrape_s;
-    component.gib_seconds = memory.iter().map(|s| area(&s.samples, range.to, hold)).sum::<f64>() / GIB;
+    let memory = cut(&memory, counted);
+    component.gib_seconds = memory.iter().map(|s| area(&s.samples, counted.to, hold)).sum::<f64>() / GIB;
     Ok(component)
 }
 
@@ -301,6 +322,17 @@ mod tests {
         };
         let kept = one_each(vec![series("cadvisor", "x"), series("resource", "x"), series("cadvisor", "y")]);
         assert_eq!(kept.iter().map(|s| s.label("job")).collect::<Vec<_>>(), ["cadvisor", "cadvisor"]);
+    }
+
+    #[test]
+    fn sums_are_of_the_part_that_counts() {
+        let series = |samples: &[(f64, f64)]| Series { labels: json!({}), samples: samples.to_vec() };
+        let range = Range { from: 100.0, to: 140.0, scrape_s: 10.0 };
+        let counter = [series(&[(95.0, 1.0), (105.0, 2.0), (115.0, 4.0), (125.0, 8.0), (135.0, 16.0)])];
+        let grown = |from: f64, to: f64| increase(&cut(&counter, range.part(from, to))[0].samples, false);
+        assert_eq!(grown(0.0, 40.0), 15.0);
+        assert_eq!(grown(10.0, 30.0), 6.0, "from the last sample before it");
+        assert!(cut(&[series(&[(150.0, 1.0)])], range)[0].samples.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::measures::{Values, measure};
+use crate::analysis::measures::{Values, measure_until};
 use crate::analysis::statistics::{Estimate, Spread, estimate};
 use crate::analysis::{MEASURES, Measure};
 use scenario::arms::{self, Arm};
@@ -35,10 +35,22 @@ pub fn arm_runs(runs: &[Run]) -> Vec<ArmRuns<'_>> {
         let key = (run.origin, &*run.scenario, listed.unwrap_or(usize::MAX), &*run.configuration);
         sorted.entry(key).or_insert_with(|| (arm, vec![])).1.push(run);
     }
+    // Until when cost is counted in each scenario: the moment at which the last of all arms is at
+    // rest again. Unknown where a single run was not watched until then.
+    let mut rest: BTreeMap<(Origin, &str), Option<f64>> = BTreeMap::new();
+    for ((origin, scenario, ..), (arm, runs)) in &sorted {
+        let latest = rest.entry((*origin, scenario)).or_insert(Some(0.0));
+        for run in runs {
+            let load_s = run.load.seconds.len() as f64;
+            let own = run.recording.at_rest_s(arm.rest_pods).map(|rest| rest.max(load_s));
+            *latest = latest.zip(own).map(|(a, b)| a.max(b));
+        }
+    }
     let mut found = Vec::with_capacity(sorted.len());
     for ((origin, scenario, ..), (arm, mut runs)) in sorted {
         runs.sort_by_key(|r| r.repeat);
-        let values = runs.iter().map(|r| measure(r)).collect();
+        let until = rest[&(origin, scenario)];
+        let values = runs.iter().map(|r| measure_until(r, until)).collect();
         found.push(ArmRuns { origin, scenario, arm, runs, values });
     }
     found
