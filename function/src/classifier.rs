@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::prelude::{Device, Tensor};
+use burn::prelude::{Device, Int, Tensor};
 use burn::tensor::TensorData;
 use model_runtime::ModelMetadata;
 use model_runtime::detect::{self, Candidate};
 use model_runtime::heads::HeadTensor;
+use model_runtime::ops::int8;
 
 use crate::config::Thresholds;
 use crate::detection::{BoundingBox, Detection, EyeState, nms};
-use crate::letterbox::letterbox;
+use crate::letterbox::{Letterboxed, Transform, letterbox};
 use crate::model;
 use crate::telemetry::traces;
 use crate::verdict::{Verdict, judge};
@@ -62,19 +63,33 @@ impl Classifier {
         model_runtime::buffers::release();
     }
 
+    /// The letterboxed image as the network takes it, and the way back.
+    fn prepare(&self, frame: &Frame) -> (Input, Transform) {
+        let ModelMetadata { input_width: width, input_height: height, quantized, .. } = *Self::metadata();
+        if quantized {
+            let Letterboxed { samples, channels, transform } = letterbox(frame, width, height);
+            return (Input::Levels(int8::levels_from(samples, [1, channels, height, width])), transform);
+        }
+        let Letterboxed { samples, channels, transform } = letterbox::<f32>(frame, width, height);
+        let data = TensorData::new(samples, [1, channels, height, width]);
+        (Input::Samples(Tensor::from_data(data, &self.device)), transform)
+    }
+
     /// Finds the eyes in an image.
     pub fn classify(&self, frame: &Frame, thresholds: Thresholds) -> Classification {
         let metadata = Self::metadata();
         let start = Instant::now();
         let stage = traces::stage!("preprocess").entered();
-        let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
-        let shape = [1, boxed.channels, metadata.input_height, metadata.input_width];
-        let images = Tensor::<4>::from_data(TensorData::new(boxed.samples, shape), &self.device); // [1, C, H, W]
+        let (input, transform) = self.prepare(frame);
         drop(stage);
         let preprocessed = Instant::now();
 
         let stage = traces::stage!("inference").entered();
-        let heads = self.model.forward(images).map(HeadTensor::new); // heads × [1, A·(5+C), H/s, W/s]
+        let heads = match input {
+            Input::Samples(images) => self.model.forward(images),
+            Input::Levels(levels) => self.model.forward_levels(levels),
+        };
+        let heads = heads.map(HeadTensor::new); // heads × [1, A·(5+C), H/s, W/s]
         drop(stage);
         let inferred = Instant::now();
 
@@ -92,7 +107,7 @@ impl Classifier {
             Some(Detection {
                 state: eye_state(metadata, candidate.class_id)?,
                 confidence: candidate.confidence,
-                bounding_box: BoundingBox::from_xyxy(boxed.transform.to_image(candidate.xyxy)),
+                bounding_box: BoundingBox::from_xyxy(transform.to_image(candidate.xyxy)),
             })
         };
         let eyes = nms(candidates.iter().filter_map(detection).collect(), thresholds.iou);
@@ -105,6 +120,14 @@ impl Classifier {
             postprocess: inferred.elapsed(),
         }
     }
+}
+
+/// What the network takes: `[1, C, H, W]`.
+enum Input {
+    /// 0 to 1.
+    Samples(Tensor<4>),
+    /// 0 to 255, as a network in 8-bit integers takes them.
+    Levels(Tensor<4, Int>),
 }
 
 fn eye_state(metadata: &ModelMetadata, class_id: usize) -> Option<EyeState> {

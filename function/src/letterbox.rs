@@ -15,11 +15,41 @@ const PADDING: u8 = 114;
 /// The weights of two neighbours add up to this.
 const WEIGHT_ONE: i16 = 1 << resize::WEIGHT_BITS;
 
+/// How a model takes a level: as a number 0..1, or as it is.
+pub trait Sample: Copy {
+    /// From a level, 0 to 255.
+    fn from_level(level: u16) -> Self;
+
+    /// Interpolates between two lines; see [`resize`].
+    fn blend(isa: Isa, lines: [&[i16]; 2], weights: [i16; 2], samples: &mut [Self]);
+}
+
+/// u8 → f32 / 255, as `im /= 255` does.
+impl Sample for f32 {
+    fn from_level(level: u16) -> Self {
+        Self::from(level) / 255.0
+    }
+
+    fn blend(isa: Isa, lines: [&[i16]; 2], weights: [i16; 2], samples: &mut [Self]) {
+        resize::blend(isa, lines, weights, samples);
+    }
+}
+
+impl Sample for u8 {
+    fn from_level(level: u16) -> Self {
+        level as Self
+    }
+
+    fn blend(isa: Isa, lines: [&[i16]; 2], weights: [i16; 2], samples: &mut [Self]) {
+        resize::blend_levels(isa, lines, weights, samples);
+    }
+}
+
 /// An image as the model's input, and the transform from its coordinates back to the image's.
 #[derive(Clone, Debug)]
-pub struct Letterboxed {
-    /// Samples 0..1, channel by channel: `[channels, height, width]`.
-    pub samples: Vec<f32>,
+pub struct Letterboxed<S> {
+    /// Samples channel by channel: `[channels, height, width]`.
+    pub samples: Vec<S>,
     /// 1 for gray, 3 for RGB.
     pub channels: usize,
     /// Maps boxes back.
@@ -59,7 +89,7 @@ impl Transform {
 }
 
 /// Fits `frame` into `width` × `height`.
-pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
+pub fn letterbox<S: Sample>(frame: &Frame, width: usize, height: usize) -> Letterboxed<S> {
     let transform = Transform::new((frame.width, frame.height), (width, height));
     let gain = f64::min(width as f64 / f64::from(frame.width), height as f64 / f64::from(frame.height));
     // Python's round() is half to even; a sliver of an image still gets one row or column.
@@ -71,7 +101,7 @@ pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
 
     let (source, channels) = frame.pixels.planes();
     let image = (frame.width as usize, frame.height as usize);
-    let mut samples = vec![unit(PADDING.into()); channels * width * height];
+    let mut samples = vec![S::from_level(PADDING.into()); channels * width * height];
     let sources = source.chunks_exact(image.0 * image.1);
     for (source, plane) in sources.zip(samples.chunks_exact_mut(width * height)) {
         let rows = plane[top * width..].chunks_exact_mut(width).take(fit_height);
@@ -79,11 +109,6 @@ pub fn letterbox(frame: &Frame, width: usize, height: usize) -> Letterboxed {
         Plane { source, image }.fit((fit_width, fit_height), fitted);
     }
     Letterboxed { samples, channels, transform }
-}
-
-/// u8 → f32 / 255, as `im /= 255` does.
-fn unit(level: u16) -> f32 {
-    f32::from(level) / 255.0
 }
 
 /// One channel of an image.
@@ -103,12 +128,12 @@ impl Plane<'_> {
     }
 
     /// OpenCV's `cv::resize(…, INTER_LINEAR)` to the size of `to`, whose `rows` take the samples.
-    fn fit<'r>(&self, to: (usize, usize), rows: impl Iterator<Item = &'r mut [f32]>) {
+    fn fit<'r, S: Sample + 'r>(&self, to: (usize, usize), rows: impl Iterator<Item = &'r mut [S]>) {
         let (mut scratch, mut below) = (Vec::new(), Vec::new());
         if self.image == to {
             for (y, row) in rows.enumerate() {
                 for (sample, level) in row.iter_mut().zip(self.row(y, &mut scratch)) {
-                    *sample = unit((*level).into());
+                    *sample = S::from_level((*level).into());
                 }
             }
         } else if self.image == (2 * to.0, 2 * to.1) {
@@ -118,8 +143,8 @@ impl Plane<'_> {
                 let upper = self.row(2 * y, &mut scratch).as_chunks::<2>().0;
                 let lower = self.row(2 * y + 1, &mut below).as_chunks::<2>().0;
                 for ((sample, [a, b]), [c, d]) in row.iter_mut().zip(upper).zip(lower) {
-                    *sample =
-                        unit(([a, b, c, d].map(|level| u16::from(*level)).iter().sum::<u16>() + 2) >> 2);
+                    let sum = [a, b, c, d].map(|level| u16::from(*level)).iter().sum::<u16>();
+                    *sample = S::from_level((sum + 2) >> 2);
                 }
             }
         } else {
@@ -127,10 +152,10 @@ impl Plane<'_> {
         }
     }
 
-    fn interpolate<'r>(
+    fn interpolate<'r, S: Sample + 'r>(
         &self,
         to: (usize, usize),
-        rows: impl Iterator<Item = &'r mut [f32]>,
+        rows: impl Iterator<Item = &'r mut [S]>,
         scratch: &mut Vec<u8>,
     ) {
         let isa = Isa::current();
@@ -148,7 +173,7 @@ impl Plane<'_> {
                     line.0 = wanted;
                 }
             }
-            resize::blend(isa, [&lines[0].1, &lines[1].1], tap.weights, row);
+            S::blend(isa, [&lines[0].1, &lines[1].1], tap.weights, row);
         }
     }
 }
@@ -203,14 +228,14 @@ mod tests {
 
     #[test]
     fn an_image_of_the_input_size_is_only_divided_by_255() {
-        let boxed = letterbox(&gray(64, 64), 64, 64);
+        let boxed = letterbox::<f32>(&gray(64, 64), 64, 64);
         assert_eq!(boxed.samples[0], 0.0);
         assert_eq!(boxed.samples[1], 7.0 / 255.0);
     }
 
     #[test]
     fn a_wide_image_is_padded_above_and_below_with_114() {
-        let boxed = letterbox(&gray(64, 32), 64, 64);
+        let boxed = letterbox::<f32>(&gray(64, 32), 64, 64);
         let gray_114 = 114.0 / 255.0;
         assert!(boxed.samples[..16 * 64].iter().all(|sample| *sample == gray_114));
         assert!(boxed.samples[48 * 64..].iter().all(|sample| *sample == gray_114));
@@ -219,7 +244,7 @@ mod tests {
 
     #[test]
     fn boxes_come_back_to_where_they_were() {
-        let transform = letterbox(&gray(640, 480), 416, 416).transform;
+        let transform = letterbox::<f32>(&gray(640, 480), 416, 416).transform;
         // (100, 50) of 640×480 is at 100·0.65, 50·0.65 + 52 of 416×416.
         let [x1, y1, x2, y2] = transform.to_image([65.0, 84.5, 416.0, 500.0]);
         assert!((x1 - 100.0).abs() < 1e-3 && (y1 - 50.0).abs() < 1e-3);
@@ -227,9 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn levels_are_what_the_samples_are_of() {
+        for (width, height) in [(64, 64), (128, 128), (200, 90), (17, 300)] {
+            let frame = gray(width, height);
+            let (samples, levels) = (letterbox::<f32>(&frame, 64, 64), letterbox::<u8>(&frame, 64, 64));
+            assert!(levels.samples.iter().zip(samples.samples).all(|(l, s)| f32::from(*l) / 255.0 == s));
+        }
+    }
+
+    #[test]
     fn slivers_keep_at_least_one_row() {
         for (width, height) in [(10_000, 1), (1, 10_000), (1, 1)] {
-            let boxed = letterbox(&gray(width, height), 64, 64);
+            let boxed = letterbox::<f32>(&gray(width, height), 64, 64);
             assert_eq!(boxed.samples.len(), 64 * 64, "{width}×{height}");
         }
     }
@@ -239,8 +273,8 @@ mod tests {
         let frame = gray(50, 30);
         let Pixels::Gray(pixels) = &frame.pixels else { unreachable!() };
         let rgb = pixels.repeat(3);
-        let colour = letterbox(&Frame { pixels: Pixels::Rgb(rgb), ..frame.clone() }, 64, 64);
-        let single = letterbox(&frame, 64, 64);
+        let colour = letterbox::<f32>(&Frame { pixels: Pixels::Rgb(rgb), ..frame.clone() }, 64, 64);
+        let single = letterbox::<f32>(&frame, 64, 64);
         for plane in colour.samples.chunks_exact(64 * 64) {
             assert_eq!(plane, single.samples);
         }

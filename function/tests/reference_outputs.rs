@@ -95,11 +95,10 @@ fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: 
 /// bit.
 fn letterbox_digest(frame: &Frame) -> String {
     let metadata = Classifier::metadata();
-    let boxed = letterbox(frame, metadata.input_width, metadata.input_height);
+    let boxed = letterbox::<u8>(frame, metadata.input_width, metadata.input_height);
     let plane = metadata.input_width * metadata.input_height;
-    let pixel = |sample: f32| (sample * 255.0).round() as u8;
     let bytes: Vec<u8> = (0..plane)
-        .flat_map(|at| [2, 1, 0].map(|channel| pixel(boxed.samples[(channel % boxed.channels) * plane + at])))
+        .flat_map(|at| [2, 1, 0].map(|channel| boxed.samples[(channel % boxed.channels) * plane + at]))
         .collect();
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

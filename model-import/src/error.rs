@@ -413,6 +413,17 @@ pub enum ImportError {
         name: String,
     },
 
+    /// A quantized file in which something is left to floats.
+    #[error(
+        "the file is quantized, but not {value:?}: {reason}; quantize the float model with `make quantize`, or give that one"
+    )]
+    NotQuantized {
+        /// The value in the graph.
+        value: String,
+        /// Why it has to be.
+        reason: String,
+    },
+
     /// burn-onnx could not generate code for a graph that passed every check.
     #[error(
         "burn-onnx cannot generate code for this model ({reason}); please report it with the model's export options"

@@ -59,7 +59,7 @@ pub(crate) fn fold(
 
 /// The nodes, each after those whose results it reads, otherwise as they were: converters append
 /// nodes wherever they like.
-fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportError> {
+pub(crate) fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportError> {
     let mut producers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
         producers.extend(node.output.iter().map(|name| (name.as_str(), at)));

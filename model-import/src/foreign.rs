@@ -4,7 +4,8 @@ use onnx_ir::{GraphProto, NodeProto};
 
 use crate::ImportError;
 
-/// Refuses quantized and runtime-optimized graphs, and postprocessing inside the graph.
+/// Refuses graphs of integer operators, runtime-optimized graphs, and postprocessing inside the
+/// graph.
 pub(crate) fn check(graph: &GraphProto) -> Result<(), ImportError> {
     let find = |is: Test| {
         let mut nodes = graph.node.iter().filter(|node| is(node));
@@ -27,14 +28,12 @@ pub(crate) fn check(graph: &GraphProto) -> Result<(), ImportError> {
 /// Whether a node is of a kind.
 type Test = fn(&NodeProto) -> bool;
 
-/// ONNX Runtime's three ways of writing an int8 model.
-const FORMS: [(&str, Test); 3] = [
+/// Ways of writing an int8 model that are not read; `qdq` reads the third, pairs of
+/// `QuantizeLinear` and `DequantizeLinear`.
+const FORMS: [(&str, Test); 2] = [
     ("operators on integers, QOperator", |node| node.op_type.starts_with("QLinear")),
     ("quantized while it runs, dynamic", |node| {
         matches!(&*node.op_type, "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger")
-    }),
-    ("pairs of QuantizeLinear and DequantizeLinear, QDQ", |node| {
-        matches!(&*node.op_type, "QuantizeLinear" | "DequantizeLinear")
     }),
 ];
 

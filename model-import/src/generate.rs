@@ -19,18 +19,37 @@ pub const GENERATED_FILE: &str = "eye_state_model.rs";
 /// The same for burn's own operators alone: what tests and benchmarks compare with.
 pub const PLAIN_FILE: &str = "eye_state_plain_model.rs";
 
+/// What a generated network's own `forward` takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Samples of three channels.
+    Colour,
+    /// Samples of one channel or three.
+    Gray,
+    /// Levels of one channel or three.
+    Levels,
+}
+
+/// How a network in floats takes levels.
+const FROM_LEVELS: &str = "self.forward(model_runtime::ops::int8::samples(levels))";
+
 impl Imported {
     /// Writes [`GENERATED_FILE`] and [`PLAIN_FILE`], and the weights that they embed, into
     /// `folder`; returns the former's path.
     pub fn generate(&self, folder: &Path) -> Result<PathBuf, ImportError> {
         let plain = network(&self.plain, folder, "eye_state_plain_network")?;
-        write(&folder.join(PLAIN_FILE), self.source(&plain, false).as_bytes())?;
+        write(&folder.join(PLAIN_FILE), self.source(&plain, Takes::Colour).as_bytes())?;
         let path = folder.join(GENERATED_FILE);
         let source = match &self.fused {
             Some(fused) => {
-                self.source(&network(fused, folder, "eye_state_network")?, fuse::takes_gray(fused))
+                let takes = match self.description.quantized {
+                    true => Takes::Levels,
+                    false if fuse::takes_gray(fused) => Takes::Gray,
+                    false => Takes::Colour,
+                };
+                self.source(&network(fused, folder, "eye_state_network")?, takes)
             }
-            None => self.source(&plain, false),
+            None => self.source(&plain, Takes::Colour),
         };
         write(&path, source.as_bytes())?;
         Ok(path)
@@ -53,19 +72,26 @@ impl Imported {
         generated.map(|_| ())
     }
 
-    fn source(&self, network: &str, takes_gray: bool) -> String {
+    fn source(&self, network: &str, takes: Takes) -> String {
         let description = &self.description;
-        // burn's own convolution must see three channels.
-        let images = if takes_gray {
-            "images".into()
-        } else {
-            format!("images.expand([1, 3, {}, {}])", description.input_height, description.input_width)
-        };
         let head_count = description.heads.len();
         // One result comes alone, several as a tuple.
-        let forward = match head_count {
-            1 => format!("[self.network.forward({images})]"),
-            _ => format!("self.network.forward({images}).into()"),
+        let network_forward = |input: &str| match head_count {
+            1 => format!("[self.network.forward({input})]"),
+            _ => format!("self.network.forward({input}).into()"),
+        };
+        let [forward, forward_levels] = match takes {
+            Takes::Levels => [
+                "self.forward_levels(model_runtime::ops::int8::levels(images))".into(),
+                network_forward("levels"),
+            ],
+            Takes::Gray => [network_forward("images"), FROM_LEVELS.to_owned()],
+            // burn's own convolution must see three channels.
+            Takes::Colour => {
+                let (height, width) = (description.input_height, description.input_width);
+                let images = format!("images.expand([1, 3, {height}, {width}])");
+                [network_forward(&images), FROM_LEVELS.to_owned()]
+            }
         };
         let mut heads = String::new();
         for head in &description.heads {
@@ -103,6 +129,11 @@ impl Model {{
     pub fn forward(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; {head_count}] {{
         {forward}
     }}
+
+    /// The same for a picture's levels, 0 to 255, as unsigned bytes.
+    pub fn forward_levels(&self, levels: burn::prelude::Tensor<4, burn::prelude::Int>) -> [burn::prelude::Tensor<4>; {head_count}] {{
+        {forward_levels}
+    }}
 }}
 
 /// What the compiled-in model is.
@@ -117,6 +148,7 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
     closed_classes: &{closed:?},
     heads: &[
 {heads}    ],
+    quantized: {quantized},
     parameters: {parameters},
     multiply_accumulates: {multiply_accumulates},
 }};
@@ -130,6 +162,7 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
             classes = description.class_names,
             open = self.states.open,
             closed = self.states.closed,
+            quantized = takes == Takes::Levels,
             parameters = description.parameters(),
             multiply_accumulates = description.multiply_accumulates(),
         )

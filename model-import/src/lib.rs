@@ -6,6 +6,7 @@
 //!   `function/build.rs`.
 //! - `onnx` reads a file (`file_kind` says what other files are, `external` reads weights beside
 //!   it), `foreign` refuses what another tool rewrote, `input` finds the image.
+//! - `qdq` takes the pairs of quantization out of the graph and keeps what they say.
 //! - `fold` computes what does not depend on the picture, and every shape: `compute` holds the
 //!   operators, `value` moves numbers, `window` is the geometry of convolutions, poolings and
 //!   upsampling.
@@ -33,6 +34,7 @@ mod license;
 mod literal;
 mod onnx;
 mod operators;
+mod qdq;
 mod rewrite;
 mod tensor;
 mod value;
@@ -93,6 +95,8 @@ pub struct Description {
     pub heads: Vec<Head>,
     /// The convolutions, in order of execution.
     pub layers: Vec<Layer>,
+    /// Whether the file is quantized to 8 bits.
+    pub quantized: bool,
 }
 
 impl Description {
@@ -159,7 +163,11 @@ fn prepare(
     let description = describe(path, name, &onnx, detector, options)?;
     let states = description.states(options)?;
     let plain = rewrite::cut_tail(&onnx, &description.heads);
-    let fused = (!options.plain).then(|| fuse::fuse(plain.clone(), &shapes));
+    let fused = match &onnx.quantization {
+        _ if options.plain => None,
+        None => Some(fuse::fuse(plain.clone(), &shapes)),
+        Some(quantization) => Some(fuse::int8::fuse(plain.clone(), &shapes, quantization)?),
+    };
     Ok(Imported { description, states, external: onnx.external, plain, fused })
 }
 
@@ -178,6 +186,7 @@ fn recognize(onnx: &mut Onnx, options: &Options) -> Result<Detector, ImportError
     let opset = onnx.opset;
     let graph = onnx.model.graph.mut_or_insert_default();
     foreign::check(graph)?;
+    onnx.quantization = qdq::take(graph)?;
     let image = input::choose(graph, options.image_size, stride)?;
     let shapes = fold::fold(graph, &image.name, [1, 3, image.height, image.width], opset)?;
     detect::recognize(&Graph::new(graph), &shapes, &image)
@@ -215,6 +224,7 @@ fn describe(
         class_names,
         heads: detector.heads,
         layers: detector.body.layers,
+        quantized: onnx.quantization.is_some(),
     })
 }
 

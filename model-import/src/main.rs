@@ -108,6 +108,11 @@ fn print(out: &mut impl Write, model: &Description, options: &Options, layers: b
         "input                 1 x 3 x {} x {} (height x width)",
         model.input_height, model.input_width
     )?;
+    writeln!(
+        out,
+        "arithmetic            {}",
+        if model.quantized { "8-bit integers" } else { "32-bit floats" }
+    )?;
     for (id, name) in model.class_names.iter().enumerate() {
         writeln!(out, "class {id:<3}             {name}")?;
     }

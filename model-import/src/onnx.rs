@@ -9,6 +9,7 @@ use onnx_ir::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::qdq::Quantization;
 use crate::tensor::{self, Tensor, data_type};
 use crate::{ImportError, external, file_kind};
 
@@ -26,6 +27,8 @@ pub(crate) struct Onnx {
     pub(crate) opset: i64,
     /// Files beside it that hold its weights.
     pub(crate) external: Vec<PathBuf>,
+    /// What a quantized file says about its maps and weights, once its pairs are taken out.
+    pub(crate) quantization: Option<Quantization>,
 }
 
 impl Onnx {
@@ -47,7 +50,8 @@ impl Onnx {
         digest.update(bytes);
         let external = external::load(graph, folder, &mut digest)?;
         let version = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(Self { model, version: version[..VERSION_DIGITS].to_owned(), opset, external })
+        let version = version[..VERSION_DIGITS].to_owned();
+        Ok(Self { model, version, opset, external, quantization: None })
     }
 
     pub(crate) fn graph(&self) -> &GraphProto {

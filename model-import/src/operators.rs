@@ -7,7 +7,7 @@ use burn_import::ext::{
     ArgType, CodegenContext, CustomNode, CustomOp, DType, ProcessError, TensorType, arg_to_ident,
 };
 
-use crate::fuse::{CHAIN, CONV, DOMAIN, SPLIT, SPPF_POOL, STEM};
+use crate::fuse::{CHAIN, CONV, DOMAIN, SPLIT, SPPF_POOL, STEM, int8};
 
 /// Teaches `generator` every operator of [`DOMAIN`].
 pub(crate) fn register(generator: &mut ModelGen) {
@@ -17,6 +17,9 @@ pub(crate) fn register(generator: &mut ModelGen) {
         (CHAIN, chain),
         (SPPF_POOL, sppf_pool),
         (SPLIT, split_channels),
+        (int8::CONV, int8_convolution),
+        (int8::POOL, int8_sppf_pool),
+        (int8::TAKE_APART, split_channels),
     ] {
         generator.register_custom_op(Operator { operator, write });
     }
@@ -40,7 +43,8 @@ impl CustomOp for Operator {
 
     /// `shapes` holds channels, height and width of every output.
     fn infer_output_types(&self, node: &CustomNode) -> Result<Vec<ArgType>, ProcessError> {
-        let shape = |shape: &[usize]| TensorType::new_known(DType::F32, [&[1], shape].concat());
+        let of = if is_of_bytes(node) { DType::U8 } else { DType::F32 };
+        let shape = |shape: &[usize]| TensorType::new_known(of, [&[1], shape].concat());
         Ok(sizes(node, "shapes").chunks(3).map(|chunk| ArgType::Tensor(shape(chunk))).collect())
     }
 
@@ -117,6 +121,91 @@ fn sppf_pool(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenSt
     let (input, output) = (context.arg(&node.inputs[0]), arg_to_ident(&node.outputs[0]));
     let kernel = sizes(node, "kernel")[0];
     quote! { let #output = model_runtime::ops::sppf_pool(#input, #kernel); }
+}
+
+/// Whether an operator gives 8-bit maps: those in integers do, heads aside.
+fn is_of_bytes(node: &CustomNode) -> bool {
+    match node.op_type.as_str() {
+        int8::CONV => sizes(node, "head")[0] == 0,
+        operator => matches!(operator, int8::POOL | int8::TAKE_APART),
+    }
+}
+
+/// Inputs as `fuse::int8` orders them: maps, weight, integers, floats, the gray weight, the
+/// residual.
+fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let upsampled = sizes(node, "upsampled");
+    let (inputs, rest) = node.inputs.split_at(upsampled.len());
+    let inputs: Vec<TokenStream> = (inputs.iter().zip(upsampled))
+        .map(|(input, upsampled)| {
+            let input = context.arg(input);
+            match upsampled {
+                0 => quote! { model_runtime::ops::int8::Input::from(#input) },
+                _ => quote! { model_runtime::ops::int8::Input::upsampled(#input) },
+            }
+        })
+        .collect();
+    let mut rest = rest.iter().map(|input| context.arg(input));
+    let mut next = || rest.next().unwrap_or_else(|| unreachable!("{} has its constants", int8::CONV));
+    let (weight, integers, floats) = (next(), next(), next());
+    let gray_weight = match sizes(node, "gray")[0] {
+        0 => quote! { None },
+        _ => {
+            let weight = next();
+            quote! { Some(#weight) }
+        }
+    };
+    let residual = match sizes(node, "residual")[..] {
+        [1, scale, zero_point] => {
+            let (tensor, bits, zero_point) = (next(), scale as u32, zero_point as u8);
+            quote! {
+                Some(model_runtime::ops::int8::Residual {
+                    tensor: #tensor,
+                    scale: f32::from_bits(#bits),
+                    zero_point: #zero_point,
+                })
+            }
+        }
+        _ => quote! { None },
+    };
+    let pair = |name: &str| {
+        let [vertical, horizontal] = sizes(node, name)[..] else { unreachable!("{name} is a pair") };
+        quote! { [#vertical, #horizontal] }
+    };
+    let (out_channels, silu) = (sizes(node, "out_channels")[0], sizes(node, "silu")[0] == 1);
+    let (kernel, stride, padding) = (pair("kernel"), pair("stride"), pair("padding"));
+    let input_zero_point = sizes(node, "input_zero_point")[0] as u8;
+    let output = arg_to_ident(&node.outputs[0]);
+    let call = match sizes(node, "head")[0] {
+        0 => quote! { model_runtime::ops::int8::conv2d([#(#inputs),*], tensors, #residual, options) },
+        _ => quote! { model_runtime::ops::int8::conv2d_floats([#(#inputs),*], tensors, options) },
+    };
+    quote! {
+        let #output = {
+            let tensors = model_runtime::ops::int8::ConvTensors {
+                weight: #weight,
+                gray_weight: #gray_weight,
+                integers: #integers,
+                floats: #floats,
+                table: None,
+            };
+            let options = model_runtime::ops::int8::ConvOptions {
+                out_channels: #out_channels,
+                kernel: #kernel,
+                stride: #stride,
+                padding: #padding,
+                silu: #silu,
+                input_zero_point: #input_zero_point,
+            };
+            #call
+        };
+    }
+}
+
+fn int8_sppf_pool(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
+    let (input, output) = (context.arg(&node.inputs[0]), arg_to_ident(&node.outputs[0]));
+    let kernel = sizes(node, "kernel")[0];
+    quote! { let #output = model_runtime::ops::int8::sppf_pool(#input, #kernel); }
 }
 
 /// Views: nothing is copied.

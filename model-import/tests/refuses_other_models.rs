@@ -253,7 +253,6 @@ fn int8_files_are_told_apart() {
         ("QLinearConv", "", "QOperator"),
         ("QLinearAdd", "com.microsoft", "QOperator"),
         ("ConvInteger", "", "dynamic"),
-        ("DequantizeLinear", "", "QDQ"),
     ] {
         let error = refusal(|model| with_operator(model, operator, domain));
         assert!(

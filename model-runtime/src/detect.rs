@@ -136,6 +136,7 @@ mod tests {
         open_classes: &[0],
         closed_classes: &[1],
         heads: &[HeadMetadata { stride: 8, anchors: &[(10.0, 6.0), (20.0, 12.0)] }],
+        quantized: false,
         parameters: 0,
         multiply_accumulates: 0,
     };

@@ -22,6 +22,8 @@ pub struct ModelMetadata {
     pub closed_classes: &'static [usize],
     /// The detection heads, smallest stride first (P3, P4, P5): the order of the network's outputs.
     pub heads: &'static [HeadMetadata],
+    /// Whether the network computes in 8-bit integers and takes a picture's levels as they are.
+    pub quantized: bool,
     /// Weights and biases of the network.
     pub parameters: u64,
     /// Multiply-accumulates of one forward pass over one image.

@@ -85,7 +85,6 @@ fn every_refused_form_says_what_it_is() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("refused");
     for (file, what) in [
         ("int8-dynamic.onnx", "quantized to int8 (quantized while it runs"),
-        ("int8-qdq.onnx", "quantized to int8 (pairs of QuantizeLinear and DequantizeLinear"),
         ("int8-qoperator.onnx", "quantized to int8 (operators on integers"),
         ("optimized.onnx", "optimized by ONNX Runtime"),
         ("v6.0-torch1.10-train.onnx", "without --train"),
@@ -93,4 +92,11 @@ fn every_refused_form_says_what_it_is() {
         let error = import(&folder.join(file), &Options::default()).expect_err(file).to_string();
         assert!(error.contains(what) && error.contains("make export"), "{file}: {error}");
     }
+}
+
+#[test]
+fn pairs_of_quantization_behind_every_operator_are_refused() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("refused/int8-qdq.onnx");
+    let error = import(&file, &Options::default()).expect_err("ONNX Runtime's own form").to_string();
+    assert!(error.contains("the file is quantized, but not") && error.contains("make quantize"), "{error}");
 }

@@ -6,6 +6,7 @@
 
 mod chains;
 mod emit;
+pub(crate) mod int8;
 mod patterns;
 
 use std::collections::HashMap;

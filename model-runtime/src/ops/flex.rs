@@ -285,7 +285,7 @@ impl Output {
 }
 
 /// Lets burn own a buffer that returns to the free list when the last tensor on it is gone.
-struct Recycled(Buffer);
+pub(super) struct Recycled(pub(super) Buffer);
 
 impl AllocationController for Recycled {
     fn alloc_align(&self) -> usize {

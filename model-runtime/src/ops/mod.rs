@@ -6,6 +6,7 @@
 
 mod fallback;
 mod flex;
+pub mod int8;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
