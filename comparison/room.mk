@@ -12,6 +12,8 @@ STRETCH        ?= 1
 # Seconds watched after the load, at least: a run goes on until its arm is at rest
 TAIL           ?= 30
 CLUSTER        ?= comparison/cluster.toml
+# The gateway as reached from here, http://ADDRESS:PORT, where it is not CLUSTER's: make addresses
+GATEWAY        ?=
 RESULTS        ?= comparison/results
 
 build: build-comparison
@@ -21,7 +23,7 @@ build-comparison: need-cargo
 	$(CARGO) build --release --workspace --bin comparison
 
 compare: build-comparison ## load every arm on the current cluster and record what happens (resumes where it stopped)
-	$(COMPARISON) run --cluster $(CLUSTER) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
+	$(COMPARISON) run --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
 	  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
 	  --commit $$(git rev-parse --short HEAD)
 

@@ -56,7 +56,7 @@ need-prometheus:
 	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus
 
 demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a show, not a measurement (SCENARIO=spike)
-	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) \
+	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) \
 	  --scenario $(SCENARIO) --scale $(SCALE) --stretch $(STRETCH)
 
 observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)

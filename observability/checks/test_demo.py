@@ -54,20 +54,13 @@ def show(kubectl: Path, cluster: Path, *more: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=stack.PATIENCE_S * 3)
 
 
-def cluster_file(folder: Path, gateway: str) -> Path:
-    text = (REPOSITORY / "comparison" / "cluster.toml").read_text().splitlines()
-    path = folder / "cluster.toml"
-    path.write_text("\n".join(f'gateway = "{gateway}"' if line.startswith("gateway = ") else line for line in text))
-    return path
-
-
 def test_both_variants_are_loaded_at_once_on_half_of_the_pods_and_the_first_row_comes_last():
     binary = os.environ.get("EYE_STATE", str(REPOSITORY / "target" / "release" / "eye-state"))
     with stack.scratch() as folder, stack.function(binary, folder) as function:
         targets = [("function", function, "/metrics", {"namespace": "eye-state", "pod": f"eye-state-{variant}-0", "variant": variant}) for variant in ("knative", "k8s-autoscalers")]
         with stack.prometheus(os.environ["PROMETHEUS"], targets, folder) as prometheus:
             kubectl = played(folder, {"prometheus": f"http://{prometheus.address}", "grafana": ""}, [])
-            done = show(kubectl, cluster_file(folder, f"http://{function}/classify"), "--deploy", "true", "--stretch", "0.05", "--scale", "4", "--tail", "8")
+            done = show(kubectl, REPOSITORY / "comparison" / "cluster.toml", "--gateway", f"http://{function}", "--deploy", "true", "--stretch", "0.05", "--scale", "4", "--tail", "8")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("This is a show and not a measurement") == 2
         assert "at most 5 pods each" in done.stdout and "/d/nv-micro-side-by-side?from=now-10m" in done.stdout
@@ -89,6 +82,15 @@ def test_without_observability_nothing_is_deployed(name):
 
 def test_a_gateway_that_does_not_answer_gives_the_pods_back():
     with stack.scratch() as folder:
-        done = show(played(folder, {}, []), cluster_file(folder, f"http://127.0.0.1:{stack.free_port()}/classify"), "--deploy", "true")
-        assert done.returncode == 1 and "CLUSTER=that.toml" in done.stderr
+        done = show(played(folder, {}, []), REPOSITORY / "comparison" / "cluster.toml", "--gateway", f"http://127.0.0.1:{stack.free_port()}", "--deploy", "true")
+        assert done.returncode == 1 and "GATEWAY=http://ADDRESS:PORT" in done.stderr
         assert len(asked(folder, "patch")) == 4
+
+
+@pytest.mark.parametrize(("flags", "code", "says"), [([], 1, "no result: "), (["--allow-late"], 0, "not a measurement: ")])
+def test_a_load_generator_that_falls_behind_ends_a_measurement_and_not_a_show(flags, code, says):
+    # More requests a second than one thread sends, to a port that refuses them at once.
+    nowhere = f"http://127.0.0.1:{stack.free_port()}/classify"
+    command = [COMPARISON, "load", "--url", nowhere, "--scenario", "spike", "--scale", "20000", "--stretch", "0.002", *flags]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=stack.PATIENCE_S * 3)
+    assert done.returncode == code and says in done.stderr, done.stderr

@@ -120,15 +120,15 @@ def answers(gateway: str, host: str) -> None:
         urllib.request.urlopen(request, timeout=PATIENCE_S).close()
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            raise Missing(f"{gateway} does not know {host}: make addresses tells what to put into CLUSTER=file.toml") from error
+            raise Missing(f"{gateway} does not know {host}: make addresses tells the host, which stands in comparison/cluster.toml") from error
     except OSError as error:
-        raise Missing(f"{gateway} does not answer ({error}): put the gateway's address into a copy of comparison/cluster.toml, and CLUSTER=that.toml") from error
+        raise Missing(f"{gateway} does not answer ({error}): name the gateway, as make addresses prints it: GATEWAY=http://ADDRESS:PORT") from error
 
 
 def load(comparison: str, config: dict, arguments: list[str]) -> None:
-    """The same requests to both at the same moments."""
+    """The same requests to both at the same moments. A show goes on where some leave late."""
     sending = [
-        subprocess.Popen([str(Path(comparison).absolute()), "load", "--url", config["gateway"], "--host", settings["host"], *arguments], stdout=subprocess.DEVNULL, cwd=REPOSITORY)
+        subprocess.Popen([str(Path(comparison).absolute()), "load", "--allow-late", "--url", config["gateway"], "--host", settings["host"], *arguments], stdout=subprocess.DEVNULL, cwd=REPOSITORY)
         for settings in config["variants"].values()
     ]
     try:
@@ -145,6 +145,7 @@ def main() -> None:
     arguments.add_argument("--comparison", required=True, help="the comparison's binary, which makes the load")
     arguments.add_argument("--kubectl", default="kubectl")
     arguments.add_argument("--cluster", type=Path, default=REPOSITORY / "comparison" / "cluster.toml", help="where things are on the cluster")
+    arguments.add_argument("--gateway", help="the gateway as reached from here, http://ADDRESS:PORT, where it is not that file's")
     arguments.add_argument("--deploy", default="make --no-print-directory deploy", help="deploys both variants")
     arguments.add_argument("--scenario", default="spike")
     arguments.add_argument("--scale", type=float, default=5.0, help="requests a second for a rate of 1.0, of both together")
@@ -155,6 +156,8 @@ def main() -> None:
     # A polite end, whoever asks for it: leaving the blocks below gives the pods back.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     config = tomllib.loads(given.cluster.read_text())
+    if given.gateway:
+        config["gateway"] = f"{given.gateway.rstrip('/')}/classify"
     cluster = Cluster(given.kubectl, config["variants"])
     print(SHOW, flush=True)
     try:
@@ -180,7 +183,8 @@ def main() -> None:
             print(f"all of it: {page}?from={start * 1000:.0f}&to={end * 1000:.0f}&refresh=")
             print(replay.table(replay.verdict(prometheus, start, end, {})))
             print(SHOW, flush=True)
-            if not given.no_browser:
+            # Without a terminal nobody could look at it any longer.
+            if not given.no_browser and sys.stdin.isatty():
                 input("Enter ends the forwarding and gives each variant its pods back.")
     except Missing as error:
         raise SystemExit(str(error)) from error
