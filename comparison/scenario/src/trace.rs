@@ -1,5 +1,5 @@
-//! Recorded arrivals: a window of a trace in the place of a Poisson process. Which window it is, the
-//! seed says, so that repeats differ and all arms of a repeat see the same.
+//! Recorded arrivals: a window of a trace in the place of a Poisson process. Which window it is,
+//! the seed says, so that repeats differ and all arms of a repeat see the same.
 
 use anyhow::{Context, Result, ensure};
 use rand_pcg::Pcg64;
