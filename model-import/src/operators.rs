@@ -131,8 +131,8 @@ fn is_of_bytes(node: &CustomNode) -> bool {
     }
 }
 
-/// Inputs as `fuse::int8` orders them: maps, weight, integers, floats, the gray weight, the
-/// residual.
+/// Inputs as `fuse::int8` orders them: maps, weight, integers, scale, SiLU's tables, the gray
+/// weight, the residual.
 fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenStream {
     let upsampled = sizes(node, "upsampled");
     let (inputs, rest) = node.inputs.split_at(upsampled.len());
@@ -147,21 +147,22 @@ fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> 
         .collect();
     let mut rest = rest.iter().map(|input| context.arg(input));
     let mut next = || rest.next().unwrap_or_else(|| unreachable!("{} has its constants", int8::CONV));
-    let (weight, integers, floats) = (next(), next(), next());
-    let gray_weight = match sizes(node, "gray")[0] {
+    let (weight, integers, scale) = (next(), next(), next());
+    let mut next_if = |attribute: &str| match sizes(node, attribute)[0] {
         0 => quote! { None },
         _ => {
-            let weight = next();
-            quote! { Some(#weight) }
+            let tensor = next();
+            quote! { Some(#tensor) }
         }
     };
+    let (silu, gray_weight) = (next_if("silu"), next_if("gray"));
     let residual = match sizes(node, "residual")[..] {
-        [1, scale, zero_point] => {
-            let (tensor, bits, zero_point) = (next(), scale as u32, zero_point as u8);
+        [1, multiplier, zero_point] => {
+            let (tensor, multiplier, zero_point) = (next(), multiplier as i16, zero_point as u8);
             quote! {
                 Some(model_runtime::ops::int8::Residual {
                     tensor: #tensor,
-                    scale: f32::from_bits(#bits),
+                    multiplier: #multiplier,
                     zero_point: #zero_point,
                 })
             }
@@ -172,7 +173,7 @@ fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> 
         let [vertical, horizontal] = sizes(node, name)[..] else { unreachable!("{name} is a pair") };
         quote! { [#vertical, #horizontal] }
     };
-    let (out_channels, silu) = (sizes(node, "out_channels")[0], sizes(node, "silu")[0] == 1);
+    let out_channels = sizes(node, "out_channels")[0];
     let (kernel, stride, padding) = (pair("kernel"), pair("stride"), pair("padding"));
     let input_zero_point = sizes(node, "input_zero_point")[0] as u8;
     let output = arg_to_ident(&node.outputs[0]);
@@ -186,7 +187,8 @@ fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> 
                 weight: #weight,
                 gray_weight: #gray_weight,
                 integers: #integers,
-                floats: #floats,
+                scale: #scale,
+                silu: #silu,
                 table: None,
             };
             let options = model_runtime::ops::int8::ConvOptions {
@@ -194,7 +196,6 @@ fn int8_convolution(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> 
                 kernel: #kernel,
                 stride: #stride,
                 padding: #padding,
-                silu: #silu,
                 input_zero_point: #input_zero_point,
             };
             #call

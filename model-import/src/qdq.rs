@@ -7,19 +7,13 @@
 
 use std::collections::HashMap;
 
+use model_runtime::pack::int8::Scale;
 use onnx_ir::{GraphProto, NodeProto, TensorProto};
 
 use crate::ImportError;
 use crate::fold::in_order;
 use crate::onnx::{attribute, float_tensor, int, node_name};
 use crate::tensor::{self, data_type};
-
-/// How a map is stored: a value is `scale · (level - zero_point)`, with levels from 0 to 255.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Scale {
-    pub(crate) scale: f32,
-    pub(crate) zero_point: u8,
-}
 
 /// A weight's signed levels and the scale of each output channel.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,7 +13,7 @@ use model_runtime::kernels::conv::output_size;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::kernels::int8::Int8Isa;
 use model_runtime::kernels::int8::conv::{Constants, Conv, Output, Source, Weight, conv2d};
-use model_runtime::pack::int8::{Channel, pack_constants, pack_conv, pack_gray};
+use model_runtime::pack::int8::{Channel, PackedConstants, Scale, pack_constants, pack_conv, pack_gray};
 
 /// Best of this many runs.
 const RUNS: usize = 60;
@@ -140,8 +140,7 @@ fn time(isa: Int8Isa, layer: &Layer, side: usize, out_side: usize) -> f64 {
         bytes = pack_conv(&values, out_channels, in_channels, [kernel; 2]);
         Weight::Bytes(&bytes)
     };
-    let channel = Channel { bias: 0.1, weight_scale: 0.001, output_scale: 0.05, output_zero_point: 8 };
-    let packed = pack_constants(&values, &vec![channel; out_channels], 0.01, 8);
+    let packed = constants(&values, out_channels, silu, !silu);
     let conv = Conv {
         kernel: [kernel; 2],
         stride: [stride; 2],
@@ -150,11 +149,10 @@ fn time(isa: Int8Isa, layer: &Layer, side: usize, out_side: usize) -> f64 {
         constants: Constants {
             bias: &packed.bias,
             scale: &packed.scale,
-            inverse: &packed.inverse,
-            zero_point: &packed.zero_point,
+            blocks: &packed.blocks,
+            tables: &packed.tables,
         },
         input_zero_point: 8,
-        silu,
         table: None,
     };
     let input: Vec<u8> = (0..side * side * in_channels).map(|i| (i * 7 % 256) as u8).collect();
@@ -172,6 +170,12 @@ fn time(isa: Int8Isa, layer: &Layer, side: usize, out_side: usize) -> f64 {
         start.elapsed()
     };
     best(&mut once)
+}
+
+fn constants(weight: &[i8], out_channels: usize, silu: bool, floats: bool) -> PackedConstants {
+    let output = (!floats).then_some(Scale { scale: 0.05, zero_point: 8 });
+    let channel = Channel { bias: 0.1, weight_scale: 0.001, output };
+    pack_constants(weight, &vec![channel; out_channels], Scale { scale: 0.01, zero_point: 8 }, silu, None)
 }
 
 fn best(once: &mut dyn FnMut() -> Duration) -> f64 {
@@ -201,8 +205,7 @@ fn peak(isa: Int8Isa) -> f64 {
 fn time_wide(isa: Int8Isa, layer: &Layer, pixels: usize) -> f64 {
     let &Layer { in_channels, out_channels, .. } = layer;
     let weight = pack_conv(&vec![3; out_channels * in_channels], out_channels, in_channels, [1, 1]);
-    let channel = Channel { bias: 0.1, weight_scale: 0.001, output_scale: 0.05, output_zero_point: 8 };
-    let packed = pack_constants(&vec![3; out_channels * in_channels], &vec![channel; out_channels], 0.01, 8);
+    let packed = constants(&vec![3; out_channels * in_channels], out_channels, false, false);
     let conv = Conv {
         kernel: [1, 1],
         stride: [1, 1],
@@ -211,11 +214,10 @@ fn time_wide(isa: Int8Isa, layer: &Layer, pixels: usize) -> f64 {
         constants: Constants {
             bias: &packed.bias,
             scale: &packed.scale,
-            inverse: &packed.inverse,
-            zero_point: &packed.zero_point,
+            blocks: &packed.blocks,
+            tables: &packed.tables,
         },
         input_zero_point: 8,
-        silu: false,
         table: None,
     };
     let input = vec![7; pixels * in_channels];

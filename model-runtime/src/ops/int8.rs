@@ -15,7 +15,8 @@ use crate::buffers::Buffer;
 use crate::kernels::conv::{MAX_SOURCES, output_size};
 use crate::kernels::image::{Image, ImageMut};
 use crate::kernels::int8::conv::{self, Constants, Conv, Output, Source, Weight};
-use crate::kernels::int8::{BLOCK, Int8Isa, pool};
+use crate::kernels::int8::pool::{self, Scale};
+use crate::kernels::int8::{BLOCK, Int8Isa};
 
 /// One of the maps that a convolution sees as concatenated along the channels.
 #[derive(Clone, Debug)]
@@ -38,13 +39,13 @@ impl From<Tensor<4, Int>> for Input {
     }
 }
 
-/// What is added after the activation: a map and its scale.
+/// What is added after the activation.
 #[derive(Clone, Debug)]
 pub struct Residual {
     /// As large as the output.
     pub tensor: Tensor<4, Int>,
-    /// Real value of one step.
-    pub scale: f32,
+    /// See [`crate::kernels::int8::conv::Residual`].
+    pub multiplier: i16,
     /// What stands for zero.
     pub zero_point: u8,
 }
@@ -56,10 +57,13 @@ pub struct ConvTensors {
     pub weight: Tensor<1, Int>,
     /// Signed 16-bit integers, for an input of one channel, if there may be one.
     pub gray_weight: Option<Tensor<1, Int>>,
-    /// `[2, C]`, 32 bits: what sums start from, and the output's zero points.
-    pub integers: Tensor<2, Int>,
-    /// `[2, C]`: real value of one unit of the sum, and one over the output's scale.
-    pub floats: Tensor<2>,
+    /// 32 bits: what each channel's sums start from, then each block's
+    /// ([`conv::Block::to_integers`]).
+    pub integers: Tensor<1, Int>,
+    /// What one unit of each channel's sum is.
+    pub scale: Tensor<1>,
+    /// SiLU's tables, of signed 16-bit integers, if it follows.
+    pub silu: Option<Tensor<1, Int>>,
     /// What every 8-bit result is replaced with, if anything: 256 unsigned bytes.
     pub table: Option<Tensor<1, Int>>,
 }
@@ -75,8 +79,6 @@ pub struct ConvOptions {
     pub stride: [usize; 2],
     /// Above and below, left and right.
     pub padding: [usize; 2],
-    /// Whether SiLU follows.
-    pub silu: bool,
     /// What stands for zero in the inputs, which share their scale.
     pub input_zero_point: u8,
 }
@@ -97,16 +99,16 @@ pub fn conv2d<const N: usize>(
 ) -> Tensor<4, Int> {
     let residual = residual.map(|residual| {
         let channels = options.out_channels.next_multiple_of(BLOCK);
-        (Map::with_room(residual.tensor, channels), residual.scale, residual.zero_point)
+        (Map::with_room(residual.tensor, channels), residual.multiplier, residual.zero_point)
     });
     convolve(inputs, tensors, options, |run, batch, [height, width], pitch| {
         let size = height * width * pitch;
         let mut buffer = Buffer::take_bytes(batch * size);
         for (n, data) in buffer.as_mut_bytes()[..batch * size].chunks_exact_mut(size.max(1)).enumerate() {
-            let residual = residual.as_ref().map(|(map, scale, zero_point)| conv::Residual {
+            let residual = residual.as_ref().map(|(map, multiplier, zero_point)| conv::Residual {
                 image: map.image(n),
-                scale: *scale,
-                zero_point: (*zero_point).into(),
+                multiplier: *multiplier,
+                zero_point: *zero_point,
             });
             let mut image = ImageMut::dense(data, height, width, pitch);
             run(n, residual.as_ref(), Output::Bytes(&mut image));
@@ -157,14 +159,12 @@ fn convolve<const N: usize, T>(
     let size = [first.height * scale, first.width * scale];
     let output = output_size(size, options.kernel, options.stride, options.padding);
     let gray = N == 1 && first.channels == 1;
-    let [weight, gray_weight, table] =
-        [Some(tensors.weight), tensors.gray_weight.filter(|_| gray), tensors.table]
+    let [weight, gray_weight, silu, table] =
+        [Some(tensors.weight), tensors.gray_weight.filter(|_| gray), tensors.silu, tensors.table]
             .map(|tensor| tensor.map(primitive));
-    let (integers, floats) = (primitive(tensors.integers), primitive_of_floats(tensors.floats));
-    let integers = integers.as_slice::<i32>().expect(IN_ORDER);
-    let floats = floats.as_slice::<f32>().expect(IN_ORDER);
-    let ((bias, zero_point), (scale, inverse)) =
-        (integers.split_at(integers.len() / 2), floats.split_at(floats.len() / 2));
+    let (integers, scale) = (primitive(tensors.integers), primitive_of_floats(tensors.scale));
+    let scale = scale.as_slice::<f32>().expect(IN_ORDER);
+    let (bias, blocks) = integers.as_slice::<i32>().expect(IN_ORDER).split_at(scale.len());
     let conv = Conv {
         kernel: options.kernel,
         stride: options.stride,
@@ -176,9 +176,13 @@ fn convolve<const N: usize, T>(
                 Weight::Bytes(weight.as_slice().expect(IN_ORDER))
             }
         },
-        constants: Constants { bias, scale, inverse, zero_point },
+        constants: Constants {
+            bias,
+            scale,
+            blocks: blocks.as_chunks().0,
+            tables: silu.as_ref().map_or(&[], |tables| tables.as_slice().expect(IN_ORDER)),
+        },
         input_zero_point: options.input_zero_point,
-        silu: options.silu,
         table: table.as_ref().map(table_of),
     };
     let run = |n: usize, residual: Option<&conv::Residual<'_>>, out: Output<'_, '_>| {
@@ -223,20 +227,19 @@ pub fn look_up(x: Tensor<4, Int>, table: Tensor<1, Int>) -> Tensor<4, Int> {
     Tensor::from_primitive::<Flex>(tensor(buffer, shape, pitch, DType::U8))
 }
 
-/// `a + b`, each with its scale and zero point, in another scale.
+/// `a + b`, each stored in its own way, stored as `scale` says.
 ///
 /// # Panics
 /// If the sizes differ.
-pub fn add(a: Residual, b: Residual, scale: f32, zero_point: u8) -> Tensor<4, Int> {
-    let scaled = |of: &Residual| pool::Scale { scale: of.scale, zero_point: of.zero_point };
-    let (of_a, of_b) = (scaled(&a), scaled(&b));
-    let (a, b) = (Map::new(a.tensor), Map::new(b.tensor));
+pub fn add(a: (Tensor<4, Int>, Scale), b: (Tensor<4, Int>, Scale), scale: Scale) -> Tensor<4, Int> {
+    let ((a, of_a), (b, of_b)) = (a, b);
+    let (a, b) = (Map::new(a), Map::new(b));
     let pitch = a.channels.next_multiple_of(BLOCK);
     let size = pitch * a.height * a.width;
     let mut buffer = Buffer::take_bytes(a.batch * size);
     for (n, data) in buffer.as_mut_bytes()[..a.batch * size].chunks_exact_mut(size.max(1)).enumerate() {
         let mut image = ImageMut::dense(data, a.height, a.width, pitch);
-        pool::add((&a.image(n), of_a), (&b.image(n), of_b), &mut image, pool::Scale { scale, zero_point });
+        pool::add((&a.image(n), of_a), (&b.image(n), of_b), &mut image, scale);
     }
     let shape = [a.batch, a.channels, a.height, a.width];
     Tensor::from_primitive::<Flex>(tensor(buffer, shape, pitch, DType::U8))

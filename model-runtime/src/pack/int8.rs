@@ -3,6 +3,9 @@
 
 use super::BLOCK;
 use crate::kernels::int8::GROUP;
+use crate::kernels::int8::conv::{BLOCK_INTEGERS, Block};
+use crate::kernels::int8::finish::{MOST_PIECE_BITS, PIECES, TABLE};
+pub use crate::kernels::int8::pool::Scale;
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`,
 /// into `[blocks, kernel height, kernel width, groups of 4 input channels, 16 output channels, 4]`;
@@ -53,18 +56,24 @@ pub fn pack_gray(weight: &[i8], out_channels: usize, in_channels: usize, kernel:
     packed
 }
 
-/// What each output channel's sum is turned into; see [`crate::kernels::int8::conv::Constants`].
-/// Padded to whole blocks.
+/// Parts of a level have up to this many bits: as many as leave room for 255 levels in 15.
+const MOST_BITS: u32 = 7;
+/// From here on SiLU is nothing, or what it is of.
+const SILU_ENDS: f32 = 8.0;
+
+/// What sums become; see [`crate::kernels::int8::conv::Constants`]. Padded to whole blocks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PackedConstants {
     /// Where sums start: the bias in units of the sum, less what the input's zero point adds.
     pub bias: Vec<i32>,
-    /// Real value of one unit of the sum.
+    /// What one unit of the sum is.
     pub scale: Vec<f32>,
-    /// One over the output's scale.
-    pub inverse: Vec<f32>,
-    /// The output's zero point.
-    pub zero_point: Vec<i32>,
+    /// How each block becomes levels: a [`Block`].
+    pub blocks: Vec<[i32; BLOCK_INTEGERS]>,
+    /// SiLU's tables.
+    pub tables: Vec<i16>,
+    /// What the residual's levels are multiplied with, if there is one.
+    pub residual: Option<i16>,
 }
 
 /// One output channel in real terms.
@@ -74,39 +83,101 @@ pub struct Channel {
     pub bias: f64,
     /// The weights' scale.
     pub weight_scale: f32,
-    /// The output's scale; 1 where floats are wanted.
-    pub output_scale: f32,
-    /// The output's zero point.
-    pub output_zero_point: u8,
+    /// How the output is stored; `None` where floats are wanted. Whole blocks share it.
+    pub output: Option<Scale>,
 }
 
-/// Constants for `channels`, whose weights (in ONNX's order) see an input of `input_scale` and
-/// `input_zero_point`.
+/// Constants for `channels`, whose weights (in ONNX's order) see a map stored as `input`; `silu`:
+/// whether it follows; `residual`: how what is added after it is stored.
 ///
 /// # Panics
-/// If `weight` doesn't have as many values for each channel.
+/// If `weight` doesn't have as many values for each channel, or channels of a block differ in how
+/// they are stored, or those of a sum.
 pub fn pack_constants(
     weight: &[i8],
     channels: &[Channel],
-    input_scale: f32,
-    input_zero_point: u8,
+    input: Scale,
+    silu: bool,
+    residual: Option<Scale>,
 ) -> PackedConstants {
     assert!(!channels.is_empty() && weight.len().is_multiple_of(channels.len()), "weight length");
+    let each = weight.len() / channels.len();
     let mut packed = PackedConstants::default();
-    for (channel, weight) in channels.iter().zip(weight.chunks_exact(weight.len() / channels.len())) {
-        let scale = input_scale * channel.weight_scale;
-        let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
-        let bias =
-            (channel.bias / f64::from(scale)).round_ties_even() as i64 - i64::from(input_zero_point) * sum;
-        packed.bias.push(bias.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
-        packed.scale.push(scale);
-        packed.inverse.push(1.0 / channel.output_scale);
-        packed.zero_point.push(channel.output_zero_point.into());
+    let mut outputs: Vec<Scale> = Vec::new();
+    for (channels, weight) in channels.chunks(BLOCK).zip(weight.chunks(BLOCK * each)) {
+        let output = channels[0].output;
+        assert!(channels.iter().all(|channel| channel.output == output), "a block has one scale");
+        let mut parts = 1.0;
+        let mut block = Block { shift: 0, offset: 0, table: None, piece_bits: 0 };
+        if let Some(output) = output {
+            block.shift = part_bits(output.scale, silu, residual);
+            parts = f64::from(1_u32 << block.shift) / f64::from(output.scale);
+            block.offset = ((i32::from(output.zero_point) << block.shift) + (1 << block.shift >> 1)) as i16;
+            if silu {
+                let pieces = |bits: &u32| (PIECES << bits) as f64 >= f64::from(SILU_ENDS) * parts;
+                block.piece_bits = (0..MOST_PIECE_BITS).find(pieces).unwrap_or(MOST_PIECE_BITS);
+                let known = outputs.iter().position(|known| known.scale == output.scale);
+                block.table = known.or_else(|| {
+                    packed.tables.extend(silu_table(parts, block.piece_bits));
+                    outputs.push(output);
+                    Some(outputs.len() - 1)
+                });
+            }
+            if let Some(residual) = residual {
+                let multiplier = (f64::from(residual.scale) * parts * 256.0).round();
+                let multiplier = multiplier.min(i16::MAX.into()) as i16;
+                assert!(packed.residual.is_none_or(|known| known == multiplier), "a sum has one scale");
+                packed.residual = Some(multiplier);
+            }
+        }
+        packed.blocks.push(block.to_integers());
+        for (channel, weight) in channels.iter().zip(weight.chunks_exact(each)) {
+            let unit = f64::from(input.scale * channel.weight_scale);
+            let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
+            let bias = (channel.bias / unit).round_ties_even() as i64 - i64::from(input.zero_point) * sum;
+            let bias = bias.clamp(i64::from(i32::MIN) / 2, i64::from(i32::MAX) / 2);
+            // A sum's value must stay an integer of 32 bits.
+            let largest = bias.abs() + weight.iter().map(|&w| 255 * i64::from(w.unsigned_abs())).sum::<i64>();
+            let most = if output.is_some() { 2_147_000_000.0 / largest.max(1) as f64 } else { f64::MAX };
+            packed.bias.push(bias as i32);
+            packed.scale.push((unit * parts).min(most) as f32);
+        }
     }
     let padded = channels.len().next_multiple_of(BLOCK);
     packed.bias.resize(padded, 0);
     packed.scale.resize(padded, 0.0);
-    packed.inverse.resize(padded, 0.0);
-    packed.zero_point.resize(padded, 0);
     packed
+}
+
+/// As many bits as let 15 of them hold all levels and what may cancel in the sum with the residual,
+/// SiLU's whole slope, and the residual's multiplier.
+fn part_bits(scale: f32, silu: bool, residual: Option<Scale>) -> u32 {
+    let fits = |bits: &u32| {
+        let parts = (1_u32 << bits) as f32;
+        let levels = 32768.0 / parts;
+        let sum_fits = residual.is_none_or(|residual| {
+            // SiLU is never far below zero: only what is far above can cancel.
+            let below = f32::from(residual.zero_point);
+            let most = if silu { below } else { below.max(255.0 - below) };
+            let ratio = residual.scale / scale;
+            256.0 + most * ratio <= levels && ratio * parts * 256.0 < 32767.5
+        });
+        (!silu || scale * levels >= SILU_ENDS) && sum_fits
+    };
+    (0..=MOST_BITS).rev().find(fits).unwrap_or(0)
+}
+
+/// `x / (1 + e^x)` of positive x in straight pieces of `1 << piece_bits`, each off by as much to
+/// either side; `parts`: of one.
+fn silu_table(parts: f64, piece_bits: u32) -> [i16; TABLE] {
+    let exact = |at: f64| at / (1.0 + (at / parts).exp());
+    let mut table = [0; TABLE];
+    for piece in 0..PIECES {
+        let [begin, middle, end] =
+            [0.0, 0.5, 1.0].map(|part| exact((piece as f64 + part) * f64::from(1_u32 << piece_bits)));
+        let off = (middle - f64::midpoint(begin, end)) / 2.0;
+        table[piece] = (begin + off).round() as i16;
+        table[PIECES + piece] = (end - begin).round() as i16;
+    }
+    table
 }

@@ -3,14 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model_runtime::pack::int8::{Channel, pack_constants, pack_conv, pack_gray};
+use model_runtime::pack::int8::{Channel, PackedConstants, Scale, pack_constants, pack_conv, pack_gray};
 use onnx_ir::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::emit::{integers, node};
 use super::{Conv, Fusion, SPLIT, SPPF_POOL};
 use crate::ImportError;
 use crate::onnx::float_tensor;
-use crate::qdq::{Quantization, Scale};
+use crate::qdq::Quantization;
 use crate::tensor::data_type;
 
 /// A convolution with 8-bit maps on either side, or with floats behind it: a head.
@@ -181,8 +181,8 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// One convolution; inputs: what it reads, then weight, integers, floats, the gray weight if it
-    /// reads the image, and the residual.
+    /// One convolution; inputs: what it reads, then weight, integers, scale, SiLU's tables if it
+    /// follows, the gray weight if it reads the image, and the residual.
     fn emit(&mut self, conv: Conv, image: &str) -> Result<(), ImportError> {
         let name = conv.outputs[0].0.clone();
         let is_head = self.fusion.graph.output.iter().any(|output| output.name == name);
@@ -199,8 +199,12 @@ impl<'a> Emitter<'a> {
         let (levels, channels) = self.channels(&conv, is_head)?;
         let [out, per_input, ..] = conv.weight.shape[..] else { unreachable!("weights have four axes") };
         let kernel = conv.kernel();
-        let constants = pack_constants(&levels, &channels, input.scale, input.zero_point);
-        let padded = constants.bias.len();
+        let residual = match &conv.residual {
+            Some(residual) => Some(self.scale_of(residual, &format!("the sum {name:?}"))?),
+            None => None,
+        };
+        let constants = pack_constants(&levels, &channels, input, conv.silu, residual);
+        let PackedConstants { bias, scale, blocks, tables, residual: multiplier } = constants;
         let stem = conv.inputs.len() == 1 && conv.inputs[0].value == image;
         let mut inputs: Vec<String> = conv.inputs.iter().map(|input| input.value.clone()).collect();
         let mut constant = |suffix: &str, tensor: TensorProto| {
@@ -211,20 +215,19 @@ impl<'a> Emitter<'a> {
         let packed = pack_conv(&levels, out, per_input, kernel);
         let raw = packed.iter().map(|&level| level as u8).collect();
         constant("int8_weight", raw_tensor(vec![packed.len()], data_type::INT8, raw));
-        let both = constants.bias.iter().chain(&constants.zero_point);
-        let raw = both.flat_map(|value| value.to_le_bytes()).collect();
-        constant("int8_integers", raw_tensor(vec![2, padded], data_type::INT32, raw));
-        let both: Vec<f32> = constants.scale.iter().chain(&constants.inverse).copied().collect();
-        constant("int8_floats", float_tensor(vec![2, padded], &both));
+        let words: Vec<i32> = bias.into_iter().chain(blocks.into_iter().flatten()).collect();
+        let raw = words.iter().flat_map(|value| value.to_le_bytes()).collect();
+        constant("int8_integers", raw_tensor(vec![words.len()], data_type::INT32, raw));
+        constant("int8_scale", float_tensor(vec![scale.len()], &scale));
+        if conv.silu {
+            let raw = tables.iter().flat_map(|value| value.to_le_bytes()).collect();
+            constant("int8_silu", raw_tensor(vec![tables.len()], data_type::INT16, raw));
+        }
         if stem {
             let gray = pack_gray(&levels, out, per_input, kernel);
             let raw = gray.iter().flat_map(|value| value.to_le_bytes()).collect();
             constant("int8_gray_weight", raw_tensor(vec![gray.len()], data_type::INT16, raw));
         }
-        let residual = match &conv.residual {
-            Some(residual) => Some(self.scale_of(residual, &format!("the sum {name:?}"))?),
-            None => None,
-        };
         inputs.extend(conv.residual.clone());
         let [_, height, width] = self.shapes[&name];
         let upsampled: Vec<usize> = conv.inputs.iter().map(|input| usize::from(input.upsampled)).collect();
@@ -238,7 +241,14 @@ impl<'a> Emitter<'a> {
             integers("input_zero_point", &[input.zero_point.into()]),
             integers("gray", &[usize::from(stem)]),
             integers("head", &[usize::from(is_head)]),
-            integers("residual", &residual.map_or([0; 3], scale_bits)),
+            // That there is one, and its constants.
+            integers(
+                "residual",
+                &match (residual, multiplier) {
+                    (Some(scale), Some(multiplier)) => [1, multiplier as usize, scale.zero_point.into()],
+                    _ => [0; 3],
+                },
+            ),
             integers("shapes", &[out, height, width]),
         ];
         let result = if conv.outputs.len() == 1 { name.clone() } else { format!("{name}.merged") };
@@ -266,17 +276,16 @@ impl<'a> Emitter<'a> {
                 |reason: &str| ImportError::NotQuantized { value: output.clone(), reason: reason.to_owned() };
             let weight = self.weights.get(output).and_then(|name| self.quantization.weights.get(name));
             let weight = weight.ok_or_else(|| not_quantized("its convolution's weights are floats"))?;
-            let scale = match self.stored.get(output) {
-                Some(scale) => *scale,
-                None if is_head => Scale { scale: 1.0, zero_point: 0 },
-                None => return Err(not_quantized("what its convolution gives is not")),
-            };
+            let stored = self.stored.get(output).copied();
+            if stored.is_none() && !is_head {
+                return Err(not_quantized("what its convolution gives is not"));
+            }
+            let output = stored.filter(|_| !is_head);
             for weight_scale in &weight.scales {
                 channels.push(Channel {
                     bias: conv.bias[channels.len()].into(),
                     weight_scale: *weight_scale,
-                    output_scale: scale.scale,
-                    output_zero_point: scale.zero_point,
+                    output,
                 });
             }
             debug_assert_eq!(weight.scales.len(), *count, "a scale for each channel");
@@ -284,11 +293,6 @@ impl<'a> Emitter<'a> {
         }
         Ok((levels, channels))
     }
-}
-
-/// That there is a scale, and which: attributes hold integers, a float goes as its bits.
-fn scale_bits(scale: Scale) -> [usize; 3] {
-    [1, scale.scale.to_bits() as usize, scale.zero_point.into()]
 }
 
 fn raw_tensor(shape: Vec<usize>, of: i32, raw: Vec<u8>) -> TensorProto {

@@ -22,7 +22,7 @@ const VALUES: &[u8] = include_bytes!("../../../reference/int8_maps.bin");
 const MODEL: &str = "weights/int8/eye-state-yolov5n-416.onnx";
 /// Of all levels that a layer gives, given ONNX Runtime's levels: a value between two levels goes
 /// either way.
-const SAME_LEVELS: f64 = 0.995;
+const SAME_LEVELS: f64 = 0.985;
 
 /// A map of bytes, or a head's floats; `first` is where its channels begin in a pixel.
 #[derive(Clone, Default)]
@@ -94,9 +94,14 @@ fn run(graph: &GraphProto, given: HashMap<String, Map>, isa: Int8Isa) -> HashMap
                 let (inputs, rest) = node.input.split_at(upsampled.len());
                 let weight: Vec<i8> = raw[rest[0].as_str()].iter().map(|&byte| byte as i8).collect();
                 let integers: Vec<i32> = words(&rest[1]).into_iter().map(i32::from_le_bytes).collect();
-                let floats: Vec<f32> = words(&rest[2]).into_iter().map(f32::from_le_bytes).collect();
-                let (bias, zero_point) = integers.split_at(integers.len() / 2);
-                let (scale, inverse) = floats.split_at(floats.len() / 2);
+                let scale: Vec<f32> = words(&rest[2]).into_iter().map(f32::from_le_bytes).collect();
+                let (bias, blocks) = integers.split_at(scale.len());
+                let halves = |name: &str| -> Vec<i16> {
+                    let pairs = raw[name].as_chunks::<2>().0;
+                    pairs.iter().map(|&bytes| i16::from_le_bytes(bytes)).collect()
+                };
+                let silu = sizes(node, "silu")[0];
+                let tables = if silu == 1 { halves(&rest[3]) } else { Vec::new() };
                 let gray: Vec<i16>;
                 let one_channel = inputs.len() == 1 && maps[&inputs[0]].channels == 1;
                 let conv = Conv {
@@ -104,15 +109,18 @@ fn run(graph: &GraphProto, given: HashMap<String, Map>, isa: Int8Isa) -> HashMap
                     stride: pair(node, "stride"),
                     padding: pair(node, "padding"),
                     weight: if one_channel {
-                        let pairs = raw[rest[3].as_str()].as_chunks::<2>().0;
-                        gray = pairs.iter().map(|&bytes| i16::from_le_bytes(bytes)).collect();
+                        gray = halves(&rest[3 + silu]);
                         Weight::Wide(&gray)
                     } else {
                         Weight::Bytes(&weight)
                     },
-                    constants: Constants { bias, scale, inverse, zero_point },
+                    constants: Constants {
+                        bias,
+                        scale: &scale,
+                        blocks: blocks.as_chunks().0,
+                        tables: &tables,
+                    },
                     input_zero_point: sizes(node, "input_zero_point")[0] as u8,
-                    silu: sizes(node, "silu")[0] == 1,
                     table: None,
                 };
                 let sources: Vec<Source<'_>> = (inputs.iter().zip(&upsampled))
@@ -131,10 +139,10 @@ fn run(graph: &GraphProto, given: HashMap<String, Map>, isa: Int8Isa) -> HashMap
                     conv2d(isa, &sources, &conv, None, Output::Floats(&mut out));
                 } else {
                     let residual = match sizes(node, "residual")[..] {
-                        [1, bits, zero_point] => Some(Residual {
+                        [1, multiplier, zero_point] => Some(Residual {
                             image: maps[rest.last().expect("a residual")].image(),
-                            scale: f32::from_bits(bits as u32),
-                            zero_point: zero_point as i32,
+                            multiplier: multiplier as i16,
+                            zero_point: zero_point as u8,
                         }),
                         _ => None,
                     };

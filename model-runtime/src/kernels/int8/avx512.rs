@@ -1,6 +1,8 @@
 //! AVX-512 with VNNI: 32 registers of 16 sums. Two channel blocks × 14 pixels.
 
-use super::finish::define_finish;
+use std::arch::x86_64::*;
+
+use super::finish::{Finish, PIECES, RESIDUAL_SHIFT, define_finish, define_finish_floats, last_place};
 use super::tile::{TileKernel, define_tile};
 
 mod v {
@@ -26,23 +28,8 @@ mod v {
         no_weights() -> V { _mm512_setzero_si512() }
         dot(sum: V, a: V, w: V) -> V { _mm512_dpbusd_epi32(sum, a, w) }
         dot_wide(sum: V, a: V, w: V) -> V { _mm512_dpwssd_epi32(sum, a, w) }
-        splat(value: f32) -> F { _mm512_set1_ps(value) }
-        splat_int(value: i32) -> V { _mm512_set1_epi32(value) }
         to_float(value: V) -> F { _mm512_cvtepi32_ps(value) }
-        round(value: F) -> V { _mm512_cvtps_epi32(value) }
-        add_int(a: V, b: V) -> V { _mm512_add_epi32(a, b) }
         mul(a: F, b: F) -> F { _mm512_mul_ps(a, b) }
-        add(a: F, b: F) -> F { _mm512_add_ps(a, b) }
-        sub(a: F, b: F) -> F { _mm512_sub_ps(a, b) }
-        /// The float whose bits are `a` less those of `b`.
-        bits_from(a: V, b: F) -> F { _mm512_castsi512_ps(_mm512_sub_epi32(a, _mm512_castps_si512(b))) }
-        min(a: F, b: F) -> F { _mm512_min_ps(a, b) }
-        max(a: F, b: F) -> F { _mm512_max_ps(a, b) }
-        /// `p` times two to the power of the integer that `rounded` is after `ROUND` was added.
-        times_power_of_two(p: F, rounded: F) -> F {
-            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(rounded));
-            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent))
-        }
     }
 
     macro_rules! accesses {
@@ -62,17 +49,11 @@ mod v {
 
     accesses! {
         load(from: *const i32) -> V { _mm512_loadu_si512(from.cast()) }
-        load_int(from: *const i32) -> V { _mm512_loadu_si512(from.cast()) }
         store(to: *mut i32, value: V) { _mm512_storeu_si512(to.cast(), value) }
         weights(from: *const i8) -> V { _mm512_loadu_si512(from.cast()) }
         input(from: *const u8) -> V { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
         load_float(from: *const f32) -> F { _mm512_loadu_ps(from) }
         store_float(to: *mut f32, value: F) { _mm512_storeu_ps(to, value) }
-        load_bytes(from: *const u8) -> V { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
-        store_bytes(to: *mut u8, value: V) {
-            let value = _mm512_max_epi32(value, _mm512_setzero_si512());
-            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value))
-        }
     }
 }
 
@@ -89,10 +70,100 @@ define_tile!(
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     wide_tile, wide, pixels = 14 [0 1 2 3 4 5 6 7 8 9 10 11 12 13], vectors = [0 1]
 );
-define_finish!(
+define_finish!(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]);
+define_finish_floats!(
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     v
 );
+
+/// Four pixels at a time: 32-bit integers of two pixels are packed into one register of 16-bit
+/// ones, two of those into one of bytes.
+///
+/// # Safety
+/// As [`finish`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
+    // SAFETY: the caller vouches for all pointers.
+    let scale = unsafe { _mm512_loadu_ps(tile.scale) };
+    let table: [__m512i; 4] = if SILU {
+        // SAFETY: the table is four registers long.
+        std::array::from_fn(|part| unsafe { _mm512_loadu_si512(tile.table.add(part * PIECES / 2).cast()) })
+    } else {
+        [_mm512_setzero_si512(); 4]
+    };
+    let offset = _mm512_set1_epi16(tile.offset);
+    let shift = _mm_cvtsi32_si128(tile.shift as i32);
+    let (most, fifteen_bits) = (_mm512_set1_epi16(last_place(tile.piece_bits)), _mm512_set1_epi16(i16::MAX));
+    let piece_bits = _mm_cvtsi32_si128(tile.piece_bits as i32);
+    let place_bits = _mm_cvtsi32_si128(15 - tile.piece_bits as i32);
+    let multiplier = _mm512_set1_epi16(tile.residual_multiplier);
+    let zero_point = _mm512_set1_epi16(tile.residual_zero_point);
+    // Packed, each quarter of a register holds four channels of four pixels.
+    let by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let mut first = 0;
+    while first < tile.pixels {
+        let count = (tile.pixels - first).min(4);
+        // Where there are fewer, the last one again.
+        let pixel = |i: usize| first + i.min(count - 1);
+        let level = |i: usize| {
+            // SAFETY: the caller's; the pixel is one of the tile's.
+            let sum = unsafe { _mm512_loadu_si512(tile.sums.add(pixel(i) * tile.sums_step).cast()) };
+            _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale))
+        };
+        let mut pairs = [_mm512_packs_epi32(level(0), level(1)), _mm512_packs_epi32(level(2), level(3))];
+        if SILU {
+            pairs = pairs.map(|u| {
+                let t = _mm512_min_epu16(_mm512_abs_epi16(u), most);
+                let piece = _mm512_srl_epi16(t, piece_bits);
+                let place = _mm512_and_si512(_mm512_sll_epi16(t, place_bits), fifteen_bits);
+                let value = _mm512_permutex2var_epi16(table[0], piece, table[1]);
+                let slope = _mm512_permutex2var_epi16(table[2], piece, table[3]);
+                let less = _mm512_add_epi16(value, _mm512_mulhrs_epi16(slope, place));
+                _mm512_sub_epi16(_mm512_max_epi16(u, _mm512_setzero_si512()), less)
+            });
+        }
+        if RESIDUAL {
+            let other = |i: usize| {
+                // SAFETY: as above.
+                let bytes =
+                    unsafe { _mm_loadu_si128(tile.residual.add(pixel(i) * tile.residual_step).cast()) };
+                _mm512_cvtepu8_epi32(bytes)
+            };
+            let others = [_mm512_packs_epi32(other(0), other(1)), _mm512_packs_epi32(other(2), other(3))];
+            for (pair, other) in pairs.iter_mut().zip(others) {
+                let other = _mm512_slli_epi16::<RESIDUAL_SHIFT>(_mm512_sub_epi16(other, zero_point));
+                *pair = _mm512_adds_epi16(*pair, _mm512_mulhrs_epi16(other, multiplier));
+            }
+        }
+        let [a, b] = pairs.map(|level| _mm512_sra_epi16(_mm512_adds_epi16(level, offset), shift));
+        let bytes = _mm512_permutexvar_epi32(by_pixel, _mm512_packus_epi16(a, b));
+        // SAFETY: the caller's; as many pixels are written as there are.
+        unsafe {
+            let out = tile.out.add(first * tile.out_step);
+            if count == 4 && tile.out_step == super::BLOCK {
+                _mm512_storeu_si512(out.cast(), bytes);
+            } else {
+                _mm_storeu_si128(out.cast(), _mm512_castsi512_si128(bytes));
+                if count > 1 {
+                    _mm_storeu_si128(out.add(tile.out_step).cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+                }
+                if count > 2 {
+                    _mm_storeu_si128(
+                        out.add(2 * tile.out_step).cast(),
+                        _mm512_extracti32x4_epi32::<2>(bytes),
+                    );
+                }
+                if count > 3 {
+                    _mm_storeu_si128(
+                        out.add(3 * tile.out_step).cast(),
+                        _mm512_extracti32x4_epi32::<3>(bytes),
+                    );
+                }
+            }
+        }
+        first += 4;
+    }
+}
 
 macro_rules! table {
     ($kernel:ident, $nb:literal: $($p:literal)*) => { [$($kernel::<$p, $nb>),*] };
@@ -118,8 +189,6 @@ pub(super) fn largest(into: &mut [u8], other: &[u8]) {
 /// Looks every byte up, with the byte permutations (VBMI) that Intel has had since Ice Lake and AMD
 /// since Zen 4.
 pub(super) fn look_up(table: &[u8; 256], bytes: &mut [u8]) {
-    use std::arch::x86_64::*;
-
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn permuted(table: &[u8; 256], bytes: &mut [u8]) {
         let (parts, _) = table.as_chunks::<64>();

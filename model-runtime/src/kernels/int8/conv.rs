@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::finish::Finish;
+use super::finish::{Finish, MOST_PIECE_BITS, TABLE};
 use super::isa::{Int8Isa, Kernels};
 use super::tile::{Run, Tile, TileKernel, WIDEST};
 use super::{BLOCK, GROUP};
@@ -37,8 +37,6 @@ pub struct Conv<'a> {
     pub constants: Constants<'a>,
     /// What stands for zero in the input.
     pub input_zero_point: u8,
-    /// Whether SiLU follows.
-    pub silu: bool,
     /// What every 8-bit result is replaced with, if anything.
     pub table: Option<&'a [u8; 256]>,
 }
@@ -52,17 +50,51 @@ pub enum Weight<'a> {
     Wide(&'a [i16]),
 }
 
-/// One value each for every output channel.
+/// What sums become.
 #[derive(Clone, Copy, Debug)]
 pub struct Constants<'a> {
-    /// What the sum starts from, the zero point's part included.
+    /// What each output channel's sum starts from, the zero point's part included.
     pub bias: &'a [i32],
-    /// Real value of one unit of the sum.
+    /// What one unit of the sum is: in real numbers, or in parts of the output's level.
     pub scale: &'a [f32],
-    /// One over the output's scale.
-    pub inverse: &'a [f32],
-    /// The output's zero point.
-    pub zero_point: &'a [i32],
+    /// One [`Block`] for each block of output channels.
+    pub blocks: &'a [[i32; BLOCK_INTEGERS]],
+    /// SiLU's tables, of [`TABLE`] integers each.
+    pub tables: &'a [i16],
+}
+
+/// How 16 output channels become levels; nothing of it is looked at where floats are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// A level is two to the power of this many parts: up to 7.
+    pub shift: u32,
+    /// The output's zero point, and half a level for rounding, in parts.
+    pub offset: i16,
+    /// Which of the tables is SiLU's, if SiLU follows.
+    pub table: Option<usize>,
+    /// A piece of the table is two to the power of this many parts: up to 9.
+    pub piece_bits: u32,
+}
+
+/// Integers that a [`Block`] is stored as.
+pub const BLOCK_INTEGERS: usize = 4;
+
+impl Block {
+    /// As tensors hold it.
+    pub fn to_integers(self) -> [i32; BLOCK_INTEGERS] {
+        let table = self.table.map_or(-1, |table| table as i32);
+        [self.shift as i32, self.offset.into(), table, self.piece_bits as i32]
+    }
+
+    /// The other way round.
+    pub fn from_integers([shift, offset, table, piece_bits]: [i32; BLOCK_INTEGERS]) -> Self {
+        Self {
+            shift: shift as u32,
+            offset: offset as i16,
+            table: usize::try_from(table).ok(),
+            piece_bits: piece_bits as u32,
+        }
+    }
 }
 
 /// One of the maps whose channels are convolved as if concatenated; all have the same scale and
@@ -80,10 +112,10 @@ pub struct Source<'a> {
 pub struct Residual<'a> {
     /// As large as the output, with room for whole blocks.
     pub image: Image<'a, u8>,
-    /// Its scale.
-    pub scale: f32,
+    /// Parts of the output's level that one of its levels is, times 256.
+    pub multiplier: i16,
     /// Its zero point.
-    pub zero_point: i32,
+    pub zero_point: u8,
 }
 
 /// Where the result goes.
@@ -150,7 +182,7 @@ pub fn conv2d(
         coarse: false,
         init: None,
         residual: residual.map(|residual| View::new(&residual.image, channels)),
-        residual_scale: residual.map_or((0.0, 0), |residual| (residual.scale, residual.zero_point)),
+        residual_scale: residual.map_or((0, 0), |residual| (residual.multiplier, residual.zero_point)),
         to,
         height,
         width,
@@ -235,10 +267,15 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Residual<'_>
     let (groups, bytes) = conv.row_groups(sources);
     let blocks = conv.blocks(sources);
     assert_eq!(bytes, blocks * conv.kernel[0] * groups * GROUP * BLOCK, "weight length");
-    let Constants { bias, scale, inverse, zero_point } = conv.constants;
+    let Constants { bias, scale, blocks: finishes, tables } = conv.constants;
     let channels = blocks * BLOCK;
-    let lengths = [bias.len(), scale.len(), inverse.len(), zero_point.len()];
-    assert_eq!(lengths, [channels; 4], "one constant for each output channel");
+    assert_eq!([bias.len(), scale.len()], [channels; 2], "one constant for each output channel");
+    assert_eq!(finishes.len(), blocks, "one finish for each block of output channels");
+    for block in finishes {
+        let Block { shift, table, piece_bits, .. } = Block::from_integers(*block);
+        assert!(shift <= 7 && piece_bits <= MOST_PIECE_BITS, "parts of a level, or pieces, too large");
+        assert!(table.is_none_or(|table| table < tables.len() / TABLE), "a block without its table");
+    }
     let [row, pixel] = out.pitches();
     let [height, width] = out.size();
     assert!(pixel >= channels || width <= 1, "output pixels overlap");
@@ -250,7 +287,8 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Residual<'_>
         assert!(image.data.len() >= image.extent(channels), "residual is too short for whole blocks");
     }
     if matches!(out, Output::Floats(_)) {
-        assert!(!conv.silu && residual.is_none() && conv.table.is_none(), "floats are the sums and no more");
+        let bare = finishes.iter().all(|block| Block::from_integers(*block).table.is_none());
+        assert!(bare && residual.is_none() && conv.table.is_none(), "floats are the sums and no more");
     }
 }
 
@@ -299,7 +337,7 @@ struct Layer<'a> {
     /// Sums at half resolution to start from.
     init: Option<View<'a, i32>>,
     residual: Option<View<'a, u8>>,
-    residual_scale: (f32, i32),
+    residual_scale: (i16, u8),
     to: To,
     height: usize,
     width: usize,
@@ -543,55 +581,60 @@ impl Layer<'_> {
         }
     }
 
-    /// From the sums of `channels` channels of a tile to what it gives.
+    /// From the sums of `channels` channels of a tile, whole blocks, to what it gives.
     fn finish(&self, sums: &[i32], bytes: &mut Scratchpad, at: [usize; 3], pixels: usize, channels: usize) {
-        let Constants { scale, inverse, zero_point, .. } = self.conv.constants;
-        let of_channels = at[2]..at[2] + channels;
-        let mut finish = Finish {
-            sums: sums[..pixels * channels].as_ptr(),
-            sums_step: channels,
-            pixels,
-            channels,
-            scale: scale[of_channels.clone()].as_ptr(),
-            inverse: inverse[of_channels.clone()].as_ptr(),
-            zero_point: zero_point[of_channels].as_ptr(),
-            silu: self.conv.silu,
-            residual: std::ptr::null(),
-            residual_step: 0,
-            residual_scale: self.residual_scale.0,
-            residual_zero_point: self.residual_scale.1,
-            out: std::ptr::null_mut(),
-            out_step: 0,
-        };
-        if let Some(residual) = &self.residual {
-            finish.residual = residual.at(at, pixels, channels);
-            finish.residual_step = residual.pixel();
-        }
-        // SAFETY, for all three: every pointer was checked for `pixels` of `channels`; tiles write
-        // disjoint ones, and nobody reads the output meanwhile; the instruction set was detected.
-        match (&self.to, self.conv.table) {
-            (To::Sums(_), _) => unreachable!("sums are left as they are"),
-            (To::Floats(view), _) => {
-                (finish.out, finish.out_step) = (view.at(at, pixels, channels).cast(), view.pixel());
-                // SAFETY: see above.
-                unsafe { (self.kernels.finish_floats)(&finish) };
+        let Constants { scale, blocks, tables, .. } = self.conv.constants;
+        let sums = &sums[..pixels * channels];
+        for first in (0..channels).step_by(BLOCK) {
+            let at = [at[0], at[1], at[2] + first];
+            let Block { shift, offset, table, piece_bits } = Block::from_integers(blocks[at[2] / BLOCK]);
+            let mut finish = Finish {
+                sums: sums[first..].as_ptr(),
+                sums_step: channels,
+                pixels,
+                scale: scale[at[2]..][..BLOCK].as_ptr(),
+                shift,
+                offset,
+                piece_bits,
+                table: table.map_or(std::ptr::null(), |table| tables[table * TABLE..][..TABLE].as_ptr()),
+                residual: std::ptr::null(),
+                residual_step: 0,
+                residual_multiplier: self.residual_scale.0,
+                residual_zero_point: self.residual_scale.1.into(),
+                out: std::ptr::null_mut(),
+                out_step: 0,
+            };
+            if let Some(residual) = &self.residual {
+                finish.residual = residual.at(at, pixels, BLOCK);
+                finish.residual_step = residual.pixel();
             }
-            (To::Bytes(view), None) => {
-                (finish.out, finish.out_step) = (view.at(at, pixels, channels), view.pixel());
-                // SAFETY: see above.
-                unsafe { (self.kernels.finish)(&finish) };
-            }
-            (To::Bytes(view), Some(table)) => {
-                let bytes = bytes.bytes(pixels * channels);
-                (finish.out, finish.out_step) = (bytes.as_mut_ptr(), channels);
-                // SAFETY: see above.
-                unsafe { (self.kernels.finish)(&finish) };
-                (self.kernels.look_up)(table, bytes);
-                let out = view.at(at, pixels, channels);
-                for (pixel, values) in bytes.chunks_exact(channels).enumerate() {
-                    let to = out.wrapping_add(pixel * view.pixel());
-                    // SAFETY: inside what was just checked.
-                    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, channels) };
+            // SAFETY, for all three: every pointer was checked for `pixels` of a block; tiles write
+            // disjoint ones, and nobody reads the output meanwhile; the instruction set was
+            // detected.
+            match (&self.to, self.conv.table) {
+                (To::Sums(_), _) => unreachable!("sums are left as they are"),
+                (To::Floats(view), _) => {
+                    (finish.out, finish.out_step) = (view.at(at, pixels, BLOCK).cast(), view.pixel());
+                    // SAFETY: see above.
+                    unsafe { (self.kernels.finish_floats)(&finish) };
+                }
+                (To::Bytes(view), None) => {
+                    (finish.out, finish.out_step) = (view.at(at, pixels, BLOCK), view.pixel());
+                    // SAFETY: see above.
+                    unsafe { (self.kernels.finish)(&finish) };
+                }
+                (To::Bytes(view), Some(table)) => {
+                    let bytes = bytes.bytes(pixels * BLOCK);
+                    (finish.out, finish.out_step) = (bytes.as_mut_ptr(), BLOCK);
+                    // SAFETY: see above.
+                    unsafe { (self.kernels.finish)(&finish) };
+                    (self.kernels.look_up)(table, bytes);
+                    let out = view.at(at, pixels, BLOCK);
+                    for (pixel, values) in bytes.chunks_exact(BLOCK).enumerate() {
+                        let to = out.wrapping_add(pixel * view.pixel());
+                        // SAFETY: inside what was just checked.
+                        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, BLOCK) };
+                    }
                 }
             }
         }

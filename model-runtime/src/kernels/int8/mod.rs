@@ -2,8 +2,8 @@
 //! one scale a channel.
 //!
 //! Every path gives the same bits. Products are summed in 32-bit integers, exactly, so their order
-//! doesn't matter; what follows is float arithmetic of single rounded operations (no fused
-//! multiply-add, no reciprocal estimates), in one order.
+//! doesn't matter; what follows is one multiplication in floats and then 16-bit integers, in one
+//! order ([`finish`]).
 //!
 //! A value is `scale · (q - zero_point)`. Zero points are folded into the bias (`pack`), and
 //! borders hold the zero point.
@@ -13,7 +13,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod conv;
-mod finish;
+pub mod finish;
 mod isa;
 pub mod pool;
 mod portable;

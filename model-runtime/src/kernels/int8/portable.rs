@@ -1,11 +1,10 @@
 //! Plain Rust for any CPU, and for Miri.
 
-use super::finish::define_finish;
+use super::finish::define_finish_floats;
+pub(super) use super::finish::finish_as_defined as finish;
 use super::tile::{TileKernel, define_tile};
 
 mod v {
-    use crate::kernels::int8::finish::{MAX_LEVEL, ROUND};
-
     pub(super) const LANES: usize = 8;
     pub(super) type V = [i32; LANES];
     pub(super) type W = [[i8; 4]; LANES];
@@ -56,15 +55,6 @@ mod v {
         })
     }
 
-    #[inline(always)]
-    pub(super) fn splat(value: f32) -> F {
-        [value; LANES]
-    }
-    #[inline(always)]
-    pub(super) fn splat_int(value: i32) -> V {
-        [value; LANES]
-    }
-    pub(super) use load as load_int;
     /// # Safety
     /// `from` is readable for eight floats.
     #[inline(always)]
@@ -79,66 +69,13 @@ mod v {
         // SAFETY: the caller's.
         unsafe { to.cast::<F>().write_unaligned(value) }
     }
-    /// # Safety
-    /// `from` is readable for eight bytes.
-    #[inline(always)]
-    pub(super) unsafe fn load_bytes(from: *const u8) -> V {
-        // SAFETY: the caller's.
-        unsafe { from.cast::<[u8; LANES]>().read_unaligned() }.map(i32::from)
-    }
-    /// # Safety
-    /// `to` is writable for eight bytes.
-    #[inline(always)]
-    pub(super) unsafe fn store_bytes(to: *mut u8, value: V) {
-        let bytes = value.map(|value| value.clamp(0, 255) as u8);
-        // SAFETY: the caller's.
-        unsafe { to.cast::<[u8; LANES]>().write_unaligned(bytes) }
-    }
     #[inline(always)]
     pub(super) fn to_float(value: V) -> F {
         value.map(|value| value as f32)
     }
-    /// Of levels up to `MAX_LEVEL`; what is far below all levels stays there.
-    #[inline(always)]
-    pub(super) fn round(value: F) -> V {
-        value.map(|value| {
-            let value = if value > -MAX_LEVEL { value } else { -MAX_LEVEL };
-            (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
-        })
-    }
-    #[inline(always)]
-    pub(super) fn add_int(a: V, b: V) -> V {
-        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
-    }
     #[inline(always)]
     pub(super) fn mul(a: F, b: F) -> F {
         std::array::from_fn(|i| a[i] * b[i])
-    }
-    #[inline(always)]
-    pub(super) fn add(a: F, b: F) -> F {
-        std::array::from_fn(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    pub(super) fn sub(a: F, b: F) -> F {
-        std::array::from_fn(|i| a[i] - b[i])
-    }
-    /// The float whose bits are `a` less those of `b`.
-    #[inline(always)]
-    pub(super) fn bits_from(a: V, b: F) -> F {
-        std::array::from_fn(|i| f32::from_bits((a[i] as u32).wrapping_sub(b[i].to_bits())))
-    }
-    #[inline(always)]
-    pub(super) fn min(a: F, b: F) -> F {
-        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    pub(super) fn max(a: F, b: F) -> F {
-        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
-    }
-    /// `p` times two to the power of the integer that `rounded` is after `ROUND` was added.
-    #[inline(always)]
-    pub(super) fn times_power_of_two(p: F, rounded: F) -> F {
-        std::array::from_fn(|i| f32::from_bits(p[i].to_bits().wrapping_add(rounded[i].to_bits() << 23)))
     }
 }
 
@@ -177,7 +114,7 @@ mod wide {
 
 define_tile!(tile, v, pixels = 4 [0 1 2 3], vectors = [0 1]);
 define_tile!(wide_tile, wide, pixels = 4 [0 1 2 3], vectors = [0 1]);
-define_finish!(v);
+define_finish_floats!(v);
 
 /// `ONE[p - 1]`: p pixels × 16 channels.
 pub(super) static ONE: [TileKernel; 4] = [tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>];
