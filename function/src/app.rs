@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::annotate::{self, PictureFormat, annotate};
 use crate::body::Body;
 use crate::classifier::{Classification, Classifier};
@@ -17,7 +19,7 @@ use crate::server::Peer;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
-use picture::{BitDepth, Undecoded};
+use picture::{BitDepth, Frame, Pixels, Undecoded};
 
 /// The phase that the process is in; it only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +37,7 @@ pub enum Phase {
 /// Shared by all requests.
 pub struct App {
     /// Where classification happens.
-    pub pool: InferencePool<Classifier, Analysis>,
+    pub pool: InferencePool<Classifier, ()>,
     /// Bounds on requests.
     pub limits: RequestLimits,
     /// Thresholds where the request names none.
@@ -142,19 +144,33 @@ impl App {
         picture: Option<PictureFormat>,
         peer: Option<Peer>,
     ) -> Result<Analysis, RequestError> {
+        let image = Image::Encoded { bytes: body, depth };
+        self.run(peer, move |worker| worker.analyse(image, thresholds, picture)).await
+    }
+
+    /// Does `work` on an inference thread, where parsing belongs, too, if it takes time. When
+    /// `peer` has closed its side, others go first.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        peer: Option<Peer>,
+        work: impl FnOnce(&Worker<'_>) -> Result<T, RequestError> + Send + 'static,
+    ) -> Result<T, RequestError> {
         let (metrics, memory) = (self.metrics.clone(), self.memory.clone());
-        let max_pixels = self.limits.max_image_pixels;
+        let limits = self.limits;
         let request = tracing::Span::current();
         let queued = traces::stage!("queue");
         let cpus = Arc::clone(&self.cpus);
+        let (done, mut made) = oneshot::channel();
         let work = move |classifier: &Classifier, turn: Turn| {
             drop(queued);
             metrics.stage(Stage::Queue, turn.waited);
             // An inference that runs alone is spread over the CPUs; several share them out.
             model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
             let _entered = request.enter();
-            let decode = Decode { max_pixels, depth, memory: &memory };
-            analyse(classifier, body, &decode, thresholds, picture, &metrics)
+            let worker = Worker { classifier, limits, memory: &memory, metrics: &metrics };
+            // The receiver is gone where the client is.
+            let _ = done.send(work(&worker)?);
+            Ok(())
         };
         let closed = async {
             match &peer {
@@ -162,52 +178,135 @@ impl App {
                 None => std::future::pending().await,
             }
         };
-        let analysis = self.pool.run_for(closed, work).await?;
-        self.metrics.result(analysis.classification.verdict.state);
-        Ok(analysis)
+        self.pool.run_for(closed, work).await?;
+        made.try_recv().map_err(|_| RequestError::Internal)
     }
 }
 
-/// How to decode.
-struct Decode<'a> {
-    max_pixels: u64,
-    depth: Option<BitDepth>,
-    memory: &'a Memory,
+/// An image that was sent.
+#[derive(Debug)]
+pub enum Image {
+    /// A file of one of the formats that are read.
+    Encoded {
+        /// The file.
+        bytes: Body,
+        /// How many bits of 16-bit samples count, where the client says so.
+        depth: Option<BitDepth>,
+    },
+    /// 8-bit samples, row by row from the top left, the channels of a pixel side by side.
+    Pixels {
+        /// `width` × `height` × channels of `colour` bytes.
+        bytes: Body,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What a pixel is made of.
+        colour: Colour,
+    },
 }
 
-fn analyse(
-    classifier: &Classifier,
-    body: Body,
-    Decode { max_pixels, depth, memory }: &Decode<'_>,
-    thresholds: Thresholds,
-    picture: Option<PictureFormat>,
-    metrics: &Metrics,
-) -> Result<Analysis, RequestError> {
-    let start = Instant::now();
-    let (frame, _reserved) = {
-        let _span = traces::stage!("decode", bytes = body.len()).entered();
-        if body.is_empty() {
+/// What a pixel is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// One channel.
+    Gray,
+    /// Red, green, blue.
+    Rgb,
+}
+
+impl Colour {
+    /// Samples of a pixel.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Gray => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// What an inference thread has at hand for one request.
+pub struct Worker<'a> {
+    classifier: &'a Classifier,
+    /// Bounds on requests.
+    pub limits: RequestLimits,
+    /// What all requests together may take.
+    pub memory: &'a Memory,
+    metrics: &'a Metrics,
+}
+
+/// Pixels, and what keeps their memory reserved.
+type Decoded = (Frame, Reservation);
+
+impl Worker<'_> {
+    /// Decodes, classifies, and draws where that is asked for.
+    pub fn analyse(
+        &self,
+        image: Image,
+        thresholds: Thresholds,
+        picture: Option<PictureFormat>,
+    ) -> Result<Analysis, RequestError> {
+        let start = Instant::now();
+        let (frame, _reserved) = match image {
+            Image::Encoded { bytes, depth } => self.decode(&bytes, depth, picture)?,
+            Image::Pixels { bytes, width, height, colour } => self.arrange(bytes, (width, height), colour)?,
+        };
+        let decode = start.elapsed();
+        let classification = self.classifier.classify(&frame, thresholds);
+        let picture = picture.map(|format| {
+            let bytes = annotate(&frame, &classification.eyes, format)?;
+            Ok::<_, RequestError>(Picture { _reserved: self.memory.transit(bytes.len())?, bytes })
+        });
+        let picture = picture.transpose()?;
+        self.metrics.stage(Stage::Decode, decode);
+        self.metrics.stage(Stage::Preprocess, classification.preprocess);
+        self.metrics.stage(Stage::Inference, classification.inference);
+        self.metrics.stage(Stage::Postprocess, classification.postprocess);
+        self.metrics.result(classification.verdict.state);
+        Ok(Analysis { width: frame.width, height: frame.height, classification, decode, picture })
+    }
+
+    fn decode(
+        &self,
+        bytes: &[u8],
+        depth: Option<BitDepth>,
+        picture: Option<PictureFormat>,
+    ) -> Result<Decoded, RequestError> {
+        let _span = traces::stage!("decode", bytes = bytes.len()).entered();
+        if bytes.is_empty() {
             return Err(RequestError::EmptyBody);
         }
-        let undecoded = Undecoded::new(&body, *max_pixels)?;
+        let undecoded = Undecoded::new(bytes, self.limits.max_image_pixels)?;
         let needed =
             undecoded.memory() + picture.map_or(0, |format| annotate::memory(undecoded.dimensions(), format));
-        let reserved = memory.work(needed)?;
-        (undecoded.decode(*depth)?, reserved)
-    };
-    let decode = start.elapsed();
-    // Free the encoded body before inference.
-    drop(body);
+        let reserved = self.memory.work(needed)?;
+        Ok((undecoded.decode(depth)?, reserved))
+    }
 
-    let classification = classifier.classify(&frame, thresholds);
-    let picture = picture.map(|format| {
-        let bytes = annotate(&frame, &classification.eyes, format)?;
-        Ok::<_, RequestError>(Picture { _reserved: memory.transit(bytes.len())?, bytes })
-    });
-    let picture = picture.transpose()?;
-    metrics.stage(Stage::Decode, decode);
-    metrics.stage(Stage::Preprocess, classification.preprocess);
-    metrics.stage(Stage::Inference, classification.inference);
-    metrics.stage(Stage::Postprocess, classification.postprocess);
-    Ok(Analysis { width: frame.width, height: frame.height, classification, decode, picture })
+    /// Samples as they were sent, channel by channel. Gray ones already are.
+    fn arrange(
+        &self,
+        bytes: Body,
+        (width, height): (u32, u32),
+        colour: Colour,
+    ) -> Result<Decoded, RequestError> {
+        let _span = traces::stage!("decode", bytes = bytes.len()).entered();
+        let pixels = u64::from(width) * u64::from(height);
+        let limit = self.limits.max_image_pixels;
+        if pixels > limit {
+            return Err(RequestError::TooManyPixels { width, height, limit });
+        }
+        assert_eq!(bytes.len() as u64, pixels * colour.channels() as u64, "the caller has checked the shape");
+        let (pixels, reserved) = match colour {
+            Colour::Gray => {
+                let (samples, reserved) = bytes.into_parts();
+                (Pixels::Gray(samples), reserved)
+            }
+            Colour::Rgb => {
+                let reserved = self.memory.work(bytes.len())?;
+                (Pixels::from_rgb(&bytes), reserved)
+            }
+        };
+        Ok((Frame { width, height, pixels }, reserved))
+    }
 }

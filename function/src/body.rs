@@ -1,6 +1,6 @@
 //! The bytes of an image, accounted for in the memory budget.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use crate::error::RequestError;
 use crate::memory::{Memory, Reservation};
@@ -25,6 +25,26 @@ impl Body {
     /// An empty body that grows within the budget.
     pub fn new(memory: &Memory) -> Result<Self, RequestError> {
         Ok(Self { bytes: Vec::new(), reserved: memory.transit(0)? })
+    }
+
+    /// Keeps `part` of the bytes and drops the others. What was taken of the budget stays taken.
+    ///
+    /// # Panics
+    ///
+    /// Where `part` is not within the bytes.
+    pub fn keep(&mut self, part: Range<usize>) {
+        self.bytes.truncate(part.end);
+        self.bytes.drain(..part.start);
+    }
+
+    /// The bytes, to be changed where they lie.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The bytes, and their share of the budget.
+    pub fn into_parts(self) -> (Vec<u8>, Reservation) {
+        (self.bytes, self.reserved)
     }
 
     /// Appends what came in, up to `limit` bytes in all.

@@ -11,6 +11,7 @@ pub const MAX_NMS_CANDIDATES: usize = 30_000;
 
 /// State of one eye.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EyeState {
     /// The eye is open.
@@ -21,6 +22,7 @@ pub enum EyeState {
 
 /// An axis-aligned box; origin top left, x to the right, y down, unit pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BoundingBox {
     /// Left edge.
     pub x: f32,

@@ -116,6 +116,15 @@ pub enum RequestError {
         /// The methods that it takes, separated by commas.
         allowed: &'static str,
     },
+    /// A request of the Open Inference Protocol is not one.
+    #[error("{0}")]
+    BadInference(String),
+    /// An event of CloudEvents is not one, or has no image.
+    #[error("the event cannot be used: {0}")]
+    BadEvent(String),
+    /// There is no model of this name and version.
+    #[error("there is no model {0}: {1}")]
+    UnknownModel(String, &'static str),
     /// Something in the head of the request is wrong.
     #[error("the request is malformed: {0}")]
     BadRequest(&'static str),
@@ -142,6 +151,7 @@ impl From<DecodeError> for RequestError {
 
 /// The body of an error, RFC 9457 section 3.1.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
     /// Stable identifier of the kind of problem.
     #[serde(rename = "type")]
@@ -152,7 +162,7 @@ pub struct Problem {
     pub status: u16,
     /// What happened to this request and what to do.
     pub detail: String,
-    /// Index of the multipart part that failed.
+    /// Index of the multipart part, or of the event of a batch, that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<usize>,
 }
@@ -166,8 +176,10 @@ impl RequestError {
             | Self::BrokenImage(_)
             | Self::BrokenMultipart(_)
             | Self::BrokenBody
+            | Self::BadInference(_)
+            | Self::BadEvent(_)
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownModel(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyBytes { .. }
@@ -206,6 +218,9 @@ impl RequestError {
             Self::Draining => "draining",
             Self::DeadlineExceeded(_) => "deadline-exceeded",
             Self::Internal => "internal",
+            Self::BadInference(_) => "bad-inference-request",
+            Self::BadEvent(_) => "bad-event",
+            Self::UnknownModel(..) => "unknown-model",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::BadRequest(_) => "bad-request",
@@ -234,6 +249,9 @@ impl RequestError {
             Self::Draining => "Shutting down",
             Self::DeadlineExceeded(_) => "Deadline exceeded",
             Self::Internal => "Internal error",
+            Self::BadInference(_) => "Bad inference request",
+            Self::BadEvent(_) => "Bad event",
+            Self::UnknownModel(..) => "Unknown model",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::BadRequest(_) => "Bad request",

@@ -11,6 +11,7 @@ use crate::detection::{Detection, EyeState};
 
 /// What the image shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// At least one open eye.

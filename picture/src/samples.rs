@@ -35,18 +35,29 @@ pub(super) fn from_image(image: DynamicImage, depth: Option<BitDepth>) -> Result
         }
         _ => return Err(unsupported()),
     };
-    let pixels = planes.len() / colour;
-    if colour == 1 {
-        return Ok(Pixels::Gray(planes));
+    Ok(pixels(planes, colour))
+}
+
+impl Pixels {
+    /// From red, green and blue side by side, pixel by pixel.
+    pub fn from_rgb(samples: &[u8]) -> Self {
+        pixels(planes(samples, 3, 3, |level| level), 3)
     }
+}
+
+/// Planes, one after the other, as what they are.
+fn pixels(mut planes: Vec<u8>, colour: usize) -> Pixels {
+    if colour == 1 {
+        return Pixels::Gray(planes);
+    }
+    let pixels = planes.len() / colour;
     let (red, rest) = planes.split_at(pixels);
     // Night-vision cameras mostly write gray as colour: one channel is a third of the work.
     if red == &rest[..pixels] && red == &rest[pixels..] {
-        let mut gray = planes;
-        gray.truncate(pixels);
-        return Ok(Pixels::Gray(gray));
+        planes.truncate(pixels);
+        return Pixels::Gray(planes);
     }
-    Ok(Pixels::Rgb(planes))
+    Pixels::Rgb(planes)
 }
 
 fn unsupported() -> DecodeError {

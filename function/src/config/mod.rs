@@ -48,7 +48,7 @@ pub const ENV_MAX_PARTS: &str = "MAX_PARTS";
 /// A short burst of frames from one camera; more belongs into several requests.
 pub const DEFAULT_MAX_PARTS: usize = 16;
 /// Results of all parts are held until the last is done.
-const MAX_MAX_PARTS: usize = 1024;
+pub(crate) const MAX_MAX_PARTS: usize = 1024;
 
 /// Memory that request bodies still being read or queued may hold together, in bytes.
 pub const ENV_MAX_BODY_MEMORY: &str = "MAX_BODY_MEMORY_BYTES";

@@ -10,13 +10,13 @@ use crate::app::App;
 use crate::body::Body;
 use crate::error::RequestError;
 
-/// Reads a body that is one image. `announced` is its `Content-Length`.
-pub(super) async fn read_image<B: Buf>(
+/// Reads a body of up to `limit` bytes. `announced` is its `Content-Length`.
+pub(super) async fn read_body<B: Buf>(
     app: &App,
+    limit: usize,
     announced: Option<u64>,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Body, RequestError> {
-    let limit = app.limits.max_image_bytes;
     let mut stream = std::pin::pin!(stream);
     let read = async {
         if announced.is_some_and(|length| length > limit as u64) {

@@ -1,14 +1,15 @@
-//! `POST /` and `POST /classify`: one image or several, to results or to a picture.
+//! `POST /` and `POST /classify`: one image or several, to results or to a picture; events to
+//! events.
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use picture::BitDepth;
 use tracing::Instrument;
-use warp::http::header::CONTENT_LENGTH;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use super::body::read_image;
+use super::body::read_body;
+use super::event::{self, Asked, Mode};
 use super::multipart::read_parts;
 use super::negotiate::{self, Content};
 use super::reply::{self, ClassificationBody};
@@ -20,10 +21,10 @@ use crate::error::RequestError;
 use crate::server::Peer;
 use crate::telemetry::traces;
 
-/// An error, and the multipart part that it is about.
-struct Failure {
-    error: RequestError,
-    part: Option<usize>,
+/// An error, and the part or event that it is about.
+pub(super) struct Failure {
+    pub(super) error: RequestError,
+    pub(super) part: Option<usize>,
 }
 
 impl From<RequestError> for Failure {
@@ -34,13 +35,14 @@ impl From<RequestError> for Failure {
 
 pub(super) async fn handle<B: Buf>(
     app: &App,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     query: &str,
     peer: Option<Peer>,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Response {
+    event::follow_trace(&mut headers);
     let _in_flight = app.metrics.concurrency().enter();
-    let span = traces::request(&headers);
+    let span = traces::request(&headers, "/classify");
     let mut response = match respond(app, &headers, query, peer, body).instrument(span.clone()).await {
         Ok(response) => response,
         Err(Failure { error, part }) => {
@@ -64,11 +66,14 @@ async fn respond<B: Buf>(
 ) -> Result<Response, Failure> {
     let depth = negotiate::bit_depth(query)?;
     let thresholds = negotiate::thresholds(query, app.thresholds)?;
+    if let Some(mode) = Mode::of(headers)? {
+        return event::respond(app, mode, headers, Asked { depth, thresholds }, peer, body).await;
+    }
     let format = negotiate::picture(headers);
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = negotiate::announced(headers);
     match negotiate::content(headers)? {
         Content::Image => {
-            let body = read_image(app, announced, body).await?;
+            let body = read_body(app, app.limits.max_image_bytes, announced, body).await?;
             Ok(one(app, body, depth, thresholds, format, peer).await?)
         }
         Content::Multipart(boundary) => {

@@ -21,7 +21,8 @@ use crate::config::Origins;
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Headers of an answer that scripts may read besides the ones that they always may.
-const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after, traceparent");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("retry-after, traceparent, inference-header-content-length");
 
 /// The answer to a preflight request, where this is one and cross-origin requests are allowed at
 /// all.

@@ -7,18 +7,25 @@
 //!   [`routes`]
 //! - `classify`: `POST /` and `POST /classify`; `body` reads what they are sent, `negotiate` what
 //!   they are asked
-//! - `page`: the page for people and its samples
-//! - `reply`: results as JSON, errors as problem documents
+//! - `page`: the page for people and its samples; `openapi`: the contract for programs
+//! - `event`: CloudEvents, on the paths of `classify`; `v2`: the Open Inference Protocol; both read
+//!   images out of JSON by `json` and `base64`
+//! - `reply`: results as JSON, errors as problem documents or as the path has them
 
+mod base64;
 mod body;
 mod classify;
 mod cors;
+mod event;
+mod json;
 mod multipart;
 mod negotiate;
 mod observe;
+mod openapi;
 mod page;
 mod reply;
 mod route;
+mod v2;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,10 +37,12 @@ use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HOST};
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use warp::path::Tail;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
 use self::observe::Observation;
+use self::reply::ErrorForm;
 use self::route::Route;
 use crate::app::{App, Phase};
 use crate::classifier::Classifier;
@@ -87,17 +96,18 @@ impl Service {
         B: Body<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let errors = ErrorForm::at(request.uri().path());
         if let Err(error) = check_host(request.version(), request.headers()) {
-            return reply::problem(&error, None);
+            return errors.answer(&error);
         }
         let method = request.method();
         if let Some(response) = cors::preflight(&self.app.origins, method, request.headers(), route) {
             return response;
         }
         match route.methods() {
-            None => return reply::problem(&RequestError::NotFound, None),
+            None => return errors.answer(&RequestError::NotFound),
             Some(allowed) if !route.takes(method) => {
-                return reply::problem(&RequestError::MethodNotAllowed { allowed }, None);
+                return errors.answer(&RequestError::MethodNotAllowed { allowed });
             }
             Some(_) => {}
         }
@@ -105,7 +115,7 @@ impl Service {
             && let Err(error) = admitted.await
         {
             self.app.metrics.rejected(error.label());
-            return reply::problem(&error, None);
+            return errors.answer(&error);
         }
         match warp::service(self.routes.clone()).call(request).await {
             Ok(response) => response,
@@ -131,7 +141,9 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
 
 /// Every route of the function.
 fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
-    let page = page::render(Classifier::metadata().license, app.source_url.as_deref());
+    let (license, source) = (Classifier::metadata().license, app.source_url.as_deref());
+    let page = page::render(license, source);
+    let document = openapi::render(license, source);
     let shared = {
         let app = Arc::clone(&app);
         warp::any().map(move || Arc::clone(&app))
@@ -149,12 +161,30 @@ fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
         .then(|app: Arc<App>, headers, query: String, peer, body| async move {
             classify::handle(&app, headers, &query, peer, body).await
         });
+    let inference = warp::path("v2")
+        .and(warp::path::tail())
+        .and(warp::post())
+        .and(shared.clone())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Peer>())
+        .and(warp::body::stream())
+        .then(|tail: Tail, app: Arc<App>, headers, peer, body| async move {
+            v2::infer(&app, tail.as_str(), headers, peer, body).await
+        });
+    let about = warp::path("v2")
+        .and(warp::path::tail())
+        .and(read())
+        .and(shared.clone())
+        .map(|tail: Tail, app: Arc<App>| v2::about(&app, tail.as_str()));
     let livez = warp::path!("livez").and(read()).map(|| text(StatusCode::OK, "ok\n"));
     let readyz = warp::path!("readyz").and(read()).and(shared.clone()).map(|app: Arc<App>| readiness(&app));
     let metrics = warp::path!("metrics").and(read()).and(shared).map(|app: Arc<App>| metrics(&app));
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
     let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
+    let openapi = warp::path!("openapi.json")
+        .and(read())
+        .map(move || reply::bytes(StatusCode::OK, "application/json", document.clone()));
     let page = warp::path::end().and(read()).map(move || page::page(page.clone()));
 
     livez
@@ -162,9 +192,15 @@ fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(classify)
         .unify()
+        .or(inference)
+        .unify()
+        .or(about)
+        .unify()
         .or(metrics)
         .unify()
         .or(page)
+        .unify()
+        .or(openapi)
         .unify()
         .or(part)
         .unify()

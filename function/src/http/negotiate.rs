@@ -1,7 +1,7 @@
 //! Content negotiation and parameters: `Content-Type`, `Accept`, the query.
 
 use warp::http::HeaderMap;
-use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use picture::BitDepth;
 
@@ -51,14 +51,26 @@ pub(super) enum Content {
     Multipart(String),
 }
 
+/// The announced length of the body.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Refuses a body that is compressed on the way.
+pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), RequestError> {
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut codings = codings.map(|coding| coding.trim().to_ascii_lowercase());
+    match codings.find(|coding| coding != "identity") {
+        Some(coding) => Err(RequestError::Compressed(format!("Content-Encoding: {coding}"))),
+        None => Ok(()),
+    }
+}
+
 /// Reads the content type; a missing one counts as `application/octet-stream` (RFC 9110, section
 /// 8.3).
 pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
-    let codings =
-        headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    if let Some(coding) = codings.map(|coding| coding.trim().to_ascii_lowercase()).find(|c| c != "identity") {
-        return Err(RequestError::Compressed(format!("Content-Encoding: {coding}")));
-    }
+    check_coding(headers)?;
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Content::Image) };
     let value = value.to_str().map_err(|_| RequestError::UnsupportedMediaType("not ASCII".into()))?;
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -72,6 +84,23 @@ pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
             .map_err(|error| RequestError::BrokenMultipart(error.to_string()));
     }
     Err(RequestError::UnsupportedMediaType(essence))
+}
+
+/// Refuses a body that is not one image.
+pub(super) fn image(headers: &HeaderMap) -> Result<(), RequestError> {
+    match content(headers)? {
+        Content::Image => Ok(()),
+        Content::Multipart(_) => Err(RequestError::UnsupportedMediaType("multipart/form-data".into())),
+    }
+}
+
+/// Refuses a media type that is not one of images.
+pub(super) fn check_image_type(media_type: &str) -> Result<(), RequestError> {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match IMAGE_TYPES.contains(&essence.as_str()) {
+        true => Ok(()),
+        false => Err(RequestError::UnsupportedMediaType(essence)),
+    }
 }
 
 /// Refuses bytes that are an image compressed once more.
@@ -156,6 +185,22 @@ pub(super) fn bit_depth(query: &str) -> Result<Option<BitDepth>, RequestError> {
 
 fn invalid(name: &str, value: &str, expected: &'static str) -> RequestError {
     RequestError::InvalidParameter { name: name.into(), value: value.chars().take(40).collect(), expected }
+}
+
+/// Content types of images that are registered with IANA or are what netpbm uses, for the document
+/// of the contract.
+#[cfg(test)]
+pub(super) fn registered_image_types() -> impl Iterator<Item = &'static str> {
+    const REGISTERED: [&str; 7] = [
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "image/bmp",
+        "image/tiff",
+        "image/x-portable-graymap",
+        "application/octet-stream",
+    ];
+    REGISTERED.into_iter().inspect(|name| assert!(IMAGE_TYPES.contains(name), "{name}"))
 }
 
 #[cfg(test)]

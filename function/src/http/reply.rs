@@ -6,6 +6,7 @@ use warp::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RE
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
+use super::v2;
 use crate::app::Analysis;
 use crate::classifier::Classifier;
 use crate::detection::{BoundingBox, EyeState};
@@ -14,30 +15,39 @@ use crate::verdict::State;
 
 /// What is answered for one image.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ClassificationBody {
     state: State,
+    /// 0..1: that of the deciding eye; for `no_eyes` one minus the strongest candidate.
     confidence: f32,
+    /// Most confident first.
     eyes: Vec<Eye>,
+    /// Size of the upright image in pixels.
     image: Size,
     timing_ms: Timing,
     model: Model,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Eye {
     state: EyeState,
+    /// 0..1.
     confidence: f32,
+    /// In pixels of the upright image.
     #[serde(rename = "box")]
     bounding_box: BoundingBox,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Size {
     width: u32,
     height: u32,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Timing {
     decode: f32,
     preprocess: f32,
@@ -46,6 +56,7 @@ struct Timing {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Model {
     name: &'static str,
     version: &'static str,
@@ -86,14 +97,19 @@ impl From<&Analysis> for ClassificationBody {
 }
 
 /// Digits that mean nothing only make answers longer: pixels to 1/100, confidences to 1/10,000.
-fn round(value: f32, steps: f32) -> f32 {
+pub(super) fn round(value: f32, steps: f32) -> f32 {
     (value * steps).round() / steps
 }
 
 /// An answer of `value` as JSON.
 pub(super) fn json(value: &impl Serialize) -> Response {
+    json_with(StatusCode::OK, value)
+}
+
+/// An answer of `value` as JSON, with this status.
+pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => bytes(StatusCode::OK, "application/json", body),
+        Ok(body) => bytes(status, "application/json", body),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             problem(&RequestError::Internal, None)
@@ -101,11 +117,60 @@ pub(super) fn json(value: &impl Serialize) -> Response {
     }
 }
 
-/// An error; `part` is the index of the multipart part that it is about.
+/// The body of an error of the Open Inference Protocol.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct InferenceError {
+    /// What happened to this request and what to do.
+    error: String,
+}
+
+impl From<&RequestError> for InferenceError {
+    fn from(error: &RequestError) -> Self {
+        Self { error: error.to_string() }
+    }
+}
+
+/// How errors are written, which the path decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorForm {
+    /// As RFC 9457 has it.
+    Problem,
+    /// As the Open Inference Protocol has it: `{"error": …}`.
+    Inference,
+}
+
+impl ErrorForm {
+    /// The form at a path.
+    pub(super) fn at(path: &str) -> Self {
+        match path.strip_prefix(v2::ROOT) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::Inference,
+            _ => Self::Problem,
+        }
+    }
+
+    /// The answer of an error.
+    pub(super) fn answer(self, error: &RequestError) -> Response {
+        match self {
+            Self::Problem => problem(error, None),
+            Self::Inference => {
+                let body = serde_json::to_vec(&InferenceError::from(error)).expect("a text");
+                refusal(error, "application/json", body)
+            }
+        }
+    }
+}
+
+/// An error as a problem document; `part` is the index of the multipart part that it is about.
 pub(super) fn problem(error: &RequestError, part: Option<usize>) -> Response {
     let document = crate::error::Problem { part, ..error.problem() };
     let body = serde_json::to_vec(&document).expect("a problem is strings and numbers");
-    let mut response = bytes(error.status(), "application/problem+json", body);
+    refusal(error, "application/problem+json", body)
+}
+
+/// An error with the headers that go with it.
+fn refusal(error: &RequestError, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = bytes(error.status(), content_type, body);
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -9,7 +9,7 @@ use warp::http::Method;
 /// What a path is.
 #[derive(Debug)]
 struct Entry {
-    /// The path; a trailing `/*` stands for one more segment.
+    /// The path; `*` stands for any segment that is not empty.
     path: &'static str,
     /// `http.route` in metrics.
     label: &'static str,
@@ -28,14 +28,27 @@ const ENTRIES: &[Entry] = &[
     Entry { path: "/samples", label: "/samples", methods: READ },
     Entry { path: "/samples/*", label: "/samples", methods: READ },
     Entry { path: "/page/*", label: "/page", methods: READ },
+    Entry { path: "/openapi.json", label: "/openapi.json", methods: READ },
+    Entry { path: "/v2", label: "/v2", methods: READ },
+    Entry { path: "/v2/health/live", label: "/v2/health/live", methods: READ },
+    Entry { path: "/v2/health/ready", label: "/v2/health/ready", methods: READ },
+    Entry { path: "/v2/models/*", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/ready", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/infer", label: CLASSIFY, methods: "POST" },
+    Entry { path: "/v2/models/*/versions/*", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/versions/*/ready", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/versions/*/infer", label: CLASSIFY, methods: "POST" },
 ];
 
-/// Both ways to classify count as one.
+/// What is asked about a model.
+const MODEL: &str = "/v2/models/{model}";
+
+/// All ways to classify count as one, which rules, dashboards and the comparison look at.
 const CLASSIFY: &str = "/classify";
 
 /// What tells whether the process is well. Answered even when every connection and every place is
 /// taken.
-const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+const PROBES: [&str; 5] = ["/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
 /// The label of a path that is not there.
 const OTHER: &str = "_OTHER";
@@ -50,13 +63,12 @@ impl Route {
         let short = path.strip_suffix('/').filter(|short| !short.is_empty() && !short.ends_with('/'));
         let path = short.unwrap_or(path);
         Self(ENTRIES.iter().find(|entry| {
-            match entry.path.strip_suffix("/*") {
-                Some(parent) => path
-                    .strip_prefix(parent)
-                    .and_then(|rest| rest.strip_prefix('/'))
-                    .is_some_and(|segment| !segment.is_empty() && !segment.contains('/')),
-                None => path == entry.path,
-            }
+            let (mut segments, mut wanted) = (path.split('/'), entry.path.split('/'));
+            let fits = |wanted: &str| match segments.next() {
+                Some(segment) if wanted == "*" => !segment.is_empty(),
+                segment => segment == Some(wanted),
+            };
+            wanted.all(fits) && segments.next().is_none()
         }))
     }
 
@@ -85,6 +97,12 @@ impl Route {
     }
 }
 
+/// Paths and methods, for the document of the contract.
+#[cfg(test)]
+pub(super) fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENTRIES.iter().map(|entry| (entry.path, entry.methods))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +116,11 @@ mod tests {
             (Method::GET, "/", "/"),
             (Method::GET, "/samples/open.jpg", "/samples"),
             (Method::GET, "/samples/", "/samples"),
+            (Method::GET, "/v2/", "/v2"),
+            (Method::GET, "/v2/models/eye-state/versions/1", "/v2/models/{model}"),
+            (Method::POST, "/v2/models/eye-state/infer", "/classify"),
+            (Method::POST, "/v2/models//infer", "_OTHER"),
+            (Method::POST, "/v2/models/a/infer/b", "_OTHER"),
             (Method::GET, "/samplesXYZ", "_OTHER"),
             (Method::GET, "/samples/a/b", "_OTHER"),
             (Method::GET, "/livez//", "_OTHER"),

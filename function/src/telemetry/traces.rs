@@ -55,11 +55,11 @@ where
     layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == TARGET))
 }
 
-/// The span of a request. A caller's decision not to sample is followed with every sampler; where
-/// the caller sampled or decided nothing, `OTEL_TRACES_SAMPLER` decides. A
-/// request that is not traced gets a span only to put its caller's trace id into the log, and none
-/// where there is no id.
-pub fn request(headers: &HeaderMap) -> Span {
+/// The span of a request to `route`. A caller's decision not to sample is followed with every
+/// sampler; where the caller sampled or decided nothing, `OTEL_TRACES_SAMPLER` decides. A request
+/// that is not traced gets a span only to put its caller's trace id into the log, and none where
+/// there is no id.
+pub fn request(headers: &HeaderMap, route: &'static str) -> Span {
     let parent = headers
         .contains_key(TRACEPARENT)
         .then(|| TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming(headers)));
@@ -68,10 +68,11 @@ pub fn request(headers: &HeaderMap) -> Span {
     if EXPORTING.load(Ordering::Relaxed) && caller.as_ref().is_none_or(|caller| caller.is_sampled()) {
         let span = tracing::info_span!(
             target: TARGET,
-            "POST /classify",
+            "request",
+            otel.name = %format_args!("POST {route}"),
             otel.kind = "server",
             http.request.method = "POST",
-            http.route = "/classify",
+            http.route = route,
             http.response.status_code = Empty,
             error.type = Empty,
             eye_state.state = Empty,
