@@ -40,8 +40,8 @@ def overlay(platform: str, settings: str) -> Path:
 
 
 def add_ons() -> list[Path]:
-    """What stands beside the function: the metrics adapter."""
-    return [Path("k8s-autoscalers/metrics")]
+    """What stands beside the function: the metrics adapter, and the broker with its triggers."""
+    return [Path("k8s-autoscalers/metrics"), Path("knative/eventing")]
 
 
 @cache

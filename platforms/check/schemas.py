@@ -99,6 +99,7 @@ def custom_resources() -> dict[tuple[str, str], dict]:
     files = [
         *sorted((serving / "config/core/300-resources").glob("*.yaml")),
         *sorted((_download(_networking_module(serving)) / "config").glob("domain-claim.yaml")),
+        *(_download(pins["KNATIVE_EVENTING_MODULE"]) / "config/core/resources" / f"{kind}.yaml" for kind in ("broker", "trigger")),
         _download(pins["VPA_MODULE"]) / "deploy/vpa-v1-crd-gen.yaml",
         _download(pins["KEDA_MODULE"]) / "config/crd/bases/keda.sh_scaledobjects.yaml",
     ]
@@ -107,6 +108,9 @@ def custom_resources() -> dict[tuple[str, str], dict]:
         spec = definition["spec"]
         for version in spec["versions"]:
             schema = strict(version["schema"]["openAPIV3Schema"])
+            # The API server adds these three where a definition leaves them out.
+            for name, kind in (("apiVersion", "string"), ("kind", "string"), ("metadata", "object")):
+                schema["properties"].setdefault(name, {"type": kind})
             schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
     return schemas
 

@@ -278,3 +278,38 @@ def test_a_field_that_no_schema_knows_or_of_the_wrong_type_is_refused(
         at = at[key]
     at[path[-1]] = value
     assert schemas.violations(document) != []
+
+
+def test_the_sinks_of_events_are_of_the_installed_version_of_knative() -> None:
+    version = render.versions()["KNATIVE_VERSION"].removeprefix("knative-")
+    sinks = [d for d in render.render(Path("knative/eventing")) if d["kind"] == "Deployment"]
+    assert [container["image"].rpartition(":")[2] for d in sinks for container in d["spec"]["template"]["spec"]["containers"]] == [version] * 2
+
+
+def test_every_trigger_has_its_broker_and_its_subscriber() -> None:
+    documents = render.render(Path("knative/eventing"))
+    knative = find(render.render(SAMPLE), "Service", "serving.knative.dev")
+    named = {(d["apiVersion"], d["kind"], d["metadata"]["name"]) for d in [*documents, knative]}
+    for trigger in (d for d in documents if d["kind"] == "Trigger"):
+        assert ("eventing.knative.dev/v1", "Broker", trigger["spec"]["broker"]) in named
+        assert tuple(trigger["spec"]["subscriber"]["ref"][key] for key in ("apiVersion", "kind", "name")) in named
+    delivery = find(documents, "Broker")["spec"]["delivery"]
+    assert tuple(delivery["deadLetterSink"]["ref"][key] for key in ("apiVersion", "kind", "name")) in named
+
+
+def test_func_yaml_says_what_the_manifests_say() -> None:
+    function = yaml.safe_load((render.ROOT / "function/func.yaml").read_text())
+    documents = render.render(Path("platforms/cluster/tuned"))
+    knative = find(documents, "Service", "serving.knative.dev")
+    container = pod_of(documents, "Service", "serving.knative.dev")["containers"][0]
+    annotations = knative["spec"]["template"]["metadata"]["annotations"]
+    settings = dict(line.split("=", 1) for line in (render.ROOT / "function/manifests/settings.env").read_text().splitlines() if line and not line.startswith("#"))
+    assert {variable["name"]: variable["value"] for variable in function["run"]["envs"]} == settings
+    deploy = function["deploy"]
+    assert deploy["healthEndpoints"] == {"liveness": container["livenessProbe"]["httpGet"]["path"], "readiness": container["readinessProbe"]["httpGet"]["path"]}
+    scale = deploy["options"]["scale"]
+    for option, annotation in [("min", "min-scale"), ("max", "max-scale"), ("metric", "metric"), ("target", "target"), ("utilization", "target-utilization-percentage")]:
+        assert str(scale[option]) == annotations[invariants.KPA + annotation], option
+    limits = dict(deploy["options"]["resources"]["limits"])
+    assert limits.pop("concurrency") == knative["spec"]["template"]["spec"]["containerConcurrency"]
+    assert (deploy["options"]["resources"]["requests"], limits) == (container["resources"]["requests"], container["resources"]["limits"])
