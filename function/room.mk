@@ -39,6 +39,28 @@ test-clients: build-function ## let Python, curl and Node at the function: refus
 		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
 	python3 function/tests/clients.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples/open.jpg
 
+verify: test-protocols test-examples
+.PHONY: test-protocols test-examples openapi
+test-protocols: build-function $(VENV)/protocols.stamp ## let tritonclient, kserve, cloudevents and schemathesis at the function
+	$(VENV)/protocols/bin/python function/tests/foreign.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
+
+# An environment of its own: these clients and what other checks use want different versions.
+$(VENV)/protocols.stamp: function/tests/requirements.txt
+	@test -x $(VENV)/protocols/bin/python || { mkdir -p $(VENV) && python3 -m venv $(VENV)/protocols; }
+	$(VENV)/protocols/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+test-examples: build-function ## run the example clients, the camera with a video (installs ffmpeg on Debian as root)
+	@for tool in python3 curl node; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
+	@command -v ffmpeg >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null; } || \
+		{ echo "ffmpeg is missing: install it (Debian: apt-get install ffmpeg)" >&2; exit 1; }
+	python3 function/tests/examples.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
+
+openapi: need-cargo ## write function/openapi.json anew from the types and routes
+	UPDATE=1 $(CARGO) test --release --workspace --lib http::openapi::document
+
 # An hour by default; CI runs the short form. At the smallest limit that a platform gives (192 MiB),
 # less what pods have beside.
 SOAK_SECONDS   ?= 3600

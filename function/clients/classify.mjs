@@ -1,0 +1,37 @@
+// One picture to the function, from Node.js 20 or newer without packages.
+//   node function/clients/classify.mjs function/samples/open.jpg [http://localhost:8080]
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const ATTEMPTS = 3;
+
+/** The answer as an object; throws the function's own words where the picture is refused. */
+export async function classify(url, image) {
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await fetch(`${url}/classify`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/octet-stream' },
+      body: image,
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (answer.ok) return answer.json();
+    const { detail } = await answer.json();
+    // 429 and 503 say when another attempt may succeed; what else is refused will be again.
+    if (![429, 503].includes(answer.status) || attempt === ATTEMPTS) throw new Error(detail);
+    await sleep(1000 * Number(answer.headers.get('retry-after') ?? 1));
+  }
+}
+
+const [image, url = 'http://localhost:8080'] = process.argv.slice(2);
+if (!image) {
+  console.error('usage: node classify.mjs IMAGE [URL]');
+  process.exit(2);
+}
+try {
+  const { state, confidence, eyes } = await classify(url, await readFile(image));
+  console.log(state, confidence);
+  for (const eye of eyes) console.log(' ', eye.state, eye.confidence, JSON.stringify(eye.box));
+} catch (error) {
+  console.error(`${image}: ${error.message}`);
+  process.exit(1);
+}

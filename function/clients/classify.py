@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""One picture to the function, from Python's standard library.
+
+    python3 function/clients/classify.py function/samples/open.jpg [http://localhost:8080]
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ATTEMPTS = 3
+
+
+def classify(url: str, image: bytes, timeout: float = 30) -> dict:
+    """The answer as a dictionary. Raises ValueError with the function's own words where the picture is refused."""
+    request = urllib.request.Request(f"{url}/classify", image, {"content-type": "application/octet-stream"})
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # 429 and 503 say when another attempt may succeed; what else is refused will be again.
+            if error.code in (429, 503) and attempt < ATTEMPTS:
+                time.sleep(int(error.headers.get("retry-after", "1")))
+                continue
+            raise ValueError(json.load(error)["detail"]) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    url = sys.argv[2] if len(sys.argv) == 3 else "http://localhost:8080"
+    with open(sys.argv[1], "rb") as file:
+        image = file.read()
+    try:
+        answer = classify(url, image)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    print(answer["state"], answer["confidence"])
+    for eye in answer["eyes"]:
+        print(" ", eye["state"], eye["confidence"], eye["box"])

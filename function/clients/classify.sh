@@ -1,0 +1,16 @@
+#!/bin/sh
+# One picture to the function, by curl: the state alone, for a shell to act on.
+#
+#   function/clients/classify.sh function/samples/open.jpg [http://localhost:8080]
+#
+# Prints open, closed or no_eyes. Ends with 1 and the reason where there is no answer; after 429 and
+# 503 it asks again when Retry-After says.
+set -eu
+image=${1:?"usage: classify.sh IMAGE [URL]"}
+url=${2:-http://localhost:8080}
+answer=$(curl --silent --show-error --fail-with-body --retry 3 --max-time 30 \
+  --header 'content-type: application/octet-stream' --data-binary "@$image" "$url/classify") || {
+  printf '%s\n' "$answer" >&2
+  exit 1
+}
+printf '%s\n' "$answer" | sed 's/^{"state":"\([a-z_]*\)".*/\1/'
