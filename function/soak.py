@@ -11,6 +11,7 @@ picture, a probe that is not answered in time, memory over the limit, descriptor
 """
 
 import argparse
+import base64
 import collections
 import contextlib
 import http.client
@@ -18,6 +19,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import struct
@@ -51,7 +53,7 @@ class Function:
             self.port = free.getsockname()[1]
         with contextlib.suppress(OSError):
             self.group = make_cgroup(limit)
-        environment = {**os.environ, "PORT": str(self.port), "HOST": "127.0.0.1", "RUST_LOG": "warn"}
+        environment = {**os.environ, **allocator(), "PORT": str(self.port), "HOST": "127.0.0.1", "RUST_LOG": "warn"}
         enter = (lambda: (self.group / "cgroup.procs").write_text("0")) if self.group else None
         self.process = subprocess.Popen([binary], env=environment, preexec_fn=enter, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + TIMEOUT
@@ -87,6 +89,13 @@ class Function:
         if self.group:
             self.group.rmdir()
         return code
+
+
+def allocator() -> dict[str, str]:
+    """What the image sets of the allocator, without which the budget does not hold."""
+    found = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (HERE / "Containerfile").read_text()))
+    assert len(found) == 2, "function/Containerfile sets the allocator's two thresholds"
+    return found
 
 
 def make_cgroup(limit: int) -> pathlib.Path:
@@ -140,6 +149,21 @@ def claiming(jpeg: bytes, side: int, progressive: bool) -> bytes:
     return jpeg[: at + 1] + (b"\xc2" if progressive else b"\xc0") + jpeg[at + 2 : at + 4] + frame + jpeg[at + 9 :]
 
 
+def large_documents() -> list[tuple[str, bytes]]:
+    """JSON that takes the most memory for its length: images as large as they may be, escapes, numbers, depth."""
+    encoded = base64.b64encode(bytes([255]) * 10 * 1024 * 1024)
+    image = b'{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["%s"]}]}'
+    numbers = b'{"inputs":[{"name":"pixels","datatype":"UINT8","shape":[1,2000,3000,1],"data":[%s0]}]}' % (b"0," * 5_999_999)
+    event = b'{"specversion":"1.0","id":"1","source":"/soak","type":"t","data_base64":"%s"}'
+    return [
+        ("/v2/models/eye-state/infer", image % encoded),
+        ("/v2/models/eye-state/infer", image % encoded[:6_000_000].replace(b"/", b"\\/")),
+        ("/v2/models/eye-state/infer", b'{"x":' + b"[" * 10_000_000),
+        ("/v2/models/eye-state-pixels/infer", numbers),
+        ("/", b"[%s,%s]" % (event % encoded, event % encoded[:8_000_000])),
+    ]
+
+
 class Soak:
     def __init__(self, function: Function, seed: int):
         self.function, self.stopped = function, threading.Event()
@@ -152,9 +176,11 @@ class Soak:
         self.files = [blob[entry["at"] : entry["at"] + entry["length"]] for entry in index]
         whole = self.samples["open.jpg"]
         self.heavy = [bomb(4096), bomb(5000), claiming(whole, 4096, False), claiming(whole, 4000, True), claiming(whole, 65500, True)]
+        self.documents = large_documents()
         # Valid work weighs most; every hostile kind is always under way somewhere.
         self.kinds = [(self.valid, 6), (self.file, 4), (self.damaged, 3), (self.large, 2), (self.drawn, 1), (self.aborted, 2),
-                      (self.slow, 1), (self.endless_head, 1), (self.parts, 2), (self.half_request, 1)]  # fmt: skip
+                      (self.slow, 1), (self.endless_head, 1), (self.parts, 2), (self.half_request, 1),
+                      (self.inference, 3), (self.large_json, 2), (self.events, 2)]  # fmt: skip
 
     def count(self, what: str) -> None:
         with self.lock:
@@ -198,6 +224,29 @@ class Soak:
             body += b'--cut\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n' + data + b"\r\n"
         headers = {"content-type": "multipart/form-data; boundary=cut"}
         self.checked("multipart", post(self.function.port, body + b"--cut--\r\n", headers))
+
+    def inference(self) -> None:
+        """A valid inference request, or one whose JSON is damaged."""
+        name = self.random.choice(list(SAMPLES))
+        tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(self.samples[name]).decode()]}
+        body = bytearray(json.dumps({"inputs": [tensor], "outputs": [{"name": "state"}]}).encode())
+        valid = self.random.random() < 0.5
+        if not valid:
+            body[self.random.randrange(120)] = self.random.randrange(256)
+        status, answer = self.checked("inference", post(self.function.port, bytes(body), {}, "/v2/models/eye-state/infer"))
+        if valid and status == 200 and json.loads(answer)["outputs"][0]["data"] != [SAMPLES[name]]:
+            raise Failed(f"{name} is {answer[:200]!r}")
+
+    def large_json(self) -> None:
+        path, body = self.random.choice(self.documents)
+        kind = {"content-type": "application/cloudevents-batch+json"} if path == "/" else {}
+        self.checked("large JSON", post(self.function.port, body, kind, path))
+
+    def events(self) -> None:
+        images = self.random.sample(self.files, 5)
+        event = {"specversion": "1.0", "source": "/soak", "type": "nv-micro.frame"}
+        batch = [{**event, "id": str(at), "data_base64": base64.b64encode(image).decode()} for at, image in enumerate(images)]
+        self.checked("events", post(self.function.port, json.dumps(batch).encode(), {"content-type": "application/cloudevents-batch+json"}))
 
     def connection(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.function.port), timeout=TIMEOUT)
