@@ -27,6 +27,8 @@ import stack  # noqa: E402
 
 REPOSITORY = ROOM.parent
 MAX_SCALE = "autoscaling.knative.dev/max-scale"
+# Under this name the next make deploy takes the settings back (platforms/apply.sh).
+FIELD_MANAGER = "nv-micro-demo"
 SHOW = "This is a show and not a measurement: both variants run at once on the same nodes, on half of the pods each. make compare measures."
 # A forwarded port answers within this, or the cluster does not let it be forwarded.
 PATIENCE_S = 30
@@ -74,7 +76,7 @@ class Cluster:
         patch: object = str(pods) if path[-1] == MAX_SCALE else pods
         for key in reversed(path):
             patch = {key: patch}
-        self.run("patch", *which, "--type", "merge", "--patch", json.dumps(patch))
+        self.run("patch", *which, "--field-manager", FIELD_MANAGER, "--type", "merge", "--patch", json.dumps(patch))
         if path[-1] == MAX_SCALE:
             self.run("wait", *which, "--for", "condition=Ready", "--timeout", "180s")
 

@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> int:
         case ["config", "current-context"]:
             print("pretended")
         case ["apply", *rest] if any(word.startswith("--dry-run") for word in rest):
-            if (refuse := HOME / "refuse").exists():
+            # Force settles conflicts, and nothing else.
+            if (refuse := HOME / "refuse").exists() and not ("conflict" in refuse.read_text() and "--force-conflicts" in rest):
                 print(refuse.read_text(), file=sys.stderr)
                 return 1
     return 0

@@ -190,6 +190,32 @@ def test_what_the_cluster_would_refuse_is_not_applied_by_half(cluster: Cluster) 
         assert outcome.changes == []
 
 
+CONFLICT = 'error: Apply failed with 1 conflict: conflict with "{}" using autoscaling/v2: .spec.maxReplicas\nPlease review the fields above'
+
+
+def test_settings_that_somebody_changed_on_the_cluster_are_named_and_taken_back_on_demand(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text(CONFLICT.format("kubectl-edit"))
+    outcome = cluster.make("deploy", objects=complete())
+    assert outcome.code != 0 and outcome.changes == []
+    assert ".spec.maxReplicas" in outcome.text and "by kubectl-edit: nothing was changed; OVERWRITE=yes" in outcome.text
+    outcome = cluster.make("deploy", "OVERWRITE=yes", objects=complete())
+    assert outcome.code == 0 and "--force-conflicts" in outcome.changes[-1], outcome.text
+
+
+@pytest.mark.parametrize("manager", ["nv-micro-demo", "nv-micro-test"])
+def test_what_the_show_and_the_tests_changed_is_taken_back_without_asking(cluster: Cluster, manager: str) -> None:
+    (cluster.home / "refuse").write_text(CONFLICT.format(manager))
+    outcome = cluster.make("deploy", objects=complete())
+    assert outcome.code == 0 and "--force-conflicts" in outcome.changes[-1], outcome.text
+    assert manager in (render.ROOT / "observability/demo/demo.py").read_text() + (render.ROOT / "platforms/live/cluster.py").read_text()
+
+
+def test_a_refusal_in_other_words_is_one_too(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text("The request is invalid: spec.replicas: must be positive")
+    outcome = cluster.make("deploy", objects=complete())
+    assert outcome.code != 0 and outcome.changes == [] and "nothing was changed" in outcome.text
+
+
 def test_a_webhook_that_takes_no_dry_run_does_not_stop_the_apply(cluster: Cluster) -> None:
     (cluster.home / "refuse").write_text('Error from server (BadRequest): admission webhook "a.b" does not support dry run')
     outcome = cluster.make("metrics-adapter", objects=complete())
