@@ -19,6 +19,8 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -178,6 +180,21 @@ async def kserve_cases(address):
     await client.close()
 
 
+def crowd(address):
+    """Each is answered rightly or refused with 429 in the protocol's own form."""
+
+    def ask(_):
+        client = triton.InferenceServerClient(address)
+        try:
+            return client.infer("eye-state", encoded("open.jpg")).as_numpy("state")[0].decode()
+        except InferenceServerException as error:
+            return f"{error.status()} {error.message()}"
+
+    with ThreadPoolExecutor(12) as threads:
+        seen = Counter(threads.map(ask, range(12)))
+    return right(set(seen) == {"open", "429 all places in the queue are taken: try again in 1 s"}, dict(seen))
+
+
 def post(address, headers, body, path="/"):
     request = urllib.request.Request(f"http://{address}{path}", body, headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -243,6 +260,8 @@ def main():
         asyncio.run(kserve_cases(address))
         cloudevents_cases(address)
         contract_cases(address)
+    with function(MAX_CONCURRENCY="1", QUEUE_CAPACITY="0") as address:
+        case("tritonclient, twelve at once at an instance that takes one", lambda: crowd(address))
     sys.exit(1 if failures else 0)
 
 
