@@ -86,7 +86,9 @@ def tensor(storage, offset, size, stride, *_):
     size, stride = [int(n) for n in size], [int(n) for n in stride]
     last = int(offset) + sum((n - 1) * step for n, step in zip(size, stride, strict=True) if n > 0)
     outside = int(offset) < 0 or min([*size, *stride], default=0) < 0 or (all(size) and last >= storage.size)
-    # A step of zero would make any size out of one number.
+    # A step of zero makes any size out of one number (YOLOv5's `anchor_grid` after a validation):
+    # it is kept once.
+    size = [1 if step == 0 and n > 1 else n for n, step in zip(size, stride, strict=True)]
     if outside or math.prod(size) > storage.size:
         raise CheckpointError("a tensor does not lie within its storage")
     strides = [step * storage.itemsize for step in stride]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from checkpoint import CheckpointError
+from checkpoint import CheckpointError, tensor
 from export import export
 from onnx.reference import ReferenceEvaluator
 
@@ -104,6 +104,13 @@ class Export(unittest.TestCase):
         name = next(name for name in yolov8 if name.endswith("data.pkl"))
         yolov8[name] = yolov8[name].replace(b"cmodels.yolo\n", b"cultralytics.nn.tasks\n")
         self.assertIn("YOLOv8", self.refusal(self.checkpoint(yolov8)))
+
+    def test_a_tensor_that_repeats_one_number_is_kept_once(self):
+        # As PyTorch's `expand` stores YOLOv5's `anchor_grid` after a validation.
+        found = tensor(np.arange(2, dtype=np.float32), 0, (1, 80, 80, 2), (2, 0, 0, 1))
+        np.testing.assert_array_equal(found, [[[[0, 1]]]])
+        with self.assertRaises(CheckpointError):
+            tensor(np.arange(2, dtype=np.float32), 0, (3, 2), (2, 1))
 
     def test_broken_checkpoints_end_in_one_line(self):
         content = parts(FORMS / "tiny.pt")
