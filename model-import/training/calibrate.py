@@ -110,6 +110,7 @@ def main(opt):
         kept = values > opt.threshold
         report[name] = {"boxes": int(kept.sum()), "expected_calibration_error": metrics.reliability(values[kept], seen[kept, 3])[1]}
     model = onnx.load(opt.model)
+    parameters[1] += opt.shift
     fold(model, parameters, detector.names)
     onnx.checker.check_model(model)
     onnx.save(model, opt.out)
@@ -123,6 +124,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True)
     parser.add_argument("--turned", type=float, nargs="*", default=[], help="degrees by which every picture is turned, to fit on those as well")
     parser.add_argument("--things", help="folder with images/train of pictures without eyes (negatives.py)")
+    parser.add_argument("--shift", type=float, default=0.0, help="added to the logit of objectness after the fit: more is surer, so fewer eyes are missed")
     parser.add_argument("--out", required=True)
     parser.add_argument("--threshold", type=float, default=metrics.DEFAULT_THRESHOLD)
     main(parser.parse_args())

@@ -33,12 +33,20 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train negatives mine start widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
+.PHONY: train train-gpu choose negatives mine start widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
 	$(TRAINING_PY) $(TRAINING)/train.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) $(TRAINING_DATA)/drawn --out $(TRAINING_RUN) \
 		$(if $(wildcard $(TRAINING_RUN)/last.pt),--resume,--weights $(START)) $(ARGS)
+
+train-gpu: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same on one CUDA GPU, ten times as long a training in minutes: DATASET=… YOLOV5=… START=start.pt [THINGS_TRAINED="folders" ARGS="--minutes 8"]
+	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
+	$(TRAINING_PY) $(TRAINING)/train_gpu.py --yolov5 $(YOLOV5) --data $(TRAINING_DATA) --out $(TRAINING_RUN) --weights $(START) \
+		--things $(or $(THINGS_TRAINED),$(wildcard $(NEGATIVES))) $(ARGS)
+
+choose: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## checkpoints and averages of them (a.pt+b.pt), calibrated and compared: DATASET=path YOLOV5=checkout WEIGHTS="a.pt b.pt a.pt+b.pt" [ARGS="--device cpu"]
+	$(TRAINING_PY) $(TRAINING)/choose.py $(DATASET) --weights $(WEIGHTS) --yolov5 $(YOLOV5) $(if $(wildcard $(NEGATIVES)/images/test),--things $(NEGATIVES)) $(ARGS)
 
 # Pictures without eyes: `train` learns from those of images/train with ARGS="--things
 # $(NEGATIVES)", `evaluate` counts false alarms on images/test. `calibrate` takes them too with

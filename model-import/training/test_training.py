@@ -18,8 +18,11 @@ import audit
 import augment
 import average
 import calibrate
+import choose
 import dataset
 import detector
+import device_augment
+import device_data
 import ellipse
 import evaluate
 import from_onnx
@@ -210,6 +213,77 @@ class TurnedLabels(unittest.TestCase):
                 drawn = [[x, y, x + w, y + h] for x, y, w, h, _ in stats[1:]]
                 np.testing.assert_array_equal(rows[:, 0], [0, 1])
                 np.testing.assert_allclose(sorted(rows[:, 1:].tolist(), key=sum), sorted(drawn, key=sum), atol=3)
+
+
+def drawn_eyes(root, name, eyes):
+    """A picture with two light ellipses on dark in a YOLO folder; without eyes it is only dark."""
+    canvas = np.full((200, 300), 20, np.uint8)
+    for x, y, d, angle in eyes:
+        cv2.ellipse(canvas, (int(x), int(y)), (round(d * ellipse.HALF_WIDTH), round(d * ellipse.HALF_HEIGHT)), np.degrees(angle), 0, 360, 255, -1)
+    boxes = ellipse.to_boxes(eyes).reshape(-1, 4) / [300, 200, 300, 200]
+    for kind in ("images", "labels"):
+        (root / kind).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(root / "images" / f"{name}.png"), canvas)
+    rows = [f"{i % 2} {(a + c) / 2} {(b + d) / 2} {c - a} {d - b}" for i, (a, b, c, d) in enumerate(boxes)]
+    (root / "labels" / f"{name}.txt").write_text("\n".join(rows))
+
+
+class OnTheDevice(unittest.TestCase):
+    EYES = np.array([[100.0, 90.0, 50.0, 0.2], [200.0, 110.0, 50.0, 0.2]])
+
+    def setUp(self):
+        torch.manual_seed(3)
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        faces, things = pathlib.Path(self.folder.name) / "faces", pathlib.Path(self.folder.name) / "things"
+        drawn_eyes(faces, "eyes", self.EYES)
+        drawn_eyes(things, "thing", self.EYES[:0])
+        self.pool = device_data.pool([faces], [things], "cpu", side=256)
+
+    def test_boxes_lie_on_the_drawn_ellipses_wherever_a_picture_is_put(self):
+        count, size = 12, 320
+        drawn = torch.zeros(count, dtype=torch.long)
+        rect = torch.tensor([[0.0, 0.0, *self.pool.extents[0]]]).expand(count, 4)
+        into = torch.tensor([[0.0, 0.0, size, size]]).expand(count, 4)
+        matrix = device_augment.placements(rect, into, self.pool.eyes[drawn], self.pool.classes[drawn], torch.zeros(count, dtype=torch.bool))
+        image, inside = device_augment.warped(self.pool, drawn, matrix, size, rect, *device_augment.grid(size, "cpu"))
+        boxes = device_augment.boxes_of(device_augment.moved(self.pool.eyes[drawn], matrix))
+        compared = 0
+        for i in range(count):
+            whole = boxes[i][((boxes[i] > 2) & (boxes[i] < size - 2)).all(1)]
+            light = torch.where(inside[i, 0], image[i, 0], torch.tensor(20.0))
+            _, _, stats, _ = cv2.connectedComponentsWithStats((light.numpy() > 137).astype(np.uint8))
+            found = np.array([[x, y, x + w, y + h] for x, y, w, h, _ in stats[1:]], float)
+            for box in whole.numpy():
+                self.assertLess(np.abs(found - box).max(1).min(), 3)
+                compared += 1
+        self.assertGreater(compared, count)
+
+    def test_a_batch_has_labels_of_faces_only_and_the_size_that_was_asked_for(self):
+        images, targets, (where, which) = device_augment.batch(self.pool, 16, 160, 0.25, 0.5, 0.5, 0.15)
+        self.assertEqual(images.shape, (16, 1, 160, 160))
+        self.assertTrue(bool((images >= 0).all() and (images <= 255).all()))
+        self.assertTrue(bool((targets[:, 2:] >= 0).all() and (targets[:, 2:] <= 1).all()))
+        self.assertTrue(set(targets[:, 1].tolist()) <= {0.0, 1.0} and len(targets))
+        self.assertTrue(bool(self.pool.things[which].all()))
+        self.assertFalse(set(where.tolist()) & set(targets[:, 0].long().tolist()), "a lone thing has no labels")
+
+    def test_a_thing_that_a_model_is_sure_of_is_drawn_more_often(self):
+        pool = device_augment.Pool(
+            np.zeros((3, 8, 8), np.uint8), [[8, 8]] * 3, np.ones((3, 1, 4)), np.full((3, 1), -1), [1.0, 1.0, 1.0], [False, True, True], "cpu"
+        )
+        pool.confidence[2] = 0.85
+        drawn = torch.bincount(pool.draw(20_000, 0.4, 0.15), minlength=3).float() / 20_000
+        torch.testing.assert_close(drawn, torch.tensor([0.6, 0.4 * 0.15 / 1.15, 0.4 * 1.0 / 1.15]), atol=0.02, rtol=0)
+
+    def test_the_verdict_of_raw_outputs_is_the_verdict_of_the_kept_boxes(self):
+        random = np.random.default_rng(5)
+        raw = random.uniform(0, 1, (40, 30, 7)).astype(np.float32)
+        raw[..., 4] **= 20
+        confidences = choose.surest(torch.from_numpy(raw)).numpy()
+        said = metrics.verdicts([detector.decode(one, detector.DETECT_IOU, False) for one in raw], 0.35)
+        np.testing.assert_array_equal(choose.states(confidences, 0.35), said)
+        self.assertGreater(len(set(said)), 1)
 
 
 class FromOnnx(unittest.TestCase):
