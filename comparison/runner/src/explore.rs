@@ -98,15 +98,13 @@ pub fn explore(arms: &Arms, scenario: &Scenario, drawn: Drawn, effort: Effort) -
 
 /// An autoscaler as its manifests have it, if they do.
 fn known_arm(arms: &Arms, autoscaler: &str, known: &str) -> Result<Option<Arm>> {
+    if autoscaler == "KEDA" {
+        // There is one component for it, KEDA as it comes.
+        return if known == "defaults" { Ok(Some(base_of(arms, autoscaler, "keda")?)) } else { Ok(None) };
+    }
     let mut arm = base_of(arms, autoscaler, known)?;
-    match (autoscaler, &mut arm.autoscaler) {
-        ("HPA", Autoscaler::Hpa(_, vpa)) => *vpa = None,
-        // KEDA as it comes, with the HPA's target and highest count.
-        ("KEDA", Autoscaler::Hpa(s, _)) if known == "defaults" => {
-            arm.autoscaler = Autoscaler::Keda(KedaSettings::defaults(s.target_milli, s.max));
-        }
-        ("KEDA", _) => return Ok(None),
-        _ => {}
+    if let ("HPA", Autoscaler::Hpa(_, vpa)) = (autoscaler, &mut arm.autoscaler) {
+        *vpa = None;
     }
     Ok(Some(arm))
 }

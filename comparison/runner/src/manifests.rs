@@ -381,12 +381,21 @@ fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
     let spec = object.get("spec").context("a ScaledObject without spec")?;
     let number = |key: &str| spec[key].as_i64().with_context(|| format!("the ScaledObject has no {key}"));
     let target = quantity::parse(target).context("scaling.yaml: the target is no quantity")?;
-    let defaults = KedaSettings::defaults((target * 1000.0).round() as i64, number("maxReplicaCount")?);
+    let mut settings = KedaSettings::defaults((target * 1000.0).round() as i64, number("maxReplicaCount")?);
+    if let Some(behavior) = spec.pointer("/advanced/horizontalPodAutoscalerConfig/behavior") {
+        let behavior: Behavior = serde_json::from_value(behavior.clone()).context("KEDA's behavior")?;
+        (settings.hpa.up, settings.hpa.down) = (rules(behavior.scale_up)?, rules(behavior.scale_down)?);
+    }
+    // The first trigger scales, the others only wake.
+    if let Some(threshold) = spec.pointer("/triggers/0/metadata/activationThreshold") {
+        settings.activation =
+            threshold.as_str().and_then(|t| t.parse().ok()).context("activationThreshold is no number")?;
+    }
     Ok(KedaSettings {
         min: number("minReplicaCount")?,
         polling_s: number("pollingInterval")? as f64,
         cooldown_s: number("cooldownPeriod")? as f64,
-        ..defaults
+        ..settings
     })
 }
 

@@ -433,7 +433,7 @@ impl Aggregate<'_> {
     fn look(&mut self) {
         let (now, current, ready) = (self.now, self.replicas, self.ready());
         let observed = self.observed();
-        let value = self.windowed(|l| l.all + l.unserved);
+        let value = self.windowed(|l| l.all);
         let replicas = match &mut self.controller {
             Controller::Kpa(kpa) => {
                 kpa.evaluate(now, ready);
@@ -446,10 +446,10 @@ impl Aggregate<'_> {
     }
 
     fn poll(&mut self) {
-        let value = self.windowed(|l| l.all + l.unserved);
+        let values = [self.windowed(|l| l.all), self.windowed(|l| l.unserved)];
         let (now, current) = (self.now, self.replicas);
         if let Controller::Keda(keda) = &mut self.controller {
-            let replicas = keda.poll(now, current, value);
+            let replicas = keda.poll(now, current, &values);
             self.scale_to(replicas);
         }
     }

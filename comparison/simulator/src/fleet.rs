@@ -13,6 +13,8 @@ pub(crate) struct Member {
     pub(crate) start: Start,
     pub(crate) running: bool,
     pub(crate) ready: bool,
+    /// Sent requests.
+    pub(crate) serving: bool,
     /// Told to go; it finishes what it has.
     pub(crate) leaving: bool,
     /// In the order of readiness, for the choice of whom to take away.
@@ -58,6 +60,7 @@ impl Fleet {
             start,
             running: false,
             ready: false,
+            serving: false,
             leaving: false,
             ready_at: Micros::MAX,
             used_at_round: 0,

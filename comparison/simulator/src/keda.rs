@@ -68,9 +68,11 @@ impl Keda {
         self.hpa.sync_external(now, current, Self::metric_milli(value))
     }
 
-    /// One poll of the trigger (`checkScalers`): the replicas to set.
-    pub fn poll(&mut self, now: Micros, current: i64, value: f64) -> i64 {
-        let active = value > self.settings.activation;
+    /// One poll of all triggers (`checkScalers`), of which one is enough: the replicas to set. The
+    /// first one has the activation threshold, the others have none.
+    pub fn poll(&mut self, now: Micros, current: i64, values: &[f64]) -> i64 {
+        let threshold = |i: usize| if i == 0 { self.settings.activation } else { 0.0 };
+        let active = values.iter().enumerate().any(|(i, value)| *value > threshold(i));
         self.request(now, current, active)
     }
 
@@ -105,20 +107,21 @@ mod tests {
 
     #[test]
     fn an_active_trigger_wakes_an_object_to_one_pod_or_to_its_minimum() {
-        assert_eq!(keda(|_| {}).poll(0, 0, 0.5), 1);
-        assert_eq!(keda(|s| s.min = 5).poll(0, 0, 0.5), 5);
-        assert_eq!(keda(|s| s.activation = 0.5).poll(0, 0, 0.5), 0, "at the threshold is not above it");
+        assert_eq!(keda(|_| {}).poll(0, 0, &[0.5]), 1);
+        assert_eq!(keda(|s| s.min = 5).poll(0, 0, &[0.5]), 5);
+        assert_eq!(keda(|s| s.activation = 0.5).poll(0, 0, &[0.5]), 0, "at the threshold is not above it");
+        assert_eq!(keda(|s| s.activation = 0.5).poll(0, 0, &[0.5, 0.1]), 1, "one trigger is enough");
     }
 
     #[test]
     fn an_idle_object_goes_to_zero_after_its_cooldown_and_not_below_its_minimum() {
         let mut a = keda(|s| s.cooldown_s = 60.0);
-        assert_eq!(a.poll(0, 3, 1.0), 3);
-        assert_eq!(a.poll(60 * SECOND, 3, 0.0), 3, "just 60 s are not more than 60 s");
-        assert_eq!(a.poll(61 * SECOND, 3, 0.0), 0);
-        assert_eq!(keda(|_| {}).poll(0, 3, 0.0), 0, "never active: at once");
-        assert_eq!(keda(|s| s.min = 2).poll(0, 3, 0.0), 3, "the HPA scales to the minimum");
-        assert_eq!(keda(|s| s.min = 2).poll(0, 1, 0.0), 2);
+        assert_eq!(a.poll(0, 3, &[1.0]), 3);
+        assert_eq!(a.poll(60 * SECOND, 3, &[0.0]), 3, "just 60 s are not more than 60 s");
+        assert_eq!(a.poll(61 * SECOND, 3, &[0.0]), 0);
+        assert_eq!(keda(|_| {}).poll(0, 3, &[0.0]), 0, "never active: at once");
+        assert_eq!(keda(|s| s.min = 2).poll(0, 3, &[0.0]), 3, "the HPA scales to the minimum");
+        assert_eq!(keda(|s| s.min = 2).poll(0, 1, &[0.0]), 2);
     }
 
     #[test]

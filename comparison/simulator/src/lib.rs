@@ -13,8 +13,8 @@
 //!   (`oracles/`).
 //! * [`tally`]: counts in bins of time, for runs whose requests nobody can keep.
 //! * [`plant`]: what pods and the way to them are like; `pod`, `fleet`: one pod, all pods;
-//!   [`world`]: the event loop; [`aggregate`]: the same for more requests than can be counted one by
-//!   one.
+//!   [`world`]: the event loop; [`aggregate`]: the same for more requests than can be counted one
+//!   by one.
 
 // clippy.toml names what a simulation must not call.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

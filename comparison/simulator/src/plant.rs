@@ -41,6 +41,9 @@ pub struct Plant {
     pub hop: Micros,
     /// What the activator adds.
     pub activator_hop: Micros,
+    /// How often the activator probes a pod that is not ready; it sends requests as soon as one
+    /// answers.
+    pub activator_probe: Micros,
     /// Starts to draw from.
     pub starts: Vec<Start>,
     /// From not ready any more to gone: for so long a pod keeps its room on the node.
@@ -80,6 +83,8 @@ impl Default for Plant {
             background_millicores: 0.0,
             hop: SECOND / 1000,
             activator_hop: SECOND / 1000,
+            // defaultProbeFrequency of pkg/activator/net/revision_backends.go
+            activator_probe: SECOND / 5,
             starts: vec![Start { running: SECOND, ready: 2 * SECOND }],
             drain: 6 * SECOND,
             endpoint: 0,

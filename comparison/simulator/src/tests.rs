@@ -110,7 +110,7 @@ fn a_quota_limits_the_rate_and_stretches_the_latency() {
 }
 
 #[test]
-fn knative_at_zero_holds_the_first_request_until_a_pod_is_ready() {
+fn knative_at_zero_holds_the_first_request_until_a_pod_answers_probes() {
     // A fresh revision has no decision yet, so that the first request waits for a tick.
     let quiet = [
         (0.0, 0.0),
@@ -126,11 +126,11 @@ fn knative_at_zero_holds_the_first_request_until_a_pod_is_ready() {
     assert!(ended.iter().all(|e| e.2 == Outcome::Ok));
     let first = ended[0].1 as f64 / 1e6;
     assert!(
-        (3.1..6.2).contains(&first),
-        "{first}: up to 3 s to a tick with data, 3 s of start, 0.1 s of service"
+        (2.1..5.4).contains(&first),
+        "{first}: up to 3 s to a tick with data, 2 s to running, a probe, 0.1 s of service"
     );
     let again = ended.iter().find(|e| e.0 > 290 * SECOND).expect("a second wave").1 as f64 / 1e6;
-    assert!((3.1..3.2).contains(&again), "{again}: from zero it is evaluated at once");
+    assert!((2.1..2.4).contains(&again), "{again}: from zero it is evaluated at once");
     let last = ended.iter().rfind(|e| e.0 < 290 * SECOND).expect("some").0 as f64 / 1e6;
     let zero = recording.desired.iter().find(|d| d.1 == 0.0 && d.0 > last).expect("back to zero").0;
     assert!((60.0..75.0).contains(&(zero - last)), "{} s after the last request", zero - last);

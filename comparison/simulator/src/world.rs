@@ -33,6 +33,8 @@ enum Event {
     /// A pod has a node; its container runs; it is ready; it is sent requests; it is gone.
     Running(u32),
     Ready(u32),
+    /// The activator's probe was answered.
+    Probed(u32),
     Endpoint(u32),
     Gone(u32),
     /// Prometheus scrapes a pod.
@@ -55,8 +57,8 @@ enum Controller {
     Keda(Box<Keda>, Query),
 }
 
-/// What KEDA asks Prometheus for: requests in flight in all pods, and requests a second that the
-/// gateway found no pod for. Without the second part nothing would wake an object at zero pods.
+/// What KEDA asks Prometheus for: requests in flight in all pods, by which the HPA scales, and
+/// requests a second that the gateway found no pod for, which only wake an object at zero pods.
 #[derive(Default)]
 struct Query {
     /// Requests without a pod, in millionths: a counter like the others.
@@ -67,11 +69,10 @@ struct Query {
 }
 
 impl Query {
-    fn value(&mut self, fleet: &Fleet, now: Micros, window: Micros) -> f64 {
+    fn in_flight(&mut self, fleet: &Fleet, now: Micros, window: Micros) -> f64 {
         self.departed.retain(|samples| samples.last().is_some_and(|last| last > now - window));
         let pods = fleet.iter().map(|(_, member)| &member.pod.samples);
-        let all = pods.chain(&self.departed).chain([&self.gateway]);
-        all.filter_map(|samples| samples.rate(now, window)).sum()
+        pods.chain(&self.departed).filter_map(|samples| samples.rate(now, window)).sum()
     }
 }
 
@@ -239,6 +240,10 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                     member.record.started_s = Some(seconds(self.now));
                     let first = self.now + self.below(self.plant.scrape);
                     self.at(first, Event::Scrape(id));
+                    if matches!(self.controller, Controller::Kpa(_)) {
+                        let probed = self.now + self.below(self.plant.activator_probe);
+                        self.at(probed, Event::Probed(id));
+                    }
                 }
             }
             Event::Ready(id) => {
@@ -250,12 +255,13 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                     self.at(self.now + self.plant.endpoint, Event::Endpoint(id));
                 }
             }
-            Event::Endpoint(id) => {
-                if self.fleet.get(id).is_some_and(|m| !m.leaving) {
-                    self.endpoints.push(id);
-                    self.release();
+            Event::Probed(id) => {
+                // Out of the path, the activator probes nobody.
+                if matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied()) {
+                    self.serve(id);
                 }
             }
+            Event::Endpoint(id) => self.serve(id),
             Event::Gone(id) => self.gone(id),
             Event::Scrape(id) => {
                 let now = self.now;
@@ -288,6 +294,15 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 self.vpa_update();
                 self.at(self.now + INTERVAL, Event::VpaUpdate);
             }
+        }
+    }
+
+    /// A pod is sent requests from now on.
+    fn serve(&mut self, id: u32) {
+        if let Some(member) = self.fleet.get(id).filter(|m| !m.leaving && !m.serving) {
+            member.serving = true;
+            self.endpoints.push(id);
+            self.release();
         }
     }
 
@@ -392,7 +407,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             member.pod.integral_before = member.pod.integral();
             used += member.pod.used - member.pod.used_before;
             member.pod.used_before = member.pod.used;
-            if member.ready && !member.leaving {
+            // What a pod does before it is ready comes through the activator, which tells of it.
+            if member.serving && !member.leaving {
                 serving = true;
                 integral += grown;
             }
@@ -420,8 +436,10 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     fn keda_poll(&mut self) {
         let (now, current) = (self.now, self.replicas);
         let Controller::Keda(keda, query) = &mut self.controller else { return };
-        let value = query.value(&self.fleet, now, self.plant.metric_window);
-        let replicas = keda.poll(now, current, value);
+        let window = self.plant.metric_window;
+        let in_flight = query.in_flight(&self.fleet, now, window);
+        let unserved = query.gateway.rate(now, window).unwrap_or(0.0);
+        let replicas = keda.poll(now, current, &[in_flight, unserved]);
         let polling = micros(keda.settings().polling_s);
         self.scale_to(replicas);
         self.at(now + polling, Event::KedaPoll);
@@ -430,7 +448,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     fn hpa_sync(&mut self) {
         let (now, current) = (self.now, self.replicas);
         if let Controller::Keda(keda, query) = &mut self.controller {
-            let value = query.value(&self.fleet, now, self.plant.metric_window);
+            let value = query.in_flight(&self.fleet, now, self.plant.metric_window);
             let target = keda.settings().hpa.target_milli as f64 / 1000.0;
             self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
             let replicas = keda.sync(now, current, value);
@@ -594,7 +612,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         self.placed += self.fleet.existing(id).pod.millicores + self.sidecar();
         let phase = self.below(self.plant.scrape);
         let member = self.fleet.existing(id);
-        (member.running, member.ready, member.ready_at) = (true, true, LONG_AGO);
+        (member.running, member.ready, member.serving) = (true, true, true);
+        member.ready_at = LONG_AGO;
         let at = seconds(LONG_AGO);
         member.record.created_s = at;
         member.record.scheduled_s = Some(at);
