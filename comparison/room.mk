@@ -54,6 +54,20 @@ verify-simulator: need-cargo ## the simulator compiles to WebAssembly and decide
 	$(CARGO) check --release -p simulator --lib --target $(WASM_TARGET)
 	if command -v go > /dev/null; then comparison/simulator/oracles/run.sh; else echo "no Go: the oracles were not asked again"; fi
 
+# One file that needs no server: open it in a browser, or put it anywhere.
+CALCULATOR ?= target/calculator/index.html
+
+verify: test-calculator
+
+.PHONY: calculator test-calculator
+calculator: need-cargo ## the simulator as a page: one HTML file, without a server (CALCULATOR=path for another place)
+	rustup target add $(WASM_TARGET)
+	comparison/calculator/build.py $(CALCULATOR)
+
+test-calculator: calculator ## test the calculator's page in a headless Chromium
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	cd comparison/calculator/tests/browser && npm ci --silent && CALCULATOR=$(abspath $(CALCULATOR)) npm test
+
 load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
 	$(CARGO) build --release --workspace --example constant_server
 	comparison/load-check.sh

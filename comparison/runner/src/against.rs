@@ -12,7 +12,8 @@ use crate::analysis::steps;
 use crate::report::table::number;
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
-use simulator::Drawn;
+use serde::Serialize;
+use simulator::{Autoscaler, Drawn};
 
 use crate::fit::Arms;
 
@@ -121,6 +122,65 @@ fn apart(group: &[&Difference]) -> Apart {
     }
 }
 
+/// How far the simulation is from recorded runs, as the calculator shows it beside its numbers:
+/// means over the groups of an autoscaler, without sign.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Errors {
+    /// What was compared, for the reader.
+    pub about: String,
+    /// By the calculator's name of the autoscaler.
+    pub autoscalers: BTreeMap<&'static str, AutoscalerErrors>,
+}
+
+/// One autoscaler.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct AutoscalerErrors {
+    /// Scenarios and configurations that were recorded.
+    pub groups: usize,
+    /// Mean ready pods.
+    pub pods_percent: f64,
+    /// Good answers.
+    pub good_points: f64,
+    /// 99th percentile of the latency.
+    pub p99_percent: f64,
+    /// Core-seconds requested.
+    pub cost_percent: f64,
+}
+
+/// What the calculator's page is made with.
+pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
+    let mut aparts: BTreeMap<&'static str, Vec<Apart>> = BTreeMap::new();
+    for ((_, variant, configuration), group) in groups(differences) {
+        let name = match arms.arm(variant, configuration)?.autoscaler {
+            Autoscaler::Kpa(_) => "kpa",
+            Autoscaler::Hpa(_, None) => "hpa",
+            Autoscaler::Hpa(_, Some(_)) => "hpa-vpa",
+            Autoscaler::Keda(_) => "keda",
+        };
+        aparts.entry(name).or_default().push(apart(&group));
+    }
+    let autoscalers = aparts.into_iter().map(|(name, aparts)| {
+        let mean = |of: fn(&Apart) -> f64| {
+            let sum: f64 = aparts.iter().map(|a| of(a).abs()).sum();
+            (sum / aparts.len() as f64 * 100.0).round() / 100.0
+        };
+        let errors = AutoscalerErrors {
+            groups: aparts.len(),
+            pods_percent: mean(|a| a.pods),
+            good_points: mean(|a| a.good),
+            p99_percent: mean(|a| a.p99),
+            cost_percent: mean(|a| a.cost),
+        };
+        (name, errors)
+    });
+    let about = format!(
+        "{} recorded runs of pods of 150m on one node of two CPUs were simulated again, with pods as \
+         other repeats of the same runs had shown them.",
+        differences.len()
+    );
+    Ok(Errors { about, autoscalers: autoscalers.collect() })
+}
+
 /// Recorded and simulated side by side as a Markdown table, means over the repeats, and below it
 /// how far they are apart over all groups.
 pub fn table(differences: &[Difference]) -> String {
@@ -192,6 +252,9 @@ mod tests {
         let found = differences(&[run.clone()], &scenarios, &arms()).expect("simulated");
         assert_eq!((found[0].pods[2], &found[0].measured), (0.0, &found[0].simulated));
         assert!(table(&found).contains("| spike, tuned | knative | 1 |"));
+        let errors = errors(&found, &arms()).expect("known arms");
+        assert_eq!((errors.autoscalers["kpa"].groups, errors.autoscalers["kpa"].good_points), (1, 0.0));
+        assert_eq!(errors.autoscalers.len(), 1, "nothing is said about what was not recorded");
         run.draw.fingerprint = "another".into();
         assert!(differences(&[run], &scenarios, &arms()).is_err(), "a changed scenario is no basis");
     }

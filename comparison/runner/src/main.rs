@@ -173,6 +173,10 @@ struct AgainstArgs {
     /// Repeats that are simulated again; all when not given
     #[arg(long, value_delimiter = ',')]
     repeats: Vec<u32>,
+    /// Where to write the mean distances for the calculator, as JSON
+    /// (comparison/calculator/page/errors.json)
+    #[arg(long)]
+    errors: Option<PathBuf>,
     #[command(flatten)]
     plant: PlantArgs,
 }
@@ -386,7 +390,13 @@ fn runs_of(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
 fn against(args: &AgainstArgs) -> Result<()> {
     let runs = runs_of(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
-    let text = against::table(&against::differences(&runs, &scenarios, &args.plant.arms()?)?);
+    let arms = args.plant.arms()?;
+    let differences = against::differences(&runs, &scenarios, &arms)?;
+    if let Some(file) = &args.errors {
+        let text = serde_json::to_string_pretty(&against::errors(&differences, &arms)?)?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let text = against::table(&differences);
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 

@@ -1,0 +1,591 @@
+'use strict';
+// The page of the calculator. WASM and ERRORS are filled in by build.py: the simulator (gzip,
+// base64), and how far it was from recorded runs (`comparison against --errors`).
+const WASM = /*WASM*/ '';
+const ERRORS = /*ERRORS*/ null;
+
+const ARMS = [
+  { kind: 'kpa', name: 'KPA', dash: '', mark: 'circle' },
+  { kind: 'hpa', name: 'HPA', dash: '7 4', mark: 'square' },
+  { kind: 'hpa-vpa', name: 'HPA + VPA', dash: '2 3', mark: 'diamond' },
+  { kind: 'keda', name: 'KEDA', dash: '9 3 2 3', mark: 'triangle' },
+];
+const POD = [
+  ['service_ms', 'CPU time of a request', 'ms', 8], ['millicores', 'CPU of a pod', 'millicores', 1000],
+  ['memory_mib', 'Memory of a pod', 'MiB', 256], ['start_s', 'Start until ready', 's', 2], ['drain_s', 'Drain', 's', 6],
+  ['hop_ms', 'Network and gateway', 'ms', 1], ['queue', 'Queue of a pod', 'requests', 16], ['objective_ms', 'An answer is good within', 'ms', 500],
+  ['timeout_ms', 'Given up after', 'ms', 15000], ['tail_s', 'Watched after the load', 's', 420],
+  ['core_hour', 'A core for an hour', 'money', 0.04], ['gib_hour', 'A GiB for an hour', 'money', 0.005],
+];
+const DRAWN = 'draw a curve';
+const TRACE = 'a CSV of requests';
+const FIRST_POINTS = [[0, 5], [120, 5], [120, 40], [300, 40], [300, 5], [600, 5]];
+const $ = (id) => document.getElementById(id);
+const NS = 'http://www.w3.org/2000/svg';
+
+// ---- the simulator, one worker for each autoscaler ----
+
+// Runs in a worker: four bytes a call, so that nothing in the module needs an address.
+function workerMain() {
+  let exports;
+  self.onmessage = ({ data }) => {
+    if (data.module) { exports = new WebAssembly.Instance(data.module).exports; return; }
+    const began = performance.now();
+    const text = new TextEncoder().encode(data.request);
+    const padded = new Uint8Array(Math.ceil(text.length / 4) * 4).fill(32);
+    padded.set(text);
+    for (const word of new Uint32Array(padded.buffer)) exports.put(word);
+    const length = exports.run();
+    const words = new Uint32Array(Math.ceil(length / 4));
+    for (let i = 0; i < words.length; i++) words[i] = exports.get(i * 4);
+    const answer = JSON.parse(new TextDecoder().decode(new Uint8Array(words.buffer, 0, length)));
+    self.postMessage({ id: data.id, answer, took: performance.now() - began });
+  };
+}
+
+class Simulator {
+  constructor(module) {
+    const source = new Blob([`(${workerMain})()`], { type: 'text/javascript' });
+    this.worker = new Worker(URL.createObjectURL(source));
+    this.worker.postMessage({ module });
+    this.waiting = new Map();
+    this.last = 0;
+    this.worker.onmessage = ({ data }) => {
+      const { resolve, reject } = this.waiting.get(data.id);
+      this.waiting.delete(data.id);
+      if (data.answer.error) reject(new Error(data.answer.error)); else resolve({ ...data.answer, took: data.took });
+    };
+  }
+
+  ask(request) {
+    const id = ++this.last;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, request: JSON.stringify(request) });
+    });
+  }
+}
+
+// ---- state ----
+
+const state = { shape: 'spike', scale: 5, stretch: 1, seed: 1, points: FIRST_POINTS, pod: {}, values: {} };
+let trace = null;
+let scenarios = [];
+let fields = {};
+let simulators = [];
+let results = [];
+let runs = 0;
+
+const encode = (value) => btoa(JSON.stringify(value)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+const decode = (text) => JSON.parse(atob(text.replaceAll('-', '+').replaceAll('_', '/')));
+
+// Only what differs from the defaults, so that an address stays short.
+function shared() {
+  const out = { s: state.shape, k: state.scale, t: state.stretch, e: state.seed };
+  if (state.shape === DRAWN) out.p = state.points;
+  const pod = Object.fromEntries(POD.filter(([key, , , value]) => state.pod[key] !== value).map(([key]) => [key, state.pod[key]]));
+  if (Object.keys(pod).length) out.o = pod;
+  const values = {};
+  for (const { kind } of ARMS) {
+    const changed = fields[kind].filter((f) => state.values[kind][f.name] !== f.default).map((f) => [f.name, state.values[kind][f.name]]);
+    if (changed.length) values[kind] = Object.fromEntries(changed);
+  }
+  if (Object.keys(values).length) out.v = values;
+  return out;
+}
+
+const number = (value, fallback) => (typeof value === 'number' && Number.isFinite(value) ? value : fallback);
+
+function restore(hash) {
+  for (const [key, , , value] of POD) state.pod[key] = value;
+  for (const { kind } of ARMS) state.values[kind] = Object.fromEntries(fields[kind].map((f) => [f.name, f.default]));
+  if (hash.length < 2) return;
+  try {
+    const from = decode(hash.slice(1));
+    if (from.s === DRAWN || scenarios.some((s) => s.name === from.s)) state.shape = from.s;
+    state.scale = number(from.k, state.scale);
+    state.stretch = number(from.t, state.stretch);
+    state.seed = number(from.e, state.seed);
+    if (Array.isArray(from.p)) state.points = from.p.map(([s, r]) => [number(s, 0), number(r, 0)]);
+    for (const [key] of POD) state.pod[key] = number(from.o?.[key], state.pod[key]);
+    for (const { kind } of ARMS) {
+      for (const f of fields[kind]) state.values[kind][f.name] = number(from.v?.[kind]?.[f.name], f.default);
+    }
+  } catch {
+    say('The address holds no settings that can be read; these are the defaults.', true);
+  }
+}
+
+function load() {
+  if (state.shape === TRACE) {
+    if (!trace) throw new Error('Choose a CSV file first.');
+    return { arrivals: trace };
+  }
+  if (state.shape === DRAWN) return { points: state.points };
+  return { scenario: [state.shape, state.scale, state.stretch] };
+}
+
+function say(text, wrong = false) {
+  $('status').textContent = text;
+  $('status').className = wrong ? 'wrong' : '';
+}
+
+// ---- forms ----
+
+function element(name, attributes = {}, ...children) {
+  const node = name === 'svg' || name.startsWith('svg:') ? document.createElementNS(NS, name.replace('svg:', '')) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function numberField(text, unit, value, change, bounds = {}) {
+  const input = element('input', { type: 'number', step: 'any', value, ...bounds });
+  input.addEventListener('change', () => { change(Number(input.value)); simulateSoon(); });
+  return element('label', {}, `${text} `, element('span', {}, unit), input);
+}
+
+function drawForms() {
+  $('pod').replaceChildren(...POD.map(([key, text, unit]) => numberField(text, unit, state.pod[key], (v) => { state.pod[key] = v; }, { min: 0, 'data-pod': key })));
+  const open = new Set([...document.querySelectorAll('#arms details[open]')].map((d) => d.dataset.kind));
+  $('arms').replaceChildren(...ARMS.map(({ kind, name }) => {
+    const inputs = fields[kind].map((f) => numberField(f.name, f.unit, state.values[kind][f.name],
+      (v) => { state.values[kind][f.name] = v; drawSummaries(); }, { min: f.least, max: f.most, 'data-setting': `${kind}/${f.name}` }));
+    const details = element('details', { 'data-kind': kind }, element('summary', {}, name), element('div', { class: 'grid' }, ...inputs));
+    details.open = open.has(kind);
+    return details;
+  }));
+  for (const id of ['scale', 'stretch', 'seed']) $(id).value = state[id];
+  $('shape').value = state.shape;
+  drawSummaries();
+  drawLoad();
+}
+
+function drawSummaries() {
+  for (const { kind, name } of ARMS) {
+    const changed = fields[kind].filter((f) => state.values[kind][f.name] !== f.default).map((f) => `${f.name} ${state.values[kind][f.name]}`);
+    document.querySelector(`#arms details[data-kind="${kind}"] summary`).textContent = `${name}: ${changed.join(', ') || 'as it comes'}`;
+  }
+}
+
+// ---- the load ----
+
+const drawn = () => state.shape === DRAWN;
+
+function curvePoints() {
+  if (drawn()) return state.points;
+  if (state.shape === TRACE) {
+    if (!trace) return [[0, 0], [1, 0]];
+    const bins = 160;
+    const width = Math.max(trace.length_s / bins, 1e-9);
+    const counts = new Array(bins).fill(0);
+    for (const moment of trace) counts[Math.min(bins - 1, Math.floor(moment / width))]++;
+    return counts.map((count, i) => [i * width, count / width]);
+  }
+  const scenario = scenarios.find((s) => s.name === state.shape);
+  return scenario.points.map(([s, r]) => [s * state.stretch, r * state.scale]);
+}
+
+const BOX = { left: 46, right: 12, top: 12, bottom: 26, width: 640, height: 180 };
+
+function scales(points) {
+  const longest = Math.max(...points.map((p) => p[0]), 1);
+  const most = Math.max(...points.map((p) => p[1]), 1) * 1.1;
+  return {
+    longest, most,
+    x: (s) => BOX.left + (s / longest) * (BOX.width - BOX.left - BOX.right),
+    y: (r) => BOX.height - BOX.bottom - (r / most) * (BOX.height - BOX.top - BOX.bottom),
+  };
+}
+
+function drawLoad() {
+  for (const node of document.querySelectorAll('.scenario')) node.hidden = drawn() || state.shape === TRACE;
+  for (const node of document.querySelectorAll('.drawn')) node.hidden = !drawn();
+  for (const node of document.querySelectorAll('.trace')) node.hidden = state.shape !== TRACE;
+  $('about').textContent = scenarios.find((s) => s.name === state.shape)?.about ?? '';
+  drawCurve();
+  if (drawn() && document.activeElement !== $('points')) $('points').value = state.points.map((p) => p.join(' ')).join('\n');
+}
+
+function drawCurve() {
+  const points = curvePoints();
+  const { x, y, longest, most } = scales(points);
+  const svg = $('curve');
+  const focused = document.activeElement?.dataset?.point;
+  svg.replaceChildren();
+  for (const part of [0, 0.5, 1]) {
+    svg.append(element('svg:line', { x1: BOX.left, x2: BOX.width - BOX.right, y1: y(most * part), y2: y(most * part), class: 'axis' }));
+    const label = element('svg:text', { x: BOX.left - 6, y: y(most * part) + 4, 'text-anchor': 'end' });
+    label.textContent = short(most * part);
+    svg.append(label);
+    const time = element('svg:text', { x: x(longest * part), y: BOX.height - 8, 'text-anchor': part === 0 ? 'start' : part === 1 ? 'end' : 'middle' });
+    time.textContent = duration(longest * part);
+    svg.append(time);
+  }
+  svg.append(element('svg:path', { d: `M${points.map(([s, r]) => `${x(s).toFixed(1)} ${y(r).toFixed(1)}`).join('L')}`, class: 'rate' }));
+  if (!drawn()) return;
+  points.forEach((point, i) => {
+    const circle = element('svg:circle', {
+      cx: x(point[0]), cy: y(point[1]), r: 9, class: 'point', tabindex: 0, role: 'slider', 'data-point': i,
+      'aria-label': `point ${i + 1}`, 'aria-valuenow': point[1], 'aria-valuemin': 0,
+      'aria-valuetext': `${short(point[1])} a second at ${duration(point[0])}`,
+    });
+    circle.addEventListener('keydown', (event) => keyPoint(event, i));
+    circle.addEventListener('pointerdown', (event) => dragPoint(event, i));
+    svg.append(circle);
+  });
+  if (focused !== undefined) svg.querySelector(`[data-point="${focused}"]`)?.focus();
+}
+
+// A point stays between its neighbours, the first one at second 0.
+function movePoint(i, second, rate) {
+  const before = i > 0 ? state.points[i - 1][0] : 0;
+  const after = state.points[i + 1]?.[0] ?? Infinity;
+  const s = i === 0 ? 0 : Math.min(after, Math.max(before, second));
+  state.points[i] = [Math.round(s * 10) / 10, Math.round(Math.max(0, rate) * 100) / 100];
+  drawLoad();
+  simulateSoon();
+}
+
+function keyPoint(event, i) {
+  const { longest, most } = scales(state.points);
+  const [s, r] = state.points[i];
+  const moves = { ArrowUp: [0, most / 40], ArrowDown: [0, -most / 40], ArrowLeft: [-longest / 40, 0], ArrowRight: [longest / 40, 0] };
+  const move = moves[event.key];
+  if (move) movePoint(i, s + move[0], r + move[1]);
+  else if (event.key === 'Delete' && i > 0 && state.points.length > 2) { state.points.splice(i, 1); drawLoad(); simulateSoon(); }
+  else return;
+  event.preventDefault();
+}
+
+function at(event) {
+  const box = $('curve').getBoundingClientRect();
+  const { longest, most } = scales(state.points);
+  const px = ((event.clientX - box.left) / box.width) * BOX.width;
+  const py = ((event.clientY - box.top) / box.height) * BOX.height;
+  return [((px - BOX.left) / (BOX.width - BOX.left - BOX.right)) * longest, ((BOX.height - BOX.bottom - py) / (BOX.height - BOX.top - BOX.bottom)) * most];
+}
+
+function dragPoint(event, i) {
+  event.preventDefault();
+  const svg = $('curve');
+  const move = (e) => movePoint(i, ...at(e));
+  const end = () => { svg.removeEventListener('pointermove', move); window.removeEventListener('pointerup', end); };
+  svg.addEventListener('pointermove', move);
+  window.addEventListener('pointerup', end);
+}
+
+// A moment of a line: seconds, or a date and time with any number of digits after the second.
+function moment(text) {
+  const first = text.split(/[,;\t]/)[0].trim().replace(/^"|"$/g, '');
+  if (first === '') return NaN;
+  const date = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?/.exec(first);
+  return date ? Date.parse(`${date[1]}T${date[2]}Z`) / 1000 + Number(`0${date[3] ?? ''}`) : Number(first);
+}
+
+async function takeFile(file) {
+  const moments = (await file.text()).split('\n').map(moment).filter(Number.isFinite).sort((a, b) => a - b);
+  if (moments.length < 2) { say(`${file.name} has no moments in its first column.`, true); return; }
+  trace = moments.map((m) => Math.round((m - moments[0]) * 1e6) / 1e6);
+  trace.length_s = trace.at(-1);
+  $('trace-text').textContent = `${file.name}: ${trace.length.toLocaleString('en')} requests in ${duration(trace.length_s)}. An address does not hold them.`;
+  state.shape = TRACE;
+  $('shape').value = TRACE;
+  drawLoad();
+  simulateSoon();
+}
+
+// ---- numbers ----
+
+function short(value) {
+  if (value === null || value === undefined) return '–';
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${(value / 1e6).toPrecision(3)} M`;
+  if (size >= 1000) return Math.round(value).toLocaleString('en');
+  if (size >= 100) return value.toFixed(0);
+  return Number(value.toPrecision(3)).toString();
+}
+
+function duration(s) {
+  if (s >= 172800) return `${short(s / 86400)} d`;
+  if (s >= 7200) return `${short(s / 3600)} h`;
+  return s >= 120 ? `${short(s / 60)} min` : `${short(s)} s`;
+}
+
+// How far a number was from recorded runs, in its own unit; null: nothing was recorded.
+function error(kind, measure, value) {
+  const errors = ERRORS?.autoscalers?.[kind];
+  if (!errors || value === null || value === undefined) return null;
+  return measure === 'good' ? errors.good_points : (value * errors[`${measure}_percent`]) / 100;
+}
+
+function withError(kind, measure, value, unit = '') {
+  const off = error(kind, measure, value);
+  return element('td', {}, `${short(value)}${unit} `, element('small', {}, off === null ? '± ?' : `± ${short(off)}`));
+}
+
+// ---- results ----
+
+let soon = 0;
+function simulateSoon() {
+  clearTimeout(soon);
+  history.replaceState(null, '', `#${encode(shared())}`);
+  soon = setTimeout(simulate, 250);
+}
+
+async function simulate() {
+  clearTimeout(soon);
+  const run = ++runs;
+  try {
+    const offered = load();
+    say('Simulating …');
+    const began = performance.now();
+    const asked = ARMS.map(({ kind }, i) => simulators[i].ask({ ask: 'simulate', load: offered, pod: state.pod, kind, values: state.values[kind], seed: state.seed }));
+    const answers = await Promise.all(asked);
+    if (run !== runs) return;
+    results = answers;
+    drawTable();
+    drawCharts();
+    const slowest = Math.max(...answers.map((a) => a.took));
+    say(`${short(answers[0].table.requests)} requests through each of ${ARMS.length}, in ${short((performance.now() - began) / 1000)} s (slowest ${short(slowest / 1000)} s).`);
+    document.body.dataset.done = String(run);
+  } catch (problem) {
+    if (run === runs) say(problem.message, true);
+  }
+}
+
+function drawTable() {
+  const heads = ['autoscaler', 'good answers', 'p50', 'p99', 'ready pods, mean', 'most', 'pods started', 'core-seconds', 'cost', 'refused', 'late'];
+  const row = ({ kind, name }, i) => {
+    const t = results[i].table;
+    return element('tr', {},
+      element('th', { scope: 'row' }, name),
+      withError(kind, 'good', t.good, ' %'),
+      element('td', {}, t.p50_ms === null ? '–' : `${short(t.p50_ms)} ms`),
+      withError(kind, 'p99', t.p99_ms, ' ms'),
+      withError(kind, 'pods', t.pods),
+      element('td', {}, short(t.most_pods)),
+      element('td', {}, short(t.started)),
+      withError(kind, 'cost', t.core_seconds),
+      withError(kind, 'cost', t.cost),
+      element('td', {}, `${short(t.refused)} %`),
+      element('td', {}, `${short(t.late)} %`));
+  };
+  $('table').replaceChildren(
+    element('caption', { class: 'quiet' }, 'Simulated. Cost and pods until the end of what is watched.'),
+    element('thead', {}, element('tr', {}, ...heads.map((h) => element('th', { scope: 'col' }, h)))),
+    element('tbody', {}, ...ARMS.map(row)));
+}
+
+function mark(shape, x, y, r, colour) {
+  const fill = { fill: `var(--${colour})` };
+  if (shape === 'circle') return element('svg:circle', { cx: x, cy: y, r, ...fill });
+  if (shape === 'square') return element('svg:rect', { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...fill });
+  const path = shape === 'diamond' ? `M${x} ${y - r - 1}L${x + r + 1} ${y}L${x} ${y + r + 1}L${x - r - 1} ${y}Z` : `M${x} ${y - r - 1}L${x + r + 1} ${y + r}L${x - r - 1} ${y + r}Z`;
+  return element('svg:path', { d: path, ...fill });
+}
+
+function legend(svg, left) {
+  ARMS.forEach(({ kind, name, dash, mark: shape }, i) => {
+    const x = left + i * 120;
+    svg.append(element('svg:line', { x1: x, x2: x + 28, y1: 10, y2: 10, stroke: `var(--${kind})`, 'stroke-width': 2.5, 'stroke-dasharray': dash }), mark(shape, x + 14, 10, 3.5, kind));
+    const text = element('svg:text', { x: x + 34, y: 14 });
+    text.textContent = name;
+    svg.append(text);
+  });
+}
+
+// One chart: a line for each autoscaler, told apart by colour, dashes and marks.
+function chart(title, unit, series, width) {
+  const box = { left: 52, right: 14, top: 28, bottom: 24, width: 560, height: 240 };
+  const longest = Math.max(...series.map((s) => s.length * s.width), 1e-9);
+  const most = Math.max(...series.flatMap((s) => s.values.map((v) => v ?? 0)), 1e-9) * 1.08;
+  const x = (s) => box.left + (s / longest) * (box.width - box.left - box.right);
+  const y = (v) => box.height - box.bottom - (v / most) * (box.height - box.top - box.bottom);
+  const peaks = series.map((s, i) => `${ARMS[i].name} at most ${short(Math.max(...s.values.map((v) => v ?? 0)))} ${unit}`);
+  const svg = element('svg', { viewBox: `0 0 ${box.width} ${box.height}`, role: 'img', 'aria-label': `${title}: ${peaks.join(', ')}` });
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(element('svg:line', { x1: box.left, x2: box.width - box.right, y1: y(most * part), y2: y(most * part), class: 'axis' }));
+    const label = element('svg:text', { x: box.left - 6, y: y(most * part) + 4, 'text-anchor': 'end' });
+    label.textContent = short(most * part);
+    const time = element('svg:text', { x: x(longest * part), y: box.height - 6, 'text-anchor': part === 0 ? 'start' : part === 1 ? 'end' : 'middle' });
+    time.textContent = duration(longest * part);
+    svg.append(label, time);
+  }
+  series.forEach((s, i) => {
+    const { kind, dash, mark: shape } = ARMS[i];
+    let path = '';
+    let pen = 'M';
+    s.values.forEach((value, n) => {
+      if (value === null) { pen = 'M'; return; }
+      path += `${pen}${x((n + 0.5) * s.width).toFixed(1)} ${y(value).toFixed(1)}`;
+      pen = 'L';
+    });
+    svg.append(element('svg:path', { d: path || 'M0 0', fill: 'none', stroke: `var(--${kind})`, 'stroke-width': 2, 'stroke-dasharray': dash }));
+    // Marks at different places, so that lines on top of each other are still seen.
+    for (let n = Math.round((s.values.length * (i + 1)) / 20); n < s.values.length; n += Math.ceil(s.values.length / 4)) {
+      if (s.values[n] !== null) svg.append(mark(shape, x((n + 0.5) * s.width), y(s.values[n]), 4, kind));
+    }
+  });
+  legend(svg, box.left);
+  return element('figure', {}, element('figcaption', {}, `${title} (${unit})`), svg);
+}
+
+function drawCharts() {
+  const of = (key, width) => results.map((r) => ({ values: r[key], width: r[width], length: r[key].length }));
+  $('charts').replaceChildren(
+    chart('Ready pods', 'pods', of('pods', 'bin_s')),
+    chart('Latency, 99th percentile', 'ms', of('p99', 'latency_bin_s')),
+    chart('Not answered in time', '%', of('misses', 'bin_s')),
+    chart('Cost', 'an hour', of('price', 'bin_s')));
+}
+
+async function searchFrontier() {
+  const run = ++runs;
+  try {
+    const offered = load();
+    say('Searching settings …');
+    const asked = ARMS.map(({ kind }, i) => simulators[i].ask({ ask: 'frontier', load: offered, pod: state.pod, kind, values: state.values[kind], seed: state.seed }));
+    const answers = await Promise.all(asked);
+    if (run !== runs) return;
+    drawFrontier(answers);
+    say(`${answers.map((a) => a.tried).join(', ')} settings tried.`);
+    document.body.dataset.searched = String(run);
+  } catch (problem) {
+    if (run === runs) say(problem.message, true);
+  }
+}
+
+function drawFrontier(answers) {
+  const box = { left: 52, right: 20, top: 28, bottom: 40, width: 760, height: 380 };
+  const all = answers.flatMap((a) => [a.own, ...a.frontier]);
+  const most = Math.max(...all.map((p) => p.cost), 1e-9) * 1.08;
+  const least = Math.floor(Math.min(...all.map((p) => p.good), 99) / 10) * 10;
+  const x = (c) => box.left + (c / most) * (box.width - box.left - box.right);
+  const y = (g) => box.top + ((100 - Math.min(g, 100)) / (100 - least)) * (box.height - box.top - box.bottom);
+  const svg = element('svg', { viewBox: `0 0 ${box.width} ${box.height}`, role: 'img', 'aria-label': 'Good answers in per cent against cost; the table below has the numbers' });
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+    const g = least + (100 - least) * part;
+    svg.append(element('svg:line', { x1: box.left, x2: box.width - box.right, y1: y(g), y2: y(g), class: 'axis' }));
+    const good = element('svg:text', { x: box.left - 6, y: y(g) + 4, 'text-anchor': 'end' });
+    good.textContent = `${short(g)} %`;
+    const cost = element('svg:text', { x: x(most * part), y: box.height - 22, 'text-anchor': 'middle' });
+    cost.textContent = short(most * part);
+    svg.append(good, cost);
+  }
+  const axis = element('svg:text', { x: box.width / 2, y: box.height - 4, 'text-anchor': 'middle' });
+  axis.textContent = 'cost of the whole load';
+  svg.append(axis);
+  const rows = [];
+  answers.forEach((answer, i) => {
+    const { kind, name, dash, mark: shape } = ARMS[i];
+    const line = answer.frontier.map((p) => `${x(p.cost).toFixed(1)} ${y(p.good).toFixed(1)}`);
+    svg.append(element('svg:path', { d: `M${line.join('L')}`, fill: 'none', stroke: `var(--${kind})`, 'stroke-width': 2, 'stroke-dasharray': dash }));
+    for (const p of answer.frontier) svg.append(mark(shape, x(p.cost), y(p.good), 3.5, kind));
+    const { own } = answer;
+    const [up, aside] = [error(kind, 'good', own.good), error(kind, 'cost', own.cost)];
+    const bar = { stroke: `var(--${kind})`, 'stroke-width': 1.5 };
+    if (up !== null) {
+      svg.append(element('svg:line', { x1: x(own.cost), x2: x(own.cost), y1: y(own.good + up), y2: y(Math.max(own.good - up, least)), ...bar }),
+        element('svg:line', { x1: x(own.cost - aside), x2: x(own.cost + aside), y1: y(own.good), y2: y(own.good), ...bar }));
+    }
+    svg.append(mark(shape, x(own.cost), y(own.good), 7, kind));
+    for (const p of answer.frontier) {
+      const changed = Object.entries(p.values).filter(([key, value]) => state.values[kind][key] !== value).map(([key, value]) => `${key} ${value}`).join(', ') || 'as set above';
+      const button = element('button', { type: 'button' }, 'Take');
+      button.addEventListener('click', () => { state.values[kind] = { ...state.values[kind], ...p.values }; drawForms(); simulateSoon(); });
+      rows.push(element('tr', {}, element('th', { scope: 'row' }, name), withError(kind, 'good', p.good, ' %'), withError(kind, 'cost', p.cost), element('td', {}, button), element('td', { style: 'text-align:left;white-space:normal' }, changed)));
+    }
+  });
+  legend(svg, box.left);
+  $('frontier-section').hidden = false;
+  $('frontier').replaceChildren(svg);
+  const heads = ['autoscaler', 'good answers', 'cost', 'settings', 'changed'].map((h) => element('th', { scope: 'col' }, h));
+  $('found').replaceChildren(element('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Found settings, scrolls sideways' },
+    element('table', {}, element('thead', {}, element('tr', {}, ...heads)), element('tbody', {}, ...rows))));
+}
+
+// ---- files ----
+
+async function exportFiles() {
+  const kind = $('export-kind').value;
+  try {
+    const { files } = await simulators[0].ask({ ask: 'export', kind, values: state.values[kind] });
+    $('export').replaceChildren(...Object.entries(files).flatMap(([path, text]) => [
+      element('p', {}, element('code', {}, path)), element('pre', { tabindex: 0, 'data-path': path }, text)]));
+  } catch (problem) {
+    $('export').replaceChildren(element('p', { class: 'wrong' }, problem.message));
+  }
+}
+
+async function importText() {
+  const said = $('import-said');
+  try {
+    const { kind, values } = await simulators[0].ask({ ask: 'import', text: $('import').value });
+    state.values[kind] = values;
+    drawForms();
+    said.textContent = `Taken as settings of ${ARMS.find((a) => a.kind === kind).name}.`;
+    said.className = '';
+    simulateSoon();
+  } catch (problem) {
+    said.textContent = problem.message;
+    said.className = 'wrong';
+  }
+}
+
+function trustText() {
+  if (!ERRORS) return 'How far it is from recorded runs was not filled in.';
+  const { autoscalers, about } = ERRORS;
+  const parts = Object.entries(autoscalers).map(([kind, e]) => `${ARMS.find((a) => a.kind === kind).name} (${e.groups} groups of runs): good answers ${short(e.good_points)} points, ready pods ${short(e.pods_percent)} %, p99 ${short(e.p99_percent)} %, cost ${short(e.cost_percent)} %`);
+  return `${about} Mean distance from them: ${parts.join('; ')}. ± ? means that no run of that autoscaler was recorded. Other loads, pods and nodes than the recorded ones can be further off.`;
+}
+
+// ---- begin ----
+
+async function begin() {
+  const packed = Uint8Array.from(atob(WASM), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+  const module = await WebAssembly.compile(await new Response(stream).arrayBuffer());
+  simulators = ARMS.map(() => new Simulator(module));
+  const [known, kinds] = await Promise.all([simulators[0].ask({ ask: 'scenarios' }), simulators[1].ask({ ask: 'fields' })]);
+  scenarios = known.scenarios;
+  fields = Object.fromEntries(kinds.kinds.map((k) => [k.kind, k.fields]));
+  $('shape').replaceChildren(...scenarios.map((s) => element('option', { value: s.name }, s.title)), element('option', { value: DRAWN }, 'Draw a curve'), element('option', { value: TRACE }, 'A CSV of requests'));
+  $('export-kind').replaceChildren(...ARMS.map((a) => element('option', { value: a.kind }, a.name)));
+  $('trust-text').textContent = trustText();
+  restore(location.hash);
+  drawForms();
+
+  $('shape').addEventListener('change', () => { state.shape = $('shape').value; drawLoad(); if (state.shape !== TRACE || trace) simulateSoon(); });
+  for (const id of ['scale', 'stretch', 'seed']) $(id).addEventListener('change', () => { state[id] = Number($(id).value); drawLoad(); simulateSoon(); });
+  $('points').addEventListener('change', () => {
+    const points = $('points').value.trim().split('\n').map((line) => line.trim().split(/[\s,;]+/).map(Number));
+    if (points.length < 2 || points.some((p) => p.length !== 2 || p.some((n) => !Number.isFinite(n)))) { say('Each line is a second and a rate, at least two lines.', true); return; }
+    state.points = points;
+    drawLoad();
+    simulateSoon();
+  });
+  $('curve').addEventListener('dblclick', (event) => {
+    if (!drawn()) return;
+    const [s, r] = at(event);
+    state.points.push([Math.max(0, Math.round(s)), Math.max(0, Math.round(r * 10) / 10)]);
+    state.points.sort((a, b) => a[0] - b[0]);
+    drawLoad();
+    simulateSoon();
+  });
+  $('file').addEventListener('change', () => { if ($('file').files[0]) takeFile($('file').files[0]); });
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) takeFile(event.dataTransfer.files[0]); });
+  $('form').addEventListener('submit', (event) => { event.preventDefault(); simulate(); });
+  $('frontier-button').addEventListener('click', searchFrontier);
+  $('export-button').addEventListener('click', exportFiles);
+  $('import-button').addEventListener('click', importText);
+  $('share').addEventListener('click', async () => {
+    history.replaceState(null, '', `#${encode(shared())}`);
+    try { await navigator.clipboard.writeText(location.href); say('The address is in the clipboard.'); } catch { say('The address of this page holds everything.'); }
+  });
+  window.addEventListener('hashchange', () => { restore(location.hash); drawForms(); simulate(); });
+  await simulate();
+}
+
+begin().catch((problem) => say(`This browser cannot run the simulator: ${problem.message}`, true));

@@ -1,0 +1,239 @@
+//! Each autoscaler's settings as numbers by name: one table for the form, the page's address, the
+//! simulator and the files.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use simulator::Autoscaler;
+use simulator::hpa::{HpaSettings, Policy, Rules, Select};
+use simulator::keda::KedaSettings;
+use simulator::kpa::KpaSettings;
+use simulator::vpa::VpaSettings;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Knative.
+    Kpa,
+    /// HPA alone.
+    Hpa,
+    /// HPA and VPA.
+    HpaVpa,
+    /// KEDA.
+    Keda,
+}
+
+/// Settings by name. What is missing has its default.
+pub type Values = BTreeMap<String, f64>;
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Field {
+    /// As its own object spells it.
+    pub name: &'static str,
+    /// Unit, for the form.
+    pub unit: &'static str,
+    /// Where nothing is said.
+    pub default: f64,
+    /// Least and most that the object accepts.
+    pub least: f64,
+    /// See `least`.
+    pub most: f64,
+}
+
+const fn field(name: &'static str, unit: &'static str, default: f64, least: f64, most: f64) -> Field {
+    Field { name, unit, default, least, most }
+}
+
+/// More pods than a page draws in a moment.
+const MOST_PODS: f64 = 10_000.0;
+
+const KPA: [Field; 11] = [
+    field("target", "in flight a pod", 1.0, 0.01, 1000.0),
+    field("target-utilization-percentage", "%", 70.0, 1.0, 100.0),
+    field("window", "s", 60.0, 6.0, 3600.0),
+    field("panic-window-percentage", "%", 10.0, 1.0, 100.0),
+    field("panic-threshold-percentage", "%", 200.0, 110.0, 1000.0),
+    field("target-burst-capacity", "", 211.0, -1.0, 100_000.0),
+    field("scale-down-delay", "s", 0.0, 0.0, 3600.0),
+    field("scale-to-zero-pod-retention-period", "s", 0.0, 0.0, 3600.0),
+    field("activation-scale", "pods", 1.0, 1.0, 1000.0),
+    field("min-scale", "pods", 0.0, 0.0, MOST_PODS),
+    field("max-scale", "pods", 10.0, 1.0, MOST_PODS),
+];
+
+const BEHAVIOR: [Field; 10] = [
+    field("scaleUp.stabilizationWindowSeconds", "s", 0.0, 0.0, 3600.0),
+    field("scaleUp.tolerance", "", 0.1, 0.0, 1.0),
+    field("scaleUp.Percent", "% in 15 s", 100.0, 0.0, 10_000.0),
+    field("scaleUp.Pods", "pods in 15 s", 4.0, 0.0, 10_000.0),
+    field("scaleDown.stabilizationWindowSeconds", "s", 300.0, 0.0, 3600.0),
+    field("scaleDown.tolerance", "", 0.1, 0.0, 1.0),
+    field("scaleDown.Percent", "%", 100.0, 0.0, 100.0),
+    field("scaleDown.Percent.periodSeconds", "s", 15.0, 1.0, 1800.0),
+    field("scaleDown.Pods", "pods", 0.0, 0.0, 10_000.0),
+    field("scaleDown.Pods.periodSeconds", "s", 15.0, 1.0, 1800.0),
+];
+
+const HPA: [Field; 3] = [
+    field("averageValue", "in flight a pod", 1.0, 0.001, 1000.0),
+    field("minReplicas", "pods", 1.0, 1.0, MOST_PODS),
+    field("maxReplicas", "pods", 10.0, 1.0, MOST_PODS),
+];
+
+const VPA: [Field; 2] = [
+    field("minAllowed.cpu", "millicores", 100.0, 1.0, 64_000.0),
+    field("maxAllowed.cpu", "millicores", 2000.0, 1.0, 64_000.0),
+];
+
+const KEDA: [Field; 6] = [
+    field("threshold", "in flight a pod", 1.0, 0.001, 1000.0),
+    field("activationThreshold", "in flight", 0.0, 0.0, 1000.0),
+    field("minReplicaCount", "pods", 0.0, 0.0, MOST_PODS),
+    field("maxReplicaCount", "pods", 10.0, 1.0, MOST_PODS),
+    field("pollingInterval", "s", 30.0, 1.0, 3600.0),
+    field("cooldownPeriod", "s", 300.0, 0.0, 3600.0),
+];
+
+/// The period of the policies that have no field for it.
+pub const POLICY_PERIOD_S: i64 = 15;
+
+impl Kind {
+    /// In the order of the page.
+    pub const ALL: [Self; 4] = [Self::Kpa, Self::Hpa, Self::HpaVpa, Self::Keda];
+
+    /// Its settings.
+    pub fn fields(self) -> Vec<Field> {
+        match self {
+            Self::Kpa => KPA.to_vec(),
+            Self::Hpa => [&HPA[..], &BEHAVIOR].concat(),
+            Self::HpaVpa => [&HPA[..], &BEHAVIOR, &VPA].concat(),
+            Self::Keda => [&KEDA[..], &BEHAVIOR].concat(),
+        }
+    }
+
+    /// Whether all values are settings of it and within their bounds; then all of its settings.
+    pub fn complete(self, values: &Values) -> Result<Values, String> {
+        let fields = self.fields();
+        if let Some(name) = values.keys().find(|name| fields.iter().all(|f| f.name != *name)) {
+            return Err(format!("{self:?} has no setting {name:?}"));
+        }
+        let value = |f: &Field| {
+            let value = values.get(f.name).copied().unwrap_or(f.default);
+            if (f.least..=f.most).contains(&value) {
+                Ok((f.name.to_owned(), value))
+            } else {
+                Err(format!("{}: {value} is not between {} and {}", f.name, f.least, f.most))
+            }
+        };
+        fields.iter().map(value).collect()
+    }
+
+    /// The autoscaler with these settings; memory bounds of the VPA are the pod's.
+    pub fn autoscaler(self, values: &Values, memory: f64) -> Result<Autoscaler, String> {
+        let all = self.complete(values)?;
+        let get = |name: &str| all[name];
+        let whole = |name: &str| all[name].round() as i64;
+        let milli = |name: &str| ((all[name] * 1000.0).round() as i64).max(1);
+        Ok(match self {
+            Self::Kpa => Autoscaler::Kpa(KpaSettings {
+                total: get("target"),
+                utilization: get("target-utilization-percentage") / 100.0,
+                stable_window_s: get("window"),
+                panic_window_percentage: get("panic-window-percentage"),
+                panic_threshold_percentage: get("panic-threshold-percentage"),
+                target_burst_capacity: get("target-burst-capacity"),
+                scale_down_delay_s: get("scale-down-delay"),
+                pod_retention_s: get("scale-to-zero-pod-retention-period"),
+                activation_scale: whole("activation-scale"),
+                min_scale: whole("min-scale"),
+                max_scale: whole("max-scale"),
+                ..KpaSettings::defaults(get("target"))
+            }),
+            Self::Hpa | Self::HpaVpa => {
+                let settings = HpaSettings {
+                    target_milli: milli("averageValue"),
+                    min: whole("minReplicas"),
+                    max: whole("maxReplicas"),
+                    ..behavior(&all)
+                };
+                let vpa = (self == Self::HpaVpa).then(|| VpaSettings {
+                    cpu: (whole("minAllowed.cpu"), whole("maxAllowed.cpu")),
+                    memory: (memory, memory),
+                });
+                Autoscaler::Hpa(settings, vpa)
+            }
+            Self::Keda => Autoscaler::Keda(KedaSettings {
+                hpa: HpaSettings {
+                    target_milli: milli("threshold"),
+                    max: whole("maxReplicaCount"),
+                    ..behavior(&all)
+                },
+                min: whole("minReplicaCount"),
+                polling_s: get("pollingInterval"),
+                cooldown_s: get("cooldownPeriod"),
+                activation: get("activationThreshold"),
+            }),
+        })
+    }
+}
+
+fn behavior(all: &Values) -> HpaSettings {
+    let direction = |name: &str| {
+        let get = |field: &str| all.get(&format!("{name}.{field}")).copied();
+        let period =
+            |kind: &str| get(&format!("{kind}.periodSeconds")).map_or(POLICY_PERIOD_S, |s| s.round() as i64);
+        let percent = get("Percent").filter(|v| *v > 0.0);
+        let pods = get("Pods").filter(|v| *v > 0.0);
+        let policies: Vec<Policy> = percent
+            .map(|v| Policy::Percent(v.round() as i64, period("Percent")))
+            .into_iter()
+            .chain(pods.map(|v| Policy::Pods(v.round() as i64, period("Pods"))))
+            .collect();
+        Rules {
+            stabilization_s: get("stabilizationWindowSeconds").unwrap_or(0.0).round() as i64,
+            tolerance: get("tolerance").unwrap_or(simulator::hpa::TOLERANCE),
+            select: if policies.is_empty() { Select::Disabled } else { Select::Max },
+            policies,
+        }
+    };
+    HpaSettings { up: direction("scaleUp"), down: direction("scaleDown"), ..HpaSettings::defaults(1000, 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, f64)]) -> Values {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+    }
+
+    #[test]
+    fn without_any_setting_each_autoscaler_is_as_it_comes() {
+        let none = Values::new();
+        let kpa = KpaSettings { max_scale: 10, ..KpaSettings::defaults(1.0) };
+        assert_eq!(Kind::Kpa.autoscaler(&none, 1.0), Ok(Autoscaler::Kpa(kpa)));
+        let Ok(Autoscaler::Hpa(hpa, None)) = Kind::Hpa.autoscaler(&none, 1.0) else { panic!("an HPA") };
+        let expected = HpaSettings::defaults(1000, 10);
+        assert_eq!((hpa.min, hpa.max, &hpa.down), (1, 10, &expected.down));
+        assert_eq!(hpa.up.policies, [Policy::Percent(100, 15), Policy::Pods(4, 15)]);
+        let Ok(Autoscaler::Keda(keda)) = Kind::Keda.autoscaler(&none, 1.0) else { panic!("KEDA") };
+        assert_eq!((keda.min, keda.polling_s, keda.cooldown_s), (0, 30.0, 300.0));
+    }
+
+    #[test]
+    fn a_setting_that_is_misspelt_or_out_of_bounds_is_an_error_that_names_it() {
+        let error = Kind::Kpa.autoscaler(&values(&[("windw", 1.0)]), 1.0).expect_err("misspelt");
+        assert!(error.contains("windw"), "{error}");
+        let error = Kind::Kpa.autoscaler(&values(&[("window", 1.0)]), 1.0).expect_err("too short");
+        assert!(error.contains("window: 1 is not between 6 and 3600"), "{error}");
+    }
+
+    #[test]
+    fn a_direction_without_any_policy_is_off() {
+        let off = values(&[("scaleDown.Percent", 0.0)]);
+        let Ok(Autoscaler::Hpa(hpa, _)) = Kind::Hpa.autoscaler(&off, 1.0) else { panic!("an HPA") };
+        assert_eq!(hpa.down.select, Select::Disabled);
+    }
+}
