@@ -5,6 +5,7 @@
 //!
 //! - [`container`]: the format, by the first bytes, and variants that decoders would read wrongly
 //! - [`jpeg`]: a decoder of JPEG; the other formats are the image crate's
+//! - [`png`]: what of a PNG its decoder gets to see
 //! - [`samples`]: samples of any width to 8 bits; [`orient`]: upright, as EXIF says
 //!
 //! Nothing here knows of requests or of the model.
@@ -12,12 +13,14 @@
 mod container;
 pub mod jpeg;
 mod orient;
+mod png;
 mod samples;
 
 use std::io::Cursor;
 use std::panic::AssertUnwindSafe;
 
-use image::error::{ImageError, LimitErrorKind};
+use image::codecs::png::PngDecoder;
+use image::error::{ImageError, ImageResult, LimitErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
@@ -157,9 +160,8 @@ impl<'a> Undecoded<'a> {
         let mut limits = Limits::default();
         limits.max_alloc = Some(stored.saturating_add(DECODER_OVERHEAD_BYTES));
         guarded(|| {
-            let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-            reader.limits(limits);
-            let mut decoder = reader.into_decoder().map_err(|error| translate(error, too_many(0, 0)))?;
+            let decoder = reader(bytes, format, limits);
+            let mut decoder = decoder.map_err(|error| translate(error, too_many(0, 0)))?;
             let (width, height) = decoder.dimensions();
             check(width, height)?;
             if decoder.total_bytes() > stored {
@@ -167,7 +169,7 @@ impl<'a> Undecoded<'a> {
             }
             let orientation =
                 decoder.orientation().map_err(|error| translate(error, too_many(width, height)))?;
-            let kind = Kind::Other(format, Box::new(decoder));
+            let kind = Kind::Other(format, decoder);
             Ok(Self { width, height, orientation, bytes: bytes.len(), kind })
         })
     }
@@ -225,6 +227,18 @@ impl<'a> Undecoded<'a> {
         })?;
         Ok(orient::upright(Frame { width, height, pixels }, orientation))
     }
+}
+
+/// The image crate's decoder.
+fn reader(bytes: &[u8], format: ImageFormat, limits: Limits) -> ImageResult<Box<dyn ImageDecoder + '_>> {
+    if format == ImageFormat::Png {
+        let mut decoder = PngDecoder::with_limits(png::Reader::new(bytes), limits.clone())?;
+        decoder.set_limits(limits)?;
+        return Ok(Box::new(decoder));
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    Ok(Box::new(reader.into_decoder()?))
 }
 
 /// A decoder that panics is a defect of that decoder, not of the thread that runs it or of the
