@@ -142,6 +142,14 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def listing(count: int) -> bytes:
+    """A TIFF whose list of strips has `count` values: a decoder holds each in 40 bytes."""
+    fields = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 1, count, 0), (279, 1, count, 0)]
+    data = 8 + 2 + 12 * len(fields) + 4
+    entries = b"".join(struct.pack("<HHII", tag, kind, many, value or data) for tag, kind, many, value in fields)
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + b"\1" * count
+
+
 def claiming(jpeg: bytes, side: int, progressive: bool) -> bytes:
     """A JPEG whose frame header claims `side` × `side` pixels."""
     at = jpeg.index(b"\xff\xc0")
@@ -175,7 +183,7 @@ class Soak:
         index = json.loads((FORMATS / "formats.json").read_text())
         self.files = [blob[entry["at"] : entry["at"] + entry["length"]] for entry in index]
         whole = self.samples["open.jpg"]
-        self.heavy = [bomb(4096), bomb(5000), claiming(whole, 4096, False), claiming(whole, 4000, True), claiming(whole, 65500, True)]
+        self.heavy = [bomb(4096), bomb(5000), claiming(whole, 4096, False), claiming(whole, 4000, True), claiming(whole, 65500, True), listing(8_000_000)]
         self.documents = large_documents()
         # Valid work weighs most; every hostile kind is always under way somewhere.
         self.kinds = [(self.valid, 6), (self.file, 4), (self.damaged, 3), (self.large, 2), (self.drawn, 1), (self.aborted, 2),
@@ -326,6 +334,11 @@ class Soak:
         print(f"{time.monotonic() - start:.0f} s, {CLIENTS} clients, limit {mib(self.function.limit)}", end="")
         print(f" in a cgroup, whose peak was {mib(self.function.peak() or 0)}" if self.function.group else ", no cgroup")
         print(f"resident: most in the first third {mib(early)}, in the last {mib(late)}, at the end {mib(resident)}")
+        # Over time: the most of each tenth.
+        tenth = max(1, len(watched) // 10)
+        for at in range(0, len(watched), tenth):
+            memory, open_files, probe = (max(column) for column in zip(*watched[at : at + tenth]))
+            print(f"{at:6} s: {mib(memory)} resident, {open_files} descriptors, slowest probe {probe:.2f} s")
         print(f"descriptors: {before} before, {after} after; slowest probe {max(p for _, _, p in watched):.2f} s")
         for what, count in sorted(self.counts.items()):
             print(f"{count:8} {what}")
