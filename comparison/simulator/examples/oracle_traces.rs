@@ -10,10 +10,12 @@ use std::io::{Error, Write, stdout};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let usage = || Error::other("usage: oracle_traces hpa|kpa|vpa CASES TICKS [--against DECISIONS]");
+    let usage =
+        || Error::other("usage: oracle_traces hpa|hpa-external|kpa|vpa CASES TICKS [--against DECISIONS]");
     let [which, cases, ticks, rest @ ..] = &arguments[..] else { return Err(usage()) };
     let case = match which.as_str() {
         "hpa" => traces::hpa,
+        "hpa-external" => traces::hpa_external,
         "kpa" => traces::kpa,
         "vpa" => traces::vpa,
         _ => return Err(usage()),

@@ -1,8 +1,8 @@
 //! KEDA 2.21: a Prometheus trigger that an HPA scales on between one pod and many, and KEDA's own
 //! way to zero and back (`pkg/scaling/executor/scale_scaledobjects.go`).
 //!
-//! Decisions are compared with that code itself: see `oracles/keda` for the way to zero,
-//! `oracles/hpa` for the HPA with an external metric, and `tests/conformance.rs`.
+//! The HPA's decisions are compared with Kubernetes' own code: see `oracles/hpa` and
+//! `tests/conformance.rs`. KEDA's executor was read and not run.
 
 use crate::hpa::{Hpa, HpaSettings};
 use crate::time::{Micros, SECOND};

@@ -58,6 +58,13 @@ fn the_hpa_decides_as_kube_controller_manager() {
 }
 
 #[test]
+fn the_hpa_with_an_external_metric_decides_as_kube_controller_manager() {
+    let (all, equal) = compared(include_str!("fixtures/hpa-external.txt"), traces::hpa_external, identical);
+    assert!(all >= 10 * TICKS, "{all} ticks are too few to tell");
+    assert!(equal as f64 >= EQUAL * all as f64, "{equal} of {all} decisions equal");
+}
+
+#[test]
 fn the_kpa_decides_as_knatives_autoscaler_and_its_reconciler() {
     let (all, equal) = compared(include_str!("fixtures/kpa.txt"), traces::kpa, identical);
     assert!(all >= 10 * TICKS, "{all} ticks are too few to tell");
@@ -73,7 +80,7 @@ fn the_vpa_recommends_within_a_hundredth_of_the_real_one() {
 
 #[test]
 fn the_same_number_is_the_same_trace() {
-    for case in [traces::hpa, traces::kpa, traces::vpa] {
+    for case in [traces::hpa, traces::hpa_external, traces::kpa, traces::vpa] {
         let [one, again, other] = [3, 3, 4].map(|number| case(number, 50));
         assert!(one.trace == again.trace && one.decisions == again.decisions);
         assert_ne!(one.trace, other.trace);

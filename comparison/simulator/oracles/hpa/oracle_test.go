@@ -71,11 +71,13 @@ const (
 
 // Settings are those of the object; tolerances empty: the controller's default.
 type Settings struct {
-	TargetMilli int64                               `json:"target_milli"`
-	Min         int32                               `json:"min"`
-	Max         int32                               `json:"max"`
-	Replicas    int32                               `json:"replicas"`
-	Behavior    *v2.HorizontalPodAutoscalerBehavior `json:"behavior"`
+	TargetMilli int64 `json:"target_milli"`
+	Min         int32 `json:"min"`
+	Max         int32 `json:"max"`
+	Replicas    int32 `json:"replicas"`
+	// The metric is an external one: the load as a whole, whatever the pods.
+	External bool                                `json:"external"`
+	Behavior *v2.HorizontalPodAutoscalerBehavior `json:"behavior"`
 }
 
 // cluster is the scale subresource, the metrics and the pods.
@@ -83,6 +85,7 @@ type cluster struct {
 	replicas int32
 	pods     []*v1.Pod
 	values   metrics.PodMetricsInfo
+	load     int64
 }
 
 func (c *cluster) scaleObject() *autoscalingv1.Scale {
@@ -129,11 +132,11 @@ func (c *cluster) GetObjectMetric(string, string, *v2.CrossVersionObjectReferenc
 }
 
 func (c *cluster) GetExternalMetric(string, string, labels.Selector) ([]int64, time.Time, error) {
-	return nil, time.Time{}, fmt.Errorf("not in the trace")
+	return []int64{c.load}, time.Now(), nil
 }
 
 func (c *cluster) observe(load int64, slots []int64) {
-	c.pods, c.values = nil, metrics.PodMetricsInfo{}
+	c.pods, c.values, c.load = nil, metrics.PodMetricsInfo{}, load
 	for i := int32(0); i < c.replicas; i++ {
 		slot := int64(missing)
 		if int(i) < len(slots) {
@@ -197,6 +200,11 @@ func begin(s *Settings) *caseRun {
 				Target: v2.MetricTarget{Type: v2.AverageValueMetricType, AverageValue: resource.NewMilliQuantity(s.TargetMilli, resource.DecimalSI)},
 			}}},
 		},
+	}
+	if s.External {
+		hpa.Spec.Metrics = []v2.MetricSpec{{Type: v2.ExternalMetricSourceType, External: &v2.ExternalMetricSource{
+			Metric: v2.MetricIdentifier{Name: "in_flight"}, Target: hpa.Spec.Metrics[0].Pods.Target,
+		}}}
 	}
 	enqueueHPA(controller, hpa)
 	return &caseRun{c, controller, factory, hpa, time.Now(), cancel}

@@ -114,6 +114,33 @@ pub(crate) fn hpa(number: u64, ticks: usize) -> Case {
     Case { trace, decisions }
 }
 
+/// Case `number` of the HPA with an external metric, as KEDA makes one.
+pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 14));
+    let settings = hpa_settings(number, &mut draw);
+    let mut replicas = draw.below(6) as i64 + 1;
+    let json = hpa_json(&settings, replicas);
+    let mut trace = format!("{{\"settings\":{},\"external\":true}}}}\n", &json[..json.len() - 1]);
+    let mut hpa = Hpa::new(settings.clone());
+    let peak = settings.max as f64 * 1.3 * settings.target_milli as f64;
+    let mut load = Load { level: peak / 4.0, goal: peak / 4.0, peak };
+    let (mut now_ms, mut decisions) = (0_i64, vec![]);
+    for _ in 0..ticks {
+        now_ms += SYNC / 1000 + draw.below(400) as i64;
+        let set = draw.chance(0.01).then(|| draw.below(settings.max as usize + 4) as i64);
+        replicas = set.unwrap_or(replicas);
+        let total = load.next(&mut draw) as i64;
+        let _ = write!(trace, "{{\"t\":{now_ms},\"load\":{total}");
+        if let Some(set) = set {
+            let _ = write!(trace, ",\"set\":{set}");
+        }
+        trace.push_str("}\n");
+        replicas = hpa.sync_external(now_ms * 1000, replicas, total);
+        decisions.push(replicas.to_string());
+    }
+    Case { trace, decisions }
+}
+
 fn hpa_settings(number: u64, draw: &mut Draw) -> HpaSettings {
     let mut settings = HpaSettings::defaults(1000, 10);
     if number == 0 {
