@@ -18,14 +18,26 @@ RESULTS        ?= comparison/results
 
 build: build-comparison
 
-.PHONY: build-comparison compare simulate report load-check
+.PHONY: build-comparison compare compare-plan compare-calibrate simulate report load-check
 build-comparison: need-cargo
 	$(CARGO) build --release --workspace --bin comparison
 
+# What a rate of 1 stands for as a share of what one pod carries, which is measured first; in the
+# place of SCALE
+POD_LOAD ?=
+RUN_OPTIONS = --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
+  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) $(if $(POD_LOAD),--pod-load $(POD_LOAD)) \
+  --stretch $(STRETCH) --tail $(TAIL) --commit $$(git rev-parse --short HEAD)
+
 compare: build-comparison ## load every arm on the current cluster and record what happens (resumes where it stopped)
-	$(COMPARISON) run --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
-	  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) \
-	  --commit $$(git rev-parse --short HEAD)
+	@$(COMPARISON) plan $(RUN_OPTIONS)
+	$(COMPARISON) run $(RUN_OPTIONS)
+
+compare-plan: build-comparison ## what make compare would do, how long it takes, and what it could show
+	@$(COMPARISON) plan $(RUN_OPTIONS)
+
+compare-calibrate: build-comparison ## what one pod carries on the current cluster, within the objective
+	$(COMPARISON) calibrate $(RUN_OPTIONS)
 
 # What a simulated pod is like: --plant FILE (from comparison fit), --platform NAME; see comparison
 # simulate --help

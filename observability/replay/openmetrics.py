@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-SCHEMA = "nv-micro/comparison-run/v2"
+# Version 3 adds what version 2 does not have, and changes nothing that is read here.
+SCHEMAS = ("nv-micro/comparison-run/v2", "nv-micro/comparison-run/v3")
 # As often as Prometheus looks, live (prometheus/prometheus.yaml).
 EVERY_S = 5
 # The window of the rules' rates.
@@ -88,8 +89,8 @@ def read(path: Path) -> dict:
         schema = results["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise NotAResult(f"{path} is no results file of the comparison ({error}): give a folder that holds nothing else as *.json") from error
-    if schema != SCHEMA:
-        raise NotAResult(f"{path} has schema {schema!r}, this reads {SCHEMA!r}: record it again with make compare")
+    if schema not in SCHEMAS:
+        raise NotAResult(f"{path} has schema {schema!r}, this reads {' and '.join(SCHEMAS)}: record it again with make compare")
     return results
 
 

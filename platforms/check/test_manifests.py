@@ -80,6 +80,29 @@ def test_an_arm_deploys_the_autoscalers_that_it_says(arm: dict) -> None:
     assert len(kinds & {"HorizontalPodAutoscaler", "ScaledObject"}) == 1
 
 
+def test_where_a_load_balancer_leads_to_the_pods_the_network_policies_admit_its_clients() -> None:
+    for directory in render.overlays():
+        documents = render.render(directory)
+        balanced = [d for d in documents if d["apiVersion"] == "v1" and d["kind"] == "Service" and d["spec"].get("type") == "LoadBalancer"]
+        for service in balanced:
+            port = service["spec"]["ports"][0]["targetPort"]
+            policies = [d["spec"] for d in documents if d["kind"] == "NetworkPolicy"]
+            open_to_all = [
+                rule
+                for policy in policies
+                if policy["podSelector"]["matchLabels"].items() <= service["spec"]["selector"].items()
+                for rule in policy["ingress"]
+                if "from" not in rule and port in [p["port"] for p in rule["ports"]]
+            ]
+            assert open_to_all, f"{directory}: nobody gets through the load balancer of {service['metadata']['name']}"
+
+
+def test_pods_reach_the_dns_cache_of_their_node() -> None:
+    policy = next(d for d in render.render(SAMPLE) if d["kind"] == "NetworkPolicy")
+    names = [rule["to"] for rule in policy["spec"]["egress"] if 53 in [p["port"] for p in rule["ports"]]]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names[0]
+
+
 def test_the_vpas_floor_is_the_size_of_the_pod() -> None:
     for platform, least in (("two-cores", "150m"), ("cluster", "1")):
         documents = render.render(render.overlay(platform, "defaults+vpa-floor"))

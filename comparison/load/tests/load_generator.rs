@@ -105,7 +105,7 @@ fn answers_are_classed_by_status() {
 
 #[test]
 fn a_504_of_the_function_is_told_from_one_of_a_gateway() {
-    let ours = b"HTTP/1.1 504 Gateway Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: 51\r\n\r\n\
+    let ours = b"HTTP/1.1 504 Gateway Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: 52\r\n\r\n\
         {\"type\":\"urn:nv-micro:problem:deadline-exceeded\"   }";
     let summary = run(&constant(50.0, 0.5), ours, Duration::ZERO, Duration::from_secs(1));
     assert_eq!(summary.count(Outcome::Expired), summary.planned);

@@ -1,10 +1,11 @@
 //! Scenario files and results files on disk.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scenario::Scenario;
-use scenario::recording::Run;
+use scenario::recording::{Calibration, Run};
 
 /// Reads and checks one scenario file.
 pub fn read_scenario(path: &Path) -> Result<Scenario> {
@@ -57,6 +58,49 @@ pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Within a results folder: runs that are no results, with the reason in them.
+pub const VOID: &str = "void";
+/// Within a results folder: what one pod carried before its first run.
+pub const CALIBRATION: &str = "calibration.toml";
+
+/// Takes a run out of the results and keeps it with the reason.
+pub fn make_void(path: &Path, reason: &str) -> Result<()> {
+    let run = Run { void: Some(reason.to_owned()), ..read_run(path)? };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    write_run(&run, &folder.join(VOID))?;
+    std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// What one pod carried, if it was measured for this folder.
+pub fn read_calibration(folder: &Path) -> Result<Option<Calibration>> {
+    let path = folder.join(CALIBRATION);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let found = toml::from_str(&text);
+            found.map(Some).with_context(|| format!("{} is no calibration", path.display()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Keeps what one pod carried.
+pub fn write_calibration(folder: &Path, calibration: &Calibration) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
+    let path = folder.join(CALIBRATION);
+    std::fs::write(&path, toml::to_string(calibration)?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The same as [`read_runs`], but a folder that is not there yet has none. One that cannot be read
+/// is an error: what is in it could not be compared with.
+pub fn read_runs_if_any(folder: &Path) -> Result<Vec<Run>> {
+    match folder.try_exists() {
+        Ok(false) => Ok(vec![]),
+        _ => read_runs(folder),
+    }
+}
+
 /// Reads every results file of a folder, by name.
 pub fn read_runs(folder: &Path) -> Result<Vec<Run>> {
     let entries =
@@ -69,7 +113,38 @@ pub fn read_runs(folder: &Path) -> Result<Vec<Run>> {
 
 #[cfg(test)]
 mod tests {
+    use scenario::recording::CalibrationStep;
+
     use super::*;
+
+    #[test]
+    fn a_calibration_comes_back_and_none_is_none() {
+        let folder = std::env::temp_dir().join(format!("calibration-{}", std::process::id()));
+        assert_eq!(read_calibration(&folder).expect("none"), None);
+        let step = CalibrationStep { rate: 14.0, answered: 13.9, good: 0.995, in_flight: 1.6 };
+        let found = Calibration {
+            at: "2026-11-26T09:00:00Z".into(),
+            slo_ms: 500,
+            capacity: 14.0,
+            saturated: 19.0,
+            rate_at_one: None,
+            steps: vec![step],
+        };
+        write_calibration(&folder, &found).expect("written");
+        assert_eq!(read_calibration(&folder).expect("read"), Some(found));
+        assert!(read_runs(&folder).expect("no runs in it").is_empty());
+        std::fs::remove_dir_all(&folder).expect("cleaned");
+    }
+
+    #[test]
+    fn a_results_folder_that_is_not_there_has_no_runs_and_one_that_cannot_be_read_is_an_error() {
+        let folder = std::env::temp_dir().join(format!("unreadable-{}", std::process::id()));
+        assert!(read_runs_if_any(&folder).expect("none").is_empty());
+        // A file in the place of the folder: root may read every folder.
+        std::fs::write(&folder, "").expect("written");
+        assert!(read_runs_if_any(&folder).is_err());
+        std::fs::remove_file(&folder).expect("cleaned");
+    }
 
     #[test]
     fn the_folder_of_scenarios_is_what_was_built_in_and_a_misspelt_name_lists_them() {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use comparison::cluster::config::ClusterConfig;
+use comparison::cluster::plan;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
-use comparison::cluster::runner::{Plan, compare};
+use comparison::cluster::runner::{Plan, calibrate, compare};
 use comparison::fit::{Arms, Measured};
 use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
@@ -43,6 +44,10 @@ enum Command {
     Load(LoadArgs),
     /// Run scenarios on the current cluster, every arm, and write results files
     Run(RunArgs),
+    /// Print what `run` with the same options would do, how long it takes and what it could show
+    Plan(RunArgs),
+    /// Measure what one pod carries on the current cluster, and keep it for the results folder
+    Calibrate(RunArgs),
     /// Run scenarios through the simulator and write results files labelled simulated
     Simulate(SimulateArgs),
     /// Run the simulator on the schedules of recorded runs and print how far its pods are from
@@ -144,6 +149,13 @@ struct RunArgs {
     /// clocks at different points
     #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
     spread: f64,
+    /// What a rate of 1.0 stands for as a share of what one pod carries (see calibrate), in the
+    /// place of --scale
+    #[arg(long)]
+    pod_load: Option<f64>,
+    /// Do not measure what one pod carries before the runs and between repeats
+    #[arg(long)]
+    no_calibration: bool,
     /// Take the variants as they are deployed: neither remove nor apply anything
     #[arg(long)]
     as_is: bool,
@@ -275,7 +287,11 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Schedule(args) => print_schedule(&args),
         Command::Load(args) => load(&args),
-        Command::Run(args) => run(&args),
+        Command::Run(args) => compare(&args.plan()?, &args.config()?, &args.kubectl),
+        Command::Plan(args) => {
+            write!(std::io::stdout(), "{}", plan::describe(&args.plan()?)).context("cannot write")
+        }
+        Command::Calibrate(args) => calibrate(&args.plan()?, &args.config()?, &args.kubectl),
         Command::Simulate(args) => simulate(&args),
         Command::Against(args) => against(&args),
         Command::Fit(args) => fit(&args),
@@ -294,31 +310,39 @@ impl ScheduleArgs {
     }
 }
 
-fn run(args: &RunArgs) -> Result<()> {
-    let mut config = ClusterConfig::read(&args.cluster)?;
-    if let Some(gateway) = &args.gateway {
-        config.gateway = format!("{}/classify", gateway.trim_end_matches('/'));
+impl RunArgs {
+    fn config(&self) -> Result<ClusterConfig> {
+        let mut config = ClusterConfig::read(&self.cluster)?;
+        if let Some(gateway) = &self.gateway {
+            config.gateway = format!("{}/classify", gateway.trim_end_matches('/'));
+        }
+        Ok(config)
     }
-    let plan = Plan {
-        scenarios: files::read_scenarios(&args.plan.draw.scenarios, &args.plan.only)?,
-        arms: args.plan.arms()?,
-        repeats: args.plan.repeats,
-        scale: args.plan.draw.scale,
-        stretch: args.plan.draw.stretch,
-        seed: args.plan.draw.seed,
-        tail_s: args.plan.tail,
-        longest_tail: Duration::from_secs(args.longest_tail),
-        patience: Duration::from_secs(args.patience),
-        calm: Duration::from_secs(3),
-        forget: Duration::from_secs(args.forget),
-        spread_s: args.spread,
-        as_is: args.as_is,
-        images: args.images.clone(),
-        results: args.plan.results.clone(),
-        threads: args.threads,
-        commit: args.commit.clone(),
-    };
-    compare(&plan, &config, &args.kubectl)
+
+    fn plan(&self) -> Result<Plan> {
+        let PlanArgs { draw, .. } = &self.plan;
+        Ok(Plan {
+            scenarios: files::read_scenarios(&draw.scenarios, &self.plan.only)?,
+            arms: self.plan.arms()?,
+            repeats: self.plan.repeats,
+            scale: draw.scale,
+            pod_load: self.pod_load,
+            calibrate: !self.as_is && !self.no_calibration,
+            stretch: draw.stretch,
+            seed: draw.seed,
+            tail_s: self.plan.tail,
+            longest_tail: Duration::from_secs(self.longest_tail),
+            patience: Duration::from_secs(self.patience),
+            calm: Duration::from_secs(3),
+            forget: Duration::from_secs(self.forget),
+            spread_s: self.spread,
+            as_is: self.as_is,
+            images: self.images.clone(),
+            results: self.plan.results.clone(),
+            threads: self.threads,
+            commit: self.commit.clone(),
+        })
+    }
 }
 
 impl PlanArgs {

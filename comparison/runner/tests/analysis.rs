@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use comparison::analysis::measures::{measure, measure_until};
+use comparison::analysis::statistics::ALPHA;
 use comparison::analysis::{MEASURES, by_key};
 use comparison::files::{read_run, read_runs, write_run};
-use comparison::report::table::arm_runs;
+use comparison::report::claims::claims;
+use comparison::report::findings::findings;
+use comparison::report::table::{arm_runs, groups};
+use rand_pcg::Pcg64;
 use scenario::arms::Arm;
+use scenario::rate::uniform;
 use scenario::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
 use scenario::summary::LoadSummary;
 use scenario::{Outcome, RequestRecord};
@@ -73,6 +78,8 @@ fn run(recording: Recording, steps_up: &[f64]) -> Run {
         environment: BTreeMap::new(),
         load: LoadSummary::new(&mut requests, 0, 500, 100.0, steps_up),
         recording,
+        calibration: None,
+        void: None,
     }
 }
 
@@ -336,4 +343,40 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
     for run in &runs {
         assert!(Arm::of(&run.variant, &run.configuration).is_some(), "{}", run.id());
     }
+}
+
+/// A run whose good answers and cost are drawn from the same distribution, whatever the arm.
+fn noise(variant: &str, configuration: &str, repeat: u32, random: &mut Pcg64) -> Run {
+    let mut noise = run(two_pods(), &[]);
+    (noise.variant, noise.configuration, noise.repeat) = (variant.into(), configuration.into(), repeat);
+    noise.load.planned = 1000;
+    noise.load.within_slo = 800 + (uniform(random) * 150.0) as u64;
+    noise.recording.pods[0].containers[0].requests[0].1 = 0.5 + uniform(random);
+    noise
+}
+
+#[test]
+fn findings_from_noise_are_stated_no_more_often_than_is_said() {
+    const PAGES: u32 = 600;
+    let mut random = Pcg64::new(19, 1);
+    let mut stated = 0;
+    for _ in 0..PAGES {
+        let runs: Vec<Run> = (1..=8)
+            .flat_map(|repeat| {
+                [("knative", "defaults"), ("k8s-autoscalers", "defaults"), ("k8s-autoscalers", "keda")]
+                    .map(|(variant, configuration)| noise(variant, configuration, repeat, &mut random))
+            })
+            .collect();
+        let arms = arm_runs(&runs);
+        let groups = groups(&arms);
+        let claims = claims(&groups, Origin::Simulated);
+        assert_eq!(claims.len(), 4, "two pairs, two measures");
+        let sentences: Vec<String> = groups.iter().flat_map(|group| findings(group, &claims)).collect();
+        let is_claim = |s: &String| s.contains("corrected p") && !s.contains("Not shown");
+        stated += u32::from(sentences.iter().any(is_claim));
+    }
+    let share = f64::from(stated) / f64::from(PAGES);
+    // Three standard deviations of 600 pages at ALPHA.
+    assert!(share <= ALPHA + 0.027, "{stated} of {PAGES} pages of noise state a finding");
+    assert!(stated > 0, "the test would notice claims at all");
 }

@@ -51,6 +51,42 @@ pub struct Run {
     pub load: LoadSummary,
     /// The pods and the autoscaler's decisions.
     pub recording: Recording,
+    /// What one pod carried before these runs; absent where it was not measured.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Why this run is no result, if it is none. Such runs are kept apart.
+    #[serde(default)]
+    pub void: Option<String>,
+}
+
+/// What one pod carries on a cluster, in requests a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// When it was measured, RFC 3339.
+    pub at: String,
+    /// The objective, milliseconds.
+    pub slo_ms: u64,
+    /// The highest rate of Poisson arrivals of which 99 % get a good answer.
+    pub capacity: f64,
+    /// Answers a second when more is offered than it can take.
+    pub saturated: f64,
+    /// The rate at which one request is in flight on average: what a target of 1 holds.
+    pub rate_at_one: Option<f64>,
+    /// Every rate that was tried.
+    pub steps: Vec<CalibrationStep>,
+}
+
+/// One rate of a calibration.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationStep {
+    /// Requests a second that were offered.
+    pub rate: f64,
+    /// 2xx answers a second.
+    pub answered: f64,
+    /// Good answers, of 1.
+    pub good: f64,
+    /// Requests in flight on average, by Little's law over the answers.
+    pub in_flight: f64,
 }
 
 /// Everything needed to draw the same schedule again.
@@ -109,6 +145,10 @@ pub struct Recording {
     /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the
     /// load itself. Empty where it was not recorded.
     pub node_busy: Vec<(f64, f64)>,
+    /// The part of it that neither pods nor, where it runs on the node, the load generator account
+    /// for. Empty where nobody tells, and in files from before it was recorded.
+    #[serde(default)]
+    pub node_other: Vec<(f64, f64)>,
     /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,
     /// The VPA's target for the function's CPU, in cores.

@@ -132,5 +132,7 @@ pub fn simulated_run(
         environment: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
         load,
         recording,
+        calibration: None,
+        void: None,
     }
 }

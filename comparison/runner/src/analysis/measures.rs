@@ -42,6 +42,10 @@ pub fn measure_until(run: &Run, rest_s: Option<f64>) -> Values {
         let per_thousand = cores / good * 1000.0;
         values.insert("cost_per_1000", per_thousand);
     }
+    if let (Some(one), Some(seconds), true) = (&run.calibration, values.get("pod_seconds"), good > 0.0) {
+        let kept = seconds * one.capacity / good;
+        values.insert("capacity_per_good", kept);
+    }
     values
 }
 
@@ -209,6 +213,10 @@ fn run_conditions(run: &Run, counted: Seconds, values: &mut Values) {
     if !busy.is_empty() {
         values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
         values.insert("node_busy_max", busy.iter().copied().fold(0.0, f64::max));
+    }
+    let other = run.recording.node_other.iter().filter(|o| counted.hold(o.0) && o.0 <= load_s);
+    if let Some(most) = other.map(|o| o.1 * 100.0).reduce(f64::max) {
+        values.insert("node_other_max", most);
     }
 }
 

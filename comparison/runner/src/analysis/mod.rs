@@ -184,6 +184,13 @@ pub const MEASURES: &[Measure] = &[
         Lower,
         "Core-seconds requested by the pods, over good answers.",
     ),
+    measure(
+        "capacity_per_good",
+        "Capacity kept per good answer",
+        "×",
+        Lower,
+        "Pod-seconds times what one pod carries at the objective, over good answers: 1 would be pods that are always full. Only where one pod was calibrated.",
+    ),
     measure("pod_starts", "Pods started", "", Neither, "Pods created in the time observed."),
     measure("cold_starts", "Cold starts", "", Lower, "Pods created while no pod was ready."),
     measure("start_s", "Pod start", "s", Lower, "Median over pods started: from created to ready."),
@@ -229,6 +236,13 @@ pub const MEASURES: &[Measure] = &[
         "%",
         Neither,
         "The same between two scrapes, at its highest.",
+    ),
+    measure(
+        "node_other_max",
+        "Node busy with others, maximum",
+        "%",
+        Neither,
+        "Share of the node's CPUs that neither pods nor the load generator account for, over 30 s, at its highest.",
     ),
     measure(
         "late_p99_ms",

@@ -34,8 +34,10 @@ pub struct Estimate {
     pub mean: f64,
     /// How far the repeats or the mean may lie apart.
     pub spread: Spread,
-    /// Number of repeats.
+    /// Number of repeats that have the value ...
     pub repeats: usize,
+    /// ... of so many.
+    pub of: usize,
 }
 
 /// What is known about the spread of repeats.
@@ -66,7 +68,7 @@ pub fn estimate(values: &[f64]) -> Option<Estimate> {
             Spread::Interval(low, high)
         }
     };
-    Some(Estimate { mean: mean(values), spread, repeats: values.len() })
+    Some(Estimate { mean: mean(values), spread, repeats: values.len(), of: values.len() })
 }
 
 /// A paired difference with everything needed to judge it.
@@ -188,7 +190,10 @@ mod tests {
 
     #[test]
     fn one_run_has_no_spread_and_none_no_mean() {
-        assert_eq!(estimate(&[5.0]), Some(Estimate { mean: 5.0, spread: Spread::Unknown, repeats: 1 }));
+        assert_eq!(
+            estimate(&[5.0]),
+            Some(Estimate { mean: 5.0, spread: Spread::Unknown, repeats: 1, of: 1 })
+        );
         assert_eq!(estimate(&[]), None);
     }
 

@@ -28,8 +28,17 @@ pub struct ClusterConfig {
     /// the end stands for anything.
     #[serde(default = "platform")]
     pub platform: Vec<String>,
+    /// Share of the node's CPUs that may go to anything but pods and the load while a run counts:
+    /// see [`super::others`].
+    #[serde(default = "other_cpu_most")]
+    pub other_cpu_most: f64,
     /// By name: `knative`, `k8s-autoscalers`.
     pub variants: BTreeMap<String, VariantConfig>,
+}
+
+/// A kubelet, a container runtime and a control plane outside of pods stay below it on two CPUs.
+fn other_cpu_most() -> f64 {
+    0.25
 }
 
 /// What this project and its requirements install (docs/deployment.md).

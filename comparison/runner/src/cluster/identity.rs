@@ -53,6 +53,13 @@ pub fn image_of(pod: &Value, container: &str) -> Option<String> {
     (!id.is_empty()).then(|| id.to_owned())
 }
 
+/// The id of a running container, without `containerd://`.
+pub fn container_id(pod: &Value, container: &str) -> Option<String> {
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    let status = statuses.iter().find(|s| s["name"] == container && !s["state"]["running"].is_null())?;
+    Some(status["containerID"].as_str()?.rsplit_once("//")?.1.to_owned())
+}
+
 /// Over the JSON as the API server prints it, which is the same for the same object.
 fn fingerprint(specs: &[Value]) -> String {
     let text: String = specs.iter().map(ToString::to_string).collect();

@@ -42,6 +42,10 @@ impl Kube {
             let _ = proxy.kill();
             bail!("no cluster: kubectl proxy did not start: {}", said.trim());
         };
+        // Read to the end: the proxy logs each broken watch, and would stop at a full pipe.
+        if let Some(mut stderr) = proxy.stderr.take() {
+            std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        }
         let base = format!("http://{address}");
         Ok(Self { proxy, base, http: Http::default() })
     }

@@ -1,6 +1,7 @@
 //! Everything that talks to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and what is
 //! watched during a run.
 
+pub mod calibrate;
 pub mod clock;
 pub mod config;
 pub mod fitness;
@@ -9,9 +10,12 @@ pub mod identity;
 pub mod interrupt;
 pub mod kube;
 pub mod marker;
+pub mod others;
+pub mod plan;
 pub mod pods;
 pub mod prometheus;
 pub mod quantity;
+pub mod quota;
 pub mod recorder;
 pub mod rest;
 pub mod run;

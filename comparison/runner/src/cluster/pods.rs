@@ -83,6 +83,17 @@ impl PodBook {
         }
     }
 
+    /// All pods that there are, after a gap in the watch: the others went some time in it, and are
+    /// gone from now on.
+    pub fn relist(&mut self, now: f64, pods: &[Value]) {
+        pods.iter().for_each(|pod| self.observe(now, "MODIFIED", pod));
+        for (name, record) in &mut self.pods {
+            if !pods.iter().any(|pod| self::name(pod) == name) {
+                record.gone_s.get_or_insert(now);
+            }
+        }
+    }
+
     /// How many pods are neither gone nor being deleted, and how many of them are ready.
     pub fn counts(&self) -> (usize, usize) {
         let here = || self.pods.values().filter(|p| p.gone_s.is_none());
@@ -175,6 +186,17 @@ mod tests {
         assert_eq!((old.created_s, old.scheduled_s, old.started_s), (0.0, Some(1.0), Some(2.0)));
         assert_eq!(old.ready, [(4.0, true)]);
         assert_eq!(old.containers[1].requests, [(0.0, 0.025, 0.0)]);
+    }
+
+    #[test]
+    fn a_pod_that_was_deleted_in_a_gap_of_the_watch_is_gone() {
+        let mut book = PodBook::new("eye-state");
+        book.observe(100.0, "ADDED", &pod("gone", "True", "1"));
+        book.observe(100.0, "ADDED", &pod("stays", "True", "1"));
+        book.relist(130.0, &[pod("stays", "True", "1"), pod("new", "False", "1")]);
+        assert_eq!(book.counts(), (2, 1));
+        let ends: Vec<_> = book.into_pods(100.0).into_iter().map(|p| (p.name, p.gone_s)).collect();
+        assert_eq!(ends, [("gone".into(), Some(30.0)), ("new".into(), None), ("stays".into(), None)]);
     }
 
     #[test]

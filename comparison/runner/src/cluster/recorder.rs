@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::config::VariantConfig;
 use super::http::encode;
-use super::identity::image_of;
+use super::identity::{container_id, image_of};
 use super::kube::{Kube, pods_path};
 use super::pods::PodBook;
 use super::{clock, quantity};
@@ -27,6 +27,8 @@ struct Seen {
     metric: Vec<(f64, f64)>,
     vpa_target_cores: Vec<(f64, f64)>,
     image: Option<String>,
+    /// Id of a function container that runs, without the runtime's name.
+    running: Option<String>,
 }
 
 /// Watches until it is finished or dropped.
@@ -43,15 +45,21 @@ impl Recorder {
         let list = kube.get(&path).await?;
         list["items"].as_array().into_iter().flatten().for_each(|pod| book.list(pod));
         let container = variant.container.clone();
-        let running = list["items"].as_array().into_iter().flatten().find_map(|p| image_of(p, &container));
-        let seen = Arc::new(Mutex::new(Seen { pods: book, image: running, ..Seen::default() }));
+        let find = |of: fn(&Value, &str) -> Option<String>| {
+            list["items"].as_array().into_iter().flatten().find_map(|pod| of(pod, &container))
+        };
+        let (image, running) = (find(image_of), find(container_id));
+        let seen = Arc::new(Mutex::new(Seen { pods: book, image, running, ..Seen::default() }));
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
 
         let mut recorder = Self { seen, tasks: Vec::new() };
-        recorder.watch(kube, kube.url(&path), Some(version), move |seen, now, event, pod| {
+        let relisted: fn(&mut Seen, f64, &[Value]) = |seen, now, pods| seen.pods.relist(now, pods);
+        recorder.watch(kube, kube.url(&path), Some(version), Some(relisted), move |seen, now, event, pod| {
             if seen.image.is_none() {
                 seen.image = image_of(pod, &container);
             }
+            let id = container_id(pod, &container).filter(|_| event != "DELETED");
+            seen.running = id.or(seen.running.take());
             seen.pods.observe(now, event, pod)
         });
         let named = |group: &str, kind: &str| {
@@ -66,17 +74,24 @@ impl Recorder {
                 let url = kube.url(&format!(
                     "/apis/{group}/namespaces/{namespace}/podautoscalers?labelSelector={selector}"
                 ));
-                recorder.watch(kube, url, None, kpa_event);
+                recorder.watch(kube, url, None, None, kpa_event);
             }
             Deciding::Hpa | Deciding::HpaVpa => {
-                recorder.watch(kube, named("autoscaling/v2", "horizontalpodautoscalers"), None, hpa_event);
-            }
-            Deciding::Keda => {
-                // KEDA decides between zero and one itself, its HPA above: both write here.
-                recorder.watch(kube, named("apps/v1", "deployments"), None, deployment_event);
                 recorder.watch(
                     kube,
                     named("autoscaling/v2", "horizontalpodautoscalers"),
+                    None,
+                    None,
+                    hpa_event,
+                );
+            }
+            Deciding::Keda => {
+                // KEDA decides between zero and one itself, its HPA above: both write here.
+                recorder.watch(kube, named("apps/v1", "deployments"), None, None, deployment_event);
+                recorder.watch(
+                    kube,
+                    named("autoscaling/v2", "horizontalpodautoscalers"),
+                    None,
                     None,
                     |seen, now, _, hpa| metric_event(seen, now, hpa),
                 );
@@ -85,24 +100,35 @@ impl Recorder {
         if arm.autoscaler == Deciding::HpaVpa {
             let container = variant.container.clone();
             let url = named("autoscaling.k8s.io/v1", "verticalpodautoscalers");
-            recorder.watch(kube, url, None, move |seen, now, _, vpa| vpa_event(seen, now, vpa, &container));
+            recorder
+                .watch(kube, url, None, None, move |seen, now, _, vpa| vpa_event(seen, now, vpa, &container));
         }
         Ok(recorder)
     }
 
     /// Watches one list, from a version or from everything there is, and takes it up again when it
-    /// breaks.
+    /// breaks. Where the version has become too old by then, `relisted` gets the whole list.
     fn watch(
         &mut self,
         kube: &Kube,
         url: String,
         version: Option<String>,
+        relisted: Option<fn(&mut Seen, f64, &[Value])>,
         each: impl Fn(&mut Seen, f64, &str, &Value) + Send + Sync + 'static,
     ) {
         let (seen, http) = (Arc::clone(&self.seen), kube.http.clone());
         self.tasks.push(tokio::spawn(async move {
             let mut version = version;
             loop {
+                if let (None, Some(relisted)) = (&version, relisted) {
+                    // What was deleted in the gap, no event will tell.
+                    if let Ok(list) = http.json(&url).await {
+                        let items = list["items"].as_array().cloned().unwrap_or_default();
+                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        relisted(&mut seen, clock::unix(SystemTime::now()), &items);
+                        version = list["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+                    }
+                }
                 let from = version.as_ref().map(|v| format!("&resourceVersion={v}")).unwrap_or_default();
                 let address = format!("{url}&watch=true{from}");
                 let stream = http.lines(&address, |event| {
@@ -131,6 +157,11 @@ impl Recorder {
     /// The image that the pods run, once one of them does.
     pub fn image(&self) -> Option<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).image.clone()
+    }
+
+    /// Id of the last function container that was seen running.
+    pub fn container(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
     }
 
     /// Ends watching; times are counted from `start` (seconds since 1970).

@@ -13,7 +13,7 @@ use super::marker::Marker;
 use super::recorder::Recorder;
 use super::runner::{Job, Runner, log_progress};
 use super::usage::{self, Range};
-use super::{clock, identity};
+use super::{clock, identity, others, quota};
 use load::images::Pictures;
 use load::pace::send_schedule;
 use load::rehearsal::rehearse;
@@ -39,10 +39,12 @@ impl Runner<'_> {
         environment.extend(self.config.environment.clone());
         environment.insert("Commit".into(), plan.commit.clone());
 
+        let sync_s = self.runtime.block_on(quota::hpa_sync_period_s(&self.kube));
+        environment.extend(sync_s.map(|s| ("HPA sync period".to_owned(), format!("{s} s"))));
         let load_runtime = load::threads::runtime(plan.threads)?;
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
-        let draw = Draw::of(&schedule, &job.scenario, plan.scale, plan.stretch, self.seed(job));
+        let draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
         // Where only a part of the load counts, nothing after it does.
         let until_rest = draw.counted.is_none();
         let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
@@ -54,8 +56,9 @@ impl Runner<'_> {
             let _inside = runtime.enter();
             send_schedule(runtime.handle(), &client, &schedule, &pictures)
         });
-        let begun = Instant::now();
+        let (begun, own_cpu) = (Instant::now(), others::own_cpu_s());
         self.watch(&recorder, least_s)?;
+        let own_cores = own_cpu.zip(others::own_cpu_s()).map_or(0.0, |(a, b)| (b - a) / least_s);
         if until_rest {
             self.watch_until_rest(&recorder, job)?;
         }
@@ -78,11 +81,18 @@ impl Runner<'_> {
         let start = clock::unix(sent.started);
         let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
         environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
+        let period_ms = self.cfs_period_ms(&recorder);
+        quota::check(&job.arm, period_ms, sync_s)?;
+        let shown = period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
+        environment.insert("CPU quota's period".into(), shown);
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;
         let counted = draw.counted.map_or(range, |[from, to]| range.part(from, to));
         let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range, counted))?;
         environment.extend(more);
+        self.runtime.block_on(self.read_others(&mut recording, own_cores, range))?;
+        let window = draw.counted.unwrap_or([0.0, schedule.duration()]);
+        let void = others::fault(&recording.node_other, window, self.config.other_cpu_most);
         Ok(Run {
             schema: SCHEMA.into(),
             origin: Origin::Measured,
@@ -95,7 +105,32 @@ impl Runner<'_> {
             environment,
             load,
             recording,
+            calibration: self.calibration.clone(),
+            void,
         })
+    }
+
+    /// The period of the CPU quota: by the pod's own group here on the node, or as the kubelet is
+    /// configured.
+    fn cfs_period_ms(&self, recorder: &Recorder) -> Option<f64> {
+        let own = recorder.container().and_then(|id| quota::of_container(&id));
+        own.or_else(|| {
+            let node = self.runtime.block_on(usage::first_node(&self.kube)).ok()?;
+            let name = node["metadata"]["name"].as_str()?.to_owned();
+            self.runtime.block_on(quota::of_kubelet(&self.kube, &name))
+        })
+    }
+
+    /// What took the node's CPU besides pods and this process.
+    async fn read_others(&self, recording: &mut Recording, own_cores: f64, range: Range) -> Result<()> {
+        let node = usage::first_node(&self.kube).await?;
+        let info = |path: &str| node.pointer(path).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        let Ok(cpus) = info("/status/capacity/cpu").parse::<f64>() else { return Ok(()) };
+        let here = others::on_node(&info("/status/nodeInfo/bootID"));
+        let own = if here { own_cores } else { 0.0 };
+        let busy = &recording.node_busy;
+        recording.node_other = others::share(&self.prometheus, busy, cpus, own, range).await?;
+        Ok(())
     }
 
     /// Looks whether this machine would send the load in time, again and again while the plan's

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::calibrate::{MOST_DRIFT, drift};
 use super::config::{ClusterConfig, VariantConfig};
 use super::kube::{Kube, shell};
 use super::prometheus::Prometheus;
@@ -16,7 +17,7 @@ use crate::files;
 use load::client::{LoadClient, Target};
 use scenario::Scenario;
 use scenario::arms::Arm;
-use scenario::recording::joinable;
+use scenario::recording::{Calibration, Run, joinable};
 use scenario::schedule::Schedule;
 
 /// What to run.
@@ -28,8 +29,12 @@ pub struct Plan {
     pub arms: Vec<Arm>,
     /// How often everything is repeated; each repeat has its own seed.
     pub repeats: u32,
-    /// Requests a second for a rate of 1.0.
+    /// Requests a second for a rate of 1.0 ...
     pub scale: f64,
+    /// ... or as a share of what one pod carries, which is measured first.
+    pub pod_load: Option<f64>,
+    /// Measure what one pod carries before the runs, and whether it still does after each repeat.
+    pub calibrate: bool,
     /// Factor on the scenarios' time.
     pub stretch: f64,
     /// Seed of the first repeat; the next ones count up.
@@ -75,8 +80,10 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
         config.prometheus.clone()
     };
     let prometheus = Prometheus::new(kube.http.clone(), &at);
-    let (handle, removed) = (runtime.handle().clone(), HashMap::new());
-    let mut runner = Runner { plan, config, runtime: handle, kube, prometheus, removed };
+    let (runtime_handle, removed) = (runtime.handle().clone(), HashMap::new());
+    let (scale, calibration) = (plan.scale, None);
+    let mut runner =
+        Runner { plan, config, runtime: runtime_handle, kube, prometheus, removed, scale, calibration };
     let queue = runner.queue()?;
     log_progress(&format!("{} runs to do", queue.len()));
     if queue.is_empty() {
@@ -84,9 +91,44 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
     }
     runtime.block_on(fitness::check(&runner.kube, &runner.prometheus, config, &plan.arms, plan.as_is))?;
     config.prepare.iter().try_for_each(|command| shell(command))?;
-    let outcome = runner.work(&queue);
+    let outcome = runner.begin().and_then(|()| runner.work(&queue));
     runner.tidy();
     outcome
+}
+
+/// Measures what one pod carries, prints it and keeps it for the runs of the results folder.
+pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
+    let _inside = runtime.enter();
+    interrupt::listen(runtime.handle())?;
+    let kube = Kube::open(kubectl)?;
+    let prometheus = Prometheus::new(kube.http.clone(), &config.prometheus);
+    let mut runner = Runner {
+        plan,
+        config,
+        runtime: runtime.handle().clone(),
+        kube,
+        prometheus,
+        removed: HashMap::new(),
+        scale: plan.scale,
+        calibration: None,
+    };
+    let measured = runner.calibrate().and_then(|found| {
+        files::write_calibration(&plan.results, &found)?;
+        Ok(found)
+    });
+    runner.tidy();
+    let found = measured?;
+    let at_one = found.rate_at_one.map_or(String::new(), |rate| format!(", {rate:.1}/s at one in flight"));
+    log_progress(&format!(
+        "one pod carries {:.1}/s within {} ms, {:.1}/s at most{at_one}; kept in {}",
+        found.capacity,
+        found.slo_ms,
+        found.saturated,
+        plan.results.join(files::CALIBRATION).display()
+    ));
+    Ok(())
 }
 
 /// One run to do.
@@ -112,33 +154,116 @@ pub(super) struct Runner<'a> {
     pub(super) prometheus: Prometheus,
     /// When each variant was last removed.
     pub(super) removed: HashMap<String, Instant>,
+    /// Requests a second for a rate of 1.0.
+    pub(super) scale: f64,
+    /// What one pod carried before the first run of the results folder.
+    pub(super) calibration: Option<Calibration>,
 }
 
+/// How often a run is done again that something else disturbed.
+const ATTEMPTS: usize = 3;
+
 impl Runner<'_> {
+    /// What one pod carries: measured before the first run of the folder, and seen to be the same
+    /// before the next ones.
+    fn begin(&mut self) -> Result<()> {
+        let plan = self.plan;
+        self.calibration = files::read_calibration(&plan.results)?;
+        match &self.calibration {
+            _ if !plan.calibrate => {}
+            None => {
+                let found = self.calibrate()?;
+                files::write_calibration(&plan.results, &found)?;
+                self.calibration = Some(found);
+            }
+            Some(before) => {
+                let before = before.clone();
+                let now = self.recalibrate()?;
+                anyhow::ensure!(
+                    drift(&before, now) <= MOST_DRIFT,
+                    "one pod answered {:.1}/s at most when the first runs of {} were made, and answers {now:.1} now: \
+                     choose another results folder",
+                    before.saturated,
+                    plan.results.display()
+                );
+            }
+        }
+        if let Some(load) = plan.pod_load {
+            let found = self.calibration.as_ref();
+            let found =
+                found.context("a load in units of one pod needs a calibration: comparison calibrate")?;
+            self.scale = load * found.capacity;
+            log_progress(&format!(
+                "a rate of 1 is {:.2}/s, {load} of the {:.1}/s that one pod carries",
+                self.scale, found.capacity
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether one pod still carries the same; if not, the runs since it last did are void.
+    fn check_drift(&mut self, since: &mut Vec<PathBuf>) -> Result<()> {
+        let Some(before) = self.calibration.clone().filter(|_| self.plan.calibrate) else { return Ok(()) };
+        let now = self.recalibrate()?;
+        let changed = drift(&before, now);
+        log_progress(&format!("  {now:.1}/s, {:.1} % from the first calibration", changed * 100.0));
+        if changed <= MOST_DRIFT {
+            since.clear();
+            return Ok(());
+        }
+        let reason = format!("one pod answered {:.1}/s before and {now:.1}/s after it", before.saturated);
+        for path in since.iter() {
+            files::make_void(path, &reason)?;
+        }
+        anyhow::bail!(
+            "{reason}: {} runs are void and lie in {}; the same command does them again",
+            since.len(),
+            self.plan.results.join(files::VOID).display()
+        )
+    }
+
     /// One run after the other.
     fn work(&mut self, queue: &[Job]) -> Result<()> {
         let (begun, total) = (Instant::now(), queue.len());
+        let mut since = vec![];
         for (done, job) in queue.iter().enumerate() {
+            if done > 0 && queue[done - 1].repeat != job.repeat {
+                self.check_drift(&mut since)?;
+            }
             let left = begun.elapsed().as_secs_f64() / done.max(1) as f64 * (total - done) as f64;
             let left = if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
             log_progress(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
             let path = self.one(job).with_context(|| format!("{}: no result", job.id()))?;
             log_progress(&format!("  wrote {}", path.display()));
+            since.push(path);
         }
-        Ok(())
+        self.check_drift(&mut since)
     }
 
+    /// A run, again where something else disturbed it.
     fn one(&mut self, job: &Job) -> Result<PathBuf> {
+        for _ in 0..ATTEMPTS {
+            let run = self.attempt(job)?;
+            let Some(reason) = run.void.clone() else {
+                let mut runs = files::read_runs_if_any(&self.plan.results)?;
+                runs.push(run);
+                joinable(&runs)
+                    .context("the results folder holds runs of something else; choose another one")?;
+                return files::write_run(&runs[runs.len() - 1], &self.plan.results);
+            };
+            let path = files::write_run(&run, &self.plan.results.join(files::VOID))?;
+            log_progress(&format!("  void, kept as {}: {reason}", path.display()));
+        }
+        anyhow::bail!("it was disturbed {ATTEMPTS} times: stop what else runs on the node")
+    }
+
+    fn attempt(&mut self, job: &Job) -> Result<Run> {
         if !self.plan.as_is {
             self.remove_all()?;
             self.apply(job)?;
         }
         self.await_rest(job)?;
-        let run = self.run(job)?;
-        let mut runs = files::read_runs(&self.plan.results).unwrap_or_default();
-        runs.push(run);
-        joinable(&runs).context("the results folder holds runs of something else; choose another one")?;
-        files::write_run(&runs[runs.len() - 1], &self.plan.results)
+        self.run(job)
     }
 
     /// Every run of the plan without a results file. Each repeat begins with another arm, and every
@@ -179,7 +304,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn schedule(&self, job: &Job) -> Schedule {
-        Schedule::draw(&job.scenario, self.plan.scale, self.plan.stretch, self.seed(job))
+        Schedule::draw(&job.scenario, self.scale, self.plan.stretch, self.seed(job))
     }
 
     pub(super) fn client(&self, variant: &VariantConfig, timeout_ms: u64) -> Result<LoadClient> {

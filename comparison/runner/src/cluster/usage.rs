@@ -23,6 +23,10 @@ const BUILD: &str = "eye_state_build_info";
 /// A memory sample holds for as many scrapes at most: a pod that is gone uses nothing.
 const HOLD_SCRAPES: f64 = 2.0;
 
+/// What is asked for before a range, seconds: a counter without a sample before it would count as
+/// grown from zero. cAdvisor's samples may be older than a scrape.
+pub(super) const LOOK_BACK_S: f64 = 60.0;
+
 /// A range of time and how often it was scraped.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
@@ -67,7 +71,7 @@ pub async fn fill(
     let selector = |metric: &str| {
         format!(r#"{metric}{{namespace="{namespace}",pod=~"{pattern}",container!="",container!="POD"}}"#)
     };
-    let cpu = prometheus.needed(&selector(CPU), range.from - range.scrape_s, range.to, CADVISOR).await?;
+    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, CADVISOR).await?;
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     recording.cores_used = cores(&cpu, range);
@@ -111,7 +115,7 @@ fn find<'a>(pods: &'a mut [Pod], series: &Series) -> Option<(f64, &'a mut scenar
 }
 
 /// Cores in use by all series together, at the pace of the scrapes.
-fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
+pub(super) fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
     let points = ((range.to - range.from) / range.scrape_s).floor() as usize;
     let at = |samples: &[(f64, f64)], t: f64| samples.iter().rev().find(|s| s.0 <= t).map(|s| s.1);
     (0..points)
@@ -168,7 +172,7 @@ pub async fn component(
     let selector = |metric: &str| {
         format!(r#"{metric}{{namespace="{namespace}",pod=~"{names}",container!="",container!="POD"}}"#)
     };
-    let cpu = prometheus.needed(&selector(CPU), range.from, range.to, CADVISOR).await?;
+    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, CADVISOR).await?;
     let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     component.cores_used = cores(&cpu, range);
@@ -273,6 +277,16 @@ pub async fn build(
     let series = prometheus.samples(&selector, range.from, range.to).await?;
     let said = |s: &Series| format!("{} {}", s.label("model_name"), s.label("model_version"));
     Ok(series.first().map(|s| ("Model".to_owned(), said(s))).into_iter().collect())
+}
+
+/// The node, of a cluster with one; nothing of a cluster with several, whose busy time nobody can
+/// share out.
+pub async fn first_node(kube: &Kube) -> Result<Value> {
+    let nodes = kube.get("/api/v1/nodes").await?;
+    match nodes["items"].as_array().map(Vec::as_slice) {
+        Some([only]) => Ok(only.clone()),
+        _ => Ok(Value::Null),
+    }
 }
 
 /// Versions and hardware, as the API server tells them.

@@ -60,7 +60,7 @@ impl ArmRuns<'_> {
     /// Mean and spread of a measure over the repeats.
     pub fn estimate(&self, key: &str) -> Option<Estimate> {
         let values: Vec<f64> = self.values.iter().filter_map(|v| v.get(key).copied()).collect();
-        estimate(&values)
+        Some(Estimate { of: self.runs.len(), ..estimate(&values)? })
     }
 }
 
@@ -92,7 +92,7 @@ pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
             }
         };
         for pair in arms::pairs() {
-            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), true);
+            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), !pair.retired);
         }
         for ablation in here() {
             if let Some(base) = ablation.arm.base() {
@@ -185,10 +185,15 @@ pub fn cell(estimate: Option<&Estimate>, unit: &str) -> String {
     let Some(estimate) = estimate else { return "–".into() };
     let unit = if unit.is_empty() { String::new() } else { format!("\u{a0}{unit}") };
     let mean = format!("{}{unit}", number(estimate.mean));
-    match estimate.spread {
+    let spread = match estimate.spread {
         Spread::Range(low, high) if low != high => format!("{mean} ({} … {})", number(low), number(high)),
         Spread::Interval(low, high) if low != high => format!("{mean} [{} … {}]", number(low), number(high)),
         _ => mean,
+    };
+    // A reaction that some repeats do not have: the mean is of the others.
+    match estimate.repeats {
+        some if some < estimate.of => format!("{spread}, {some} of {} runs", estimate.of),
+        _ => spread,
     }
 }
 
@@ -204,6 +209,8 @@ mod tests {
         assert_eq!(cell(six.as_ref(), ""), "2 [1.06 … 2.94]");
         assert_eq!(cell(estimate(&[1.0]).as_ref(), ""), "1");
         assert_eq!(cell(None, "s"), "–");
+        let two_of_three = estimate(&[1.0, 2.0]).map(|e| Estimate { of: 3, ..e });
+        assert_eq!(cell(two_of_three.as_ref(), "s"), "1.5\u{a0}s (1 … 2), 2 of 3 runs");
     }
 
     #[test]

@@ -1,0 +1,232 @@
+//! What one pod carries on the cluster at hand. Rates that are told in requests a second do not
+//! carry over from one machine to another; those told in what one pod carries do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use scenario::rate::RateCurve;
+use scenario::recording::{Calibration, CalibrationStep};
+use scenario::schedule::Schedule;
+use scenario::summary::LoadSummary;
+use scenario::{Counted, Outcome, Scenario};
+
+use super::config::SETTINGS;
+use super::interrupt::pause;
+use super::kube::shell;
+use super::runner::{Runner, log_progress};
+use super::{clock, fitness};
+use load::images::Pictures;
+use load::pace::send_schedule;
+
+/// The workload of which one pod is measured; all arms have the same container.
+const VARIANT: &str = "k8s-autoscalers";
+/// Its settings without any autoscaler: a folder of `components/`.
+const ONE_POD: &str = "one-pod";
+
+/// Requests a second that tell whether the pod answers at all: enough that one second has some, and
+/// few for the smallest pod.
+const GREETING: f64 = 8.0;
+/// Seconds for which a rate is offered while the order of magnitude is searched.
+const GLANCE_S: f64 = 8.0;
+/// Seconds for which a rate is offered that counts: some hundred requests of a small pod.
+const STEP_S: f64 = 20.0;
+/// Halvings of the interval in which the capacity lies: to 2 % of it.
+const HALVINGS: u32 = 6;
+/// Below this share answered of what is offered, a pod is saturated.
+const SATURATED: f64 = 0.8;
+/// Good answers that a rate within the capacity has at least.
+const GOOD: f64 = 0.99;
+/// A search that gets here has met no pod.
+const HIGHEST: f64 = 10_000.0;
+
+/// By how much the throughput of one pod may change between the calibrations around a run: beyond
+/// it, the rates of the runs meant something else.
+pub const MOST_DRIFT: f64 = 0.10;
+
+/// Answers a second when more is offered than the pod can take.
+fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<f64> {
+    let mut rate = 2.0;
+    let answered = loop {
+        let step = offer(rate, GLANCE_S)?;
+        if step.answered < SATURATED * rate {
+            break step.answered;
+        }
+        rate *= 2.0;
+        ensure!(rate < HIGHEST, "one pod answers {} requests a second and more", step.answered);
+    };
+    ensure!(answered > 0.0, "the pod answers nothing at {rate} requests a second");
+    Ok(offer(answered * 2.0, STEP_S)?.answered)
+}
+
+/// The highest rate with enough good answers, by halving.
+fn capacity(saturated: f64, mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<f64> {
+    let (mut low, mut high) = (0.0, saturated * 1.1);
+    for _ in 0..HALVINGS {
+        let rate = (low + high) / 2.0;
+        if offer(rate, STEP_S)?.good >= GOOD { low = rate } else { high = rate }
+    }
+    ensure!(low > 0.0, "one pod meets the objective at no rate: give it a looser one, or a larger pod");
+    Ok(low)
+}
+
+/// The rate at which one request is in flight, between the tried rates.
+fn rate_at_one(steps: &[CalibrationStep]) -> Option<f64> {
+    let mut steps: Vec<&CalibrationStep> = steps.iter().collect();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let pair = steps.windows(2).find(|w| w[0].in_flight <= 1.0 && w[1].in_flight > 1.0)?;
+    let share = (1.0 - pair[0].in_flight) / (pair[1].in_flight - pair[0].in_flight);
+    Some(pair[0].rate + share * (pair[1].rate - pair[0].rate))
+}
+
+/// Share by which the throughput changed.
+pub fn drift(before: &Calibration, saturated: f64) -> f64 {
+    (saturated / before.saturated - 1.0).abs()
+}
+
+impl Runner<'_> {
+    /// Measures one pod in full.
+    pub(super) fn calibrate(&mut self) -> Result<Calibration> {
+        log_progress("calibrating: what one pod carries");
+        let slo_ms = self.calibrated_scenario()?.slo_ms;
+        let (mut steps, mut seed) = (vec![], 0);
+        self.with_one_pod(|runner| {
+            let mut offer = |rate: f64, seconds: f64| {
+                seed += 1;
+                let step = runner.offer(rate, seconds, seed)?;
+                log_progress(&format!(
+                    "  {:.1}/s offered, {:.1}/s answered, {:.1} % good, {:.2} in flight",
+                    step.rate,
+                    step.answered,
+                    step.good * 100.0,
+                    step.in_flight
+                ));
+                steps.push(step);
+                Ok(step)
+            };
+            let saturated = saturate(&mut offer)?;
+            let capacity = capacity(saturated, &mut offer)?;
+            let at = clock::format(SystemTime::now());
+            let rate_at_one = rate_at_one(&steps);
+            Ok(Calibration {
+                at,
+                slo_ms,
+                capacity,
+                saturated,
+                rate_at_one,
+                steps: std::mem::take(&mut steps),
+            })
+        })
+    }
+
+    /// Measures the throughput only, to see whether it is still the same.
+    pub(super) fn recalibrate(&mut self) -> Result<f64> {
+        log_progress("calibrating: does one pod still carry the same?");
+        let mut seed = 1000;
+        self.with_one_pod(|runner| {
+            saturate(|rate, seconds| {
+                seed += 1;
+                runner.offer(rate, seconds, seed)
+            })
+        })
+    }
+
+    fn with_one_pod<T>(&mut self, measure: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.remove_all()?;
+        let variant = self.config.variant(VARIANT)?;
+        self.removed.remove(VARIANT);
+        variant.apply.iter().try_for_each(|command| shell(&command.replace(SETTINGS, ONE_POD)))?;
+        let begun = Instant::now();
+        while self.runtime.block_on(fitness::pods(&self.kube, variant))? != (1, 1)
+            || self.offer(GREETING, 1.0, 0)?.good == 0.0
+        {
+            ensure!(begun.elapsed() < self.plan.patience, "the pod to be calibrated never got ready");
+            pause(Duration::from_secs(1))?;
+        }
+        let measured = measure(self);
+        self.remove_all()?;
+        measured
+    }
+
+    /// Images, objective and time-out are those of the first scenario of the plan.
+    fn calibrated_scenario(&self) -> Result<&Scenario> {
+        self.plan.scenarios.first().context("no scenario: nothing to calibrate for")
+    }
+
+    fn offer(&self, rate: f64, seconds: f64, seed: u64) -> Result<CalibrationStep> {
+        let scenario = Scenario {
+            rate: RateCurve::new(vec![(0.0, 1.0), (seconds, 1.0)])?,
+            trace: None,
+            counted: Counted::UntilRest,
+            ..self.calibrated_scenario()?.clone()
+        };
+        let schedule = Schedule::draw(&scenario, rate, 1.0, seed);
+        let pictures = Arc::new(Pictures::read(&self.plan.images, &schedule)?);
+        let variant = self.config.variant(VARIANT)?;
+        let client = self.client(variant, scenario.timeout_ms)?;
+        let runtime = load::threads::runtime(self.plan.threads)?;
+        let sender = std::thread::spawn(move || {
+            let _inside = runtime.enter();
+            let sent = send_schedule(runtime.handle(), &client, &schedule, &pictures);
+            (sent, schedule)
+        });
+        let Ok((mut sent, schedule)) = sender.join() else {
+            bail!("the load generator stopped unexpectedly")
+        };
+        pause(Duration::ZERO)?;
+        let load =
+            LoadSummary::new(&mut sent.records, sent.unsent, scenario.slo_ms, schedule.duration(), &[]);
+        if let Some(fault) = load.generator_fault() {
+            bail!("the load generator is too slow here: {fault}");
+        }
+        Ok(CalibrationStep {
+            rate,
+            answered: load.count(Outcome::Ok) as f64 / seconds,
+            good: load.within_slo as f64 / load.planned.max(1) as f64,
+            in_flight: load.latency_sum_us as f64 / 1e6 / seconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod that answers 19 requests a second at most and meets its objective up to 14.
+    fn pod(rate: f64) -> CalibrationStep {
+        let good = if rate <= 14.0 { 1.0 } else { 0.5 };
+        CalibrationStep { rate, answered: rate.min(19.0), good, in_flight: rate * 0.1 }
+    }
+
+    #[test]
+    fn capacity_and_throughput_of_a_known_pod_are_found() {
+        let mut tried = 0.0;
+        let offer = |rate: f64, seconds: f64| {
+            tried += seconds;
+            Ok(pod(rate))
+        };
+        let saturated = saturate(offer).expect("it saturates");
+        assert_eq!(saturated, 19.0);
+        let capacity = capacity(saturated, |rate, seconds| {
+            tried += seconds;
+            Ok(pod(rate))
+        });
+        let capacity = capacity.expect("it meets its objective");
+        assert!((13.6..=14.0).contains(&capacity), "{capacity}");
+        assert!(tried < 200.0, "{tried} s of load");
+    }
+
+    #[test]
+    fn the_rate_of_one_request_in_flight_lies_between_the_tried_ones() {
+        assert_eq!(rate_at_one(&[pod(16.0), pod(4.0), pod(8.0)]), Some(10.0));
+        assert_eq!(rate_at_one(&[pod(4.0)]), None);
+    }
+
+    #[test]
+    fn a_pod_that_never_saturates_or_never_meets_its_objective_is_an_error() {
+        let tireless = |rate: f64, _| Ok(CalibrationStep { rate, answered: rate, good: 1.0, in_flight: 0.1 });
+        assert!(saturate(tireless).is_err());
+        let slow = |rate: f64, _| Ok(CalibrationStep { rate, answered: rate, good: 0.0, in_flight: 9.0 });
+        assert!(capacity(10.0, slow).expect_err("never good").to_string().contains("a looser one"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The period of the kernel's CPU quota, which no manifest sets: read from the pod's cgroup where
+//! this program runs on the node, or from the kubelet's configuration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use scenario::arms::{Arm, NodeSetting};
+
+use super::kube::{Kube, pods_path};
+
+/// Where control groups are mounted: version 2, and version 1's controller of CPU time.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
+/// A container's group is at most so deep (kubepods, class, pod, container).
+const DEPTH: usize = 6;
+
+/// The period in milliseconds by the group of a container (its id without `containerd://`).
+pub fn of_container(id: &str) -> Option<f64> {
+    MOUNTS.iter().find_map(|mount| period(&find(Path::new(mount), id, DEPTH)?))
+}
+
+fn find(folder: &Path, id: &str, depth: usize) -> Option<PathBuf> {
+    let folders =
+        std::fs::read_dir(folder).ok()?.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir());
+    let folders: Vec<PathBuf> = folders.collect();
+    let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.contains(id));
+    if let Some(found) = folders.iter().find(named) {
+        return Some(found.clone());
+    }
+    folders.iter().filter(|_| depth > 1).find_map(|f| find(f, id, depth - 1))
+}
+
+fn period(group: &Path) -> Option<f64> {
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).ok();
+    // "15000 100000" or "max 100000" in version 2.
+    let of_v2 = read("cpu.max").and_then(|text| text.split_whitespace().nth(1).map(str::to_owned));
+    let micros: f64 = of_v2.or_else(|| read("cpu.cfs_period_us"))?.trim().parse().ok()?;
+    Some(micros / 1000.0)
+}
+
+/// The period in milliseconds by the kubelet's configuration: the default where it says nothing.
+pub async fn of_kubelet(kube: &Kube, node: &str) -> Option<f64> {
+    let config = kube.get(&format!("/api/v1/nodes/{node}/proxy/configz")).await.ok()?;
+    let text = config["kubeletconfig"]["cpuCFSQuotaPeriod"].as_str().unwrap_or("100ms").to_owned();
+    let number = |unit: &str| text.strip_suffix(unit)?.parse::<f64>().ok();
+    number("ms").or_else(|| number("s").map(|s| s * 1000.0))
+}
+
+/// The HPA's period in seconds, by the arguments of a controller manager that runs as a pod; the
+/// default where they say nothing.
+pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
+    let pods = kube.list(&pods_path("kube-system"), "component=kube-controller-manager").await.ok()?;
+    let arguments = pods.first()?["spec"]["containers"][0].clone();
+    let all = ["command", "args"].map(|key| arguments[key].as_array().cloned().unwrap_or_default()).concat();
+    let flag = "--horizontal-pod-autoscaler-sync-period=";
+    let said = all.iter().filter_map(|a| a.as_str()).find_map(|a| a.strip_prefix(flag));
+    said.map_or(Some(15.0), |text| text.strip_suffix('s')?.parse().ok())
+}
+
+/// Whether the node has what an ablation is about. What cannot be read is believed, and the results
+/// file says that it was not read.
+pub fn check(arm: &Arm, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
+    for setting in arm.ablations().iter().filter_map(|a| a.node) {
+        let (name, wanted, found) = match setting {
+            NodeSetting::CfsPeriodMs(ms) => ("the period of the CPU quota", format!("{ms} ms"), period_ms),
+            NodeSetting::HpaSyncPeriodS(s) => ("the HPA's sync period", format!("{s} s"), sync_s),
+        };
+        let number: f64 = wanted.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(f64::NAN);
+        ensure!(
+            found.is_none_or(|found| (found - number).abs() < 0.5),
+            "{}: {name} is to be {wanted}, and is {}: it is a setting of the node (docs/comparison/method.md)",
+            arm.name,
+            found.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_of_control_groups_tell_the_period() {
+        let folder = std::env::temp_dir().join(format!("quota-{}", std::process::id()));
+        let group = |name: &str, file: &str, text: &str| {
+            let path = folder.join("kubepods").join(name);
+            std::fs::create_dir_all(&path).expect("a folder");
+            std::fs::write(path.join(file), text).expect("written");
+        };
+        group("cri-containerd-aaaa.scope", "cpu.max", "15000 100000\n");
+        group("bbbb", "cpu.cfs_period_us", "10000\n");
+        let of = |id: &str| period(&find(&folder, id, DEPTH)?);
+        assert_eq!((of("aaaa"), of("bbbb"), of("cccc")), (Some(100.0), Some(10.0), None));
+        std::fs::remove_dir_all(&folder).expect("cleaned");
+    }
+
+    #[test]
+    fn an_ablation_of_the_node_is_refused_on_a_node_without_it() {
+        let arm = Arm::named("hpa+cfs-20ms").expect("listed");
+        assert!(check(&arm, Some(20.0), None).is_ok() && check(&arm, None, None).is_ok());
+        let error = check(&arm, Some(100.0), None).expect_err("another period").to_string();
+        assert!(error.contains("is to be 20 ms, and is 100"), "{error}");
+    }
+}
