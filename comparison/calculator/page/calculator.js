@@ -399,7 +399,8 @@ function legend(svg, left) {
 function chart(title, unit, series, width) {
   const box = { left: 52, right: 14, top: 28, bottom: 24, width: 560, height: 240 };
   const longest = Math.max(...series.map((s) => s.length * s.width), 1e-9);
-  const most = Math.max(...series.flatMap((s) => s.values.map((v) => v ?? 0)), 1e-9) * 1.08;
+  const peak = Math.max(...series.flatMap((s) => s.values.map((v) => v ?? 0)), 1e-9);
+  const most = unit === '%' ? Math.min(100, peak * 1.08) : peak * 1.08;
   const x = (s) => box.left + (s / longest) * (box.width - box.left - box.right);
   const y = (v) => box.height - box.bottom - (v / most) * (box.height - box.top - box.bottom);
   const peaks = series.map((s, i) => `${ARMS[i].name} at most ${short(Math.max(...s.values.map((v) => v ?? 0)))} ${unit}`);

@@ -109,6 +109,17 @@ test('what is exported is imported again', async () => {
   await page.context().close();
 });
 
+test('only what belongs to the chosen load is shown', async () => {
+  const page = await open();
+  const shown = () => page.evaluate(() => ['scale', 'points', 'file'].filter((id) => document.getElementById(id).checkVisibility()));
+  assert.deepEqual(await shown(), ['scale']);
+  await and(page, () => page.locator('#shape').selectOption('draw a curve'));
+  assert.deepEqual(await shown(), ['points']);
+  await page.locator('#shape').selectOption('a CSV of requests');
+  assert.deepEqual(await shown(), ['file']);
+  await page.context().close();
+});
+
 test('a curve is drawn with the keyboard, and a CSV of moments is a load', async () => {
   const page = await open();
   await and(page, () => page.locator('#shape').selectOption('draw a curve'));
