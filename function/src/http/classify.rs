@@ -77,7 +77,7 @@ async fn respond<B: Buf>(
             Ok(one(app, body, depth, thresholds, format, peer).await?)
         }
         Content::Multipart(boundary) => {
-            let mut bodies = read_parts(app, announced, boundary, body).await?;
+            let mut bodies = read_parts(app.limits, &app.memory, announced, boundary, body).await?;
             match bodies.len() {
                 1 => one(app, bodies.remove(0), depth, thresholds, format, peer)
                     .await

@@ -10,9 +10,10 @@ use futures_util::{Stream, StreamExt};
 
 use super::body::in_time;
 use super::negotiate::check_compression;
-use crate::app::App;
 use crate::body::Body;
+use crate::config::RequestLimits;
 use crate::error::RequestError;
+use crate::memory::Memory;
 
 /// Name of the parts that are images.
 const FILE_PART: &str = "file";
@@ -26,17 +27,17 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const PARSER_BYTES: usize = 256 * 1024;
 
 /// Reads the `file` parts of a multipart body, in order; other parts are passed over.
-pub(super) async fn read_parts<B: Buf>(
-    app: &App,
+pub async fn read_parts<B: Buf>(
+    limits: RequestLimits,
+    memory: &Memory,
     announced: Option<u64>,
     boundary: String,
     stream: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> Result<Vec<Body>, RequestError> {
-    let limits = app.limits;
     if announced.is_some_and(|length| length > limits.max_body_memory as u64) {
         return Err(RequestError::TooManyBytes { limit: limits.max_body_memory });
     }
-    let _parser = app.memory.transit(PARSER_BYTES)?;
+    let _parser = memory.transit(PARSER_BYTES)?;
     // Bytes that the parser took since it last gave something back.
     let unread = Arc::new(AtomicUsize::new(0));
     let (taken, total) = (Arc::clone(&unread), Arc::new(AtomicUsize::new(0)));
@@ -68,7 +69,7 @@ pub(super) async fn read_parts<B: Buf>(
             if file && bodies.len() == limits.max_parts {
                 return Err(RequestError::TooManyParts { limit: limits.max_parts });
             }
-            let mut body = Body::new(&app.memory)?;
+            let mut body = Body::new(memory)?;
             while let Some(chunk) = field.chunk().await.map_err(broken)? {
                 unread.store(0, Ordering::Relaxed);
                 if file {

@@ -1,5 +1,7 @@
 //! Content negotiation and parameters: `Content-Type`, `Accept`, the query.
 
+use std::ops::RangeInclusive;
+
 use warp::http::HeaderMap;
 use warp::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
@@ -42,9 +44,13 @@ const IMAGE_TYPES: [&str; 22] = [
 const COMPRESSED: [(&[u8], &str); 3] =
     [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"PK\x03\x04", "zip")];
 
+/// Length of a boundary (RFC 2046, section 5.1.1). An empty one would be found in every line that
+/// begins with two hyphens.
+const BOUNDARY_CHARACTERS: RangeInclusive<usize> = 1..=70;
+
 /// How the body is packed.
 #[derive(Debug, PartialEq)]
-pub(super) enum Content {
+pub enum Content {
     /// The body is one image.
     Image,
     /// The body is `multipart/form-data` with this boundary.
@@ -69,7 +75,7 @@ pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), RequestError> {
 
 /// Reads the content type; a missing one counts as `application/octet-stream` (RFC 9110, section
 /// 8.3).
-pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
+pub fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
     check_coding(headers)?;
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Content::Image) };
     let value = value.to_str().map_err(|_| RequestError::UnsupportedMediaType("not ASCII".into()))?;
@@ -78,10 +84,12 @@ pub(super) fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
         return Ok(Content::Image);
     }
     if essence == "multipart/form-data" {
-        let boundary = multer::parse_boundary(value);
-        return boundary
-            .map(Content::Multipart)
-            .map_err(|error| RequestError::BrokenMultipart(error.to_string()));
+        let boundary = multer::parse_boundary(value)
+            .map_err(|error| RequestError::BrokenMultipart(error.to_string()))?;
+        if !BOUNDARY_CHARACTERS.contains(&boundary.len()) {
+            return Err(RequestError::BrokenMultipart("the boundary has not 1 to 70 characters".into()));
+        }
+        return Ok(Content::Multipart(boundary));
     }
     Err(RequestError::UnsupportedMediaType(essence))
 }
@@ -104,7 +112,7 @@ pub(super) fn check_image_type(media_type: &str) -> Result<(), RequestError> {
 }
 
 /// Refuses bytes that are an image compressed once more.
-pub(super) fn check_compression(bytes: &[u8]) -> Result<(), RequestError> {
+pub fn check_compression(bytes: &[u8]) -> Result<(), RequestError> {
     match COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => Err(RequestError::Compressed((*name).into())),
         None => Ok(()),
@@ -123,7 +131,7 @@ const OFFERS: [(&str, &str, Option<PictureFormat>); 3] = [
 /// The most specific range that fits an offer gives its quality. Of equal qualities the range that
 /// comes first wins, then JSON before PNG before JPEG. A client that accepts nothing of the three
 /// gets JSON.
-pub(super) fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
+pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(String, f32)> = values.flat_map(|value| value.split(',')).filter_map(range).collect();
     let mut best: Option<(f32, usize, Option<PictureFormat>)> = None;
@@ -155,7 +163,7 @@ fn range(text: &str) -> Option<(String, f32)> {
 }
 
 /// The thresholds of this request: its own where it names them, `defaults` otherwise.
-pub(super) fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds, RequestError> {
+pub fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds, RequestError> {
     let mut thresholds = defaults;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let target = match name.as_ref() {
@@ -175,7 +183,7 @@ pub(super) fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds
 }
 
 /// How many bits of 16-bit samples the camera fills, if the client says so.
-pub(super) fn bit_depth(query: &str) -> Result<Option<BitDepth>, RequestError> {
+pub fn bit_depth(query: &str) -> Result<Option<BitDepth>, RequestError> {
     const NAME: &str = "bit_depth";
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let Some((_, value)) = pairs.find(|(name, _)| name == NAME) else { return Ok(None) };
@@ -285,6 +293,20 @@ mod tests {
         }
         headers.insert(CONTENT_TYPE, "application/json".parse().expect("a header value"));
         assert_eq!(content(&headers), Err(RequestError::UnsupportedMediaType("application/json".into())));
+    }
+
+    #[test]
+    fn a_boundary_has_1_to_70_characters() {
+        let boundary = |boundary: &str| {
+            let mut headers = HeaderMap::new();
+            let value = format!("multipart/form-data; boundary={boundary}");
+            headers.insert(CONTENT_TYPE, value.parse().expect("a header value"));
+            content(&headers)
+        };
+        assert_eq!(boundary(&"x".repeat(70)), Ok(Content::Multipart("x".repeat(70))));
+        for wrong in ["", "\"\"", &"x".repeat(71)] {
+            assert!(matches!(boundary(wrong), Err(RequestError::BrokenMultipart(_))), "{wrong}");
+        }
     }
 
     #[test]
