@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Runs fuzz targets that are built, one after the other, and says what they did. Standard library only.
+
+    run.py BINARIES WORK --seconds 300 [--jobs 2] [--rounds 1] [TARGET ...]
+
+Inputs are read from and kept in WORK/corpus/TARGET; inputs that made a target fail are written to
+WORK/found/TARGET. Each run adds a line to WORK/record.jsonl; the table that is printed is of all lines.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+# Longest input in bytes: small ones reach every branch, and more of them fit in a second.
+MAX_BYTES = {"multipart": 4096, "negotiation": 1024, "query": 512, "configuration": 2048, "onnx": 80_000}
+DEFAULT_MAX_BYTES = 4096
+
+# An input that takes longer, or more memory, is a failure: the ordinary ones take milliseconds and
+# a few megabytes.
+INPUT_SECONDS = 20
+MEMORY_MIB = 2048
+ALLOCATION_MIB = 512
+
+# The machine is for other work first.
+NICE = int(os.environ.get("NICE", "19"))
+
+FINAL = {"executed": r"stat::number_of_executed_units:\s+(\d+)", "edges": r"cov: (\d+) ", "features": r" ft: (\d+) ", "inputs": r" corp: (\d+)/"}
+
+
+def run(binary: Path, work: Path, seconds: int) -> dict:
+    target = binary.name
+    corpus, found = work / "corpus" / target, work / "found" / target
+    corpus.mkdir(parents=True, exist_ok=True)
+    found.mkdir(parents=True, exist_ok=True)
+    before = set(found.iterdir())
+    command = [
+        "nice", "-n", str(NICE), str(binary), str(corpus), f"-artifact_prefix={found}/", f"-max_total_time={seconds}",
+        f"-max_len={MAX_BYTES.get(target, DEFAULT_MAX_BYTES)}", f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}",
+        f"-malloc_limit_mb={ALLOCATION_MIB}", "-print_final_stats=1",
+    ]  # fmt: skip
+    log = work / f"{target}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    text = log.read_text(errors="replace")
+    record = {"target": target, "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1), "exit": process.returncode}
+    for name, pattern in FINAL.items():
+        numbers = re.findall(pattern, text)
+        record[name] = int(numbers[-1]) if numbers else 0
+    record["found"] = sorted(path.name for path in set(found.iterdir()) - before)
+    return record
+
+
+def table(records: list[dict]) -> str:
+    lines = ["| target | executions | CPU time | edges | inputs kept | failures |", "| --- | --: | --: | --: | --: | --: |"]
+    for target in sorted({record["target"] for record in records}):
+        of = [record for record in records if record["target"] == target]
+        cpu = sum(record["cpu_seconds"] for record in of)
+        failures = sum(len(record["found"]) for record in of)
+        most = {name: max(record[name] for record in of) for name in ("edges", "inputs")}
+        lines.append(
+            f"| `{target}` | {sum(record['executed'] for record in of):,} | {cpu / 60:.1f} min | {most['edges']:,} | {most['inputs']:,} | {failures} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binaries", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("targets", nargs="*")
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    # Taken anew for each round, so that targets built meanwhile take part.
+    record, lock, failed = options.work / "record.jsonl", threading.Lock(), False
+    for _ in range(options.rounds):
+        names = options.targets or [path.name for path in options.binaries.iterdir() if path.is_file() and os.access(path, os.X_OK) and not path.suffix]
+        waiting = sorted(names)
+
+        def worker() -> None:
+            nonlocal failed
+            while True:
+                with lock:
+                    if not waiting:
+                        return
+                    name = waiting.pop(0)
+                result = run(options.binaries / name, options.work, options.seconds)
+                with lock, record.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+                    failed |= result["exit"] != 0
+                    if result["found"]:
+                        print(f"{name} failed: {options.work}/found/{name}/{result['found'][0]}, {options.work}/{name}.log", file=sys.stderr, flush=True)
+
+        workers = [threading.Thread(target=worker) for _ in range(options.jobs)]
+        for thread in workers:
+            thread.start()
+        for thread in workers:
+            thread.join()
+    print(table([json.loads(line) for line in record.read_text().splitlines()]))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

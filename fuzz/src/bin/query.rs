@@ -1,0 +1,4 @@
+//! Parameters of a request.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::function::query(bytes));
