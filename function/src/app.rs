@@ -97,7 +97,12 @@ impl App {
             thresholds: config.thresholds,
             origins: config.origins.clone(),
             metrics,
-            memory: Memory::new(memory::container_limit(), limit.get(), config.limits.max_body_memory),
+            memory: Memory::new(
+                memory::container_limit(),
+                limit.get(),
+                config.max_connections,
+                config.limits.max_body_memory,
+            ),
             source_url: config.source_url.clone(),
             phase: AtomicU8::new(Phase::Starting as u8),
             cpus: Arc::new(AtomicUsize::new(cpus.get())),

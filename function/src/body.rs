@@ -47,13 +47,19 @@ impl Body {
         (self.bytes, self.reserved)
     }
 
-    /// Appends what came in, up to `limit` bytes in all.
+    /// Appends what came in, up to `limit` bytes in all. What is allocated counts, not what is
+    /// filled.
     pub fn extend(&mut self, chunk: &[u8], limit: usize) -> Result<(), RequestError> {
         let length = self.bytes.len() + chunk.len();
         if length > limit {
             return Err(RequestError::TooManyBytes { limit });
         }
-        self.reserved.grow(length)?;
+        if length > self.bytes.capacity() {
+            // Doubled, so that each byte is moved once on the average; no further than it may grow.
+            let capacity = (2 * self.bytes.capacity()).clamp(length, limit);
+            self.reserved.grow(capacity)?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
         self.bytes.extend_from_slice(chunk);
         Ok(())
     }

@@ -14,9 +14,17 @@ use std::time::Duration;
 use crate::cpu;
 use crate::error::RequestError;
 
-/// What the process takes at rest: code, weights, threads, telemetry, connections.
-/// `docs/hostile-input.md` has it measured.
-const PROCESS_BYTES: usize = 48 * 1024 * 1024;
+/// What the process takes beside requests: 22 MiB of code, weights, threads and telemetry, and 36
+/// MiB for the request heads of [`CONNECTIONS_INCLUDED`] connections and as many to spare as there
+/// are, with what the allocator adds. `docs/hostile-input.md` has it measured.
+const PROCESS_BYTES: usize = 64 * 1024 * 1024;
+
+/// Connections that [`PROCESS_BYTES`] has room for.
+const CONNECTIONS_INCLUDED: usize = 1024;
+
+/// What each further place takes: the head that hyper buffers, 16 KiB, for it and for half a place
+/// to spare.
+const CONNECTION_BYTES: usize = 24 * 1024;
 
 /// What an inference thread works in: the network's maps, the letterboxed picture, and what the
 /// allocator keeps of earlier work.
@@ -44,6 +52,8 @@ struct Shared {
     freed: Condvar,
     /// Upper bound of the bytes in transit, independent of the container's limit.
     most_transit: usize,
+    /// What is never there for requests.
+    process: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,10 +85,12 @@ enum Use {
 }
 
 impl Memory {
-    /// A budget out of `container` bytes (`None`: no limit), with `threads` inference threads and
-    /// at most `most_transit` bytes in transit.
-    pub fn new(container: Option<usize>, threads: usize, most_transit: usize) -> Self {
-        let shared = Shared { state: Mutex::default(), freed: Condvar::new(), most_transit };
+    /// A budget out of `container` bytes (`None`: no limit), with `threads` inference threads,
+    /// places for `connections`, and at most `most_transit` bytes in transit.
+    pub fn new(container: Option<usize>, threads: usize, connections: usize, most_transit: usize) -> Self {
+        let more = connections.saturating_sub(CONNECTIONS_INCLUDED);
+        let process = PROCESS_BYTES + more * CONNECTION_BYTES;
+        let shared = Shared { state: Mutex::default(), freed: Condvar::new(), most_transit, process };
         let memory = Self(Arc::new(shared));
         memory.resize(container, threads);
         memory
@@ -88,7 +100,7 @@ impl Memory {
     pub fn resize(&self, container: Option<usize>, threads: usize) {
         let mut state = self.0.lock();
         let budget = container
-            .map(|limit| limit.saturating_sub(PROCESS_BYTES + threads * THREAD_BYTES).max(LEAST_WORK_BYTES));
+            .map(|limit| limit.saturating_sub(self.0.process + threads * THREAD_BYTES).max(LEAST_WORK_BYTES));
         state.transit.limit = match budget {
             Some(budget) => self.0.most_transit.min(budget / TRANSIT_FRACTION),
             None => self.0.most_transit,
@@ -239,7 +251,7 @@ mod tests {
 
     #[test]
     fn work_waits_for_work_and_is_refused_where_it_could_never_fit() {
-        let memory = Memory::new(Some(PROCESS_BYTES + THREAD_BYTES + 100 * MIB), 1, 20 * MIB);
+        let memory = Memory::new(Some(PROCESS_BYTES + THREAD_BYTES + 100 * MIB), 1, 1024, 20 * MIB);
         assert_eq!(memory.parts().map(|part| part.limit), [20 * MIB, 80 * MIB]);
         let error = memory.work(81 * MIB).expect_err("more than there is");
         assert_eq!(error.label(), "too-much-memory");
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn bytes_in_transit_are_refused_where_they_do_not_fit_now() {
-        let memory = Memory::new(None, 1, 10 * MIB);
+        let memory = Memory::new(None, 1, 1024, 10 * MIB);
         let mut first = memory.transit(6 * MIB).expect("fits");
         assert_eq!(memory.transit(5 * MIB).expect_err("taken").label(), "overloaded");
         assert_eq!(memory.transit(11 * MIB).expect_err("never").label(), "too-many-bytes");
@@ -268,9 +280,37 @@ mod tests {
     }
 
     #[test]
+    fn more_connections_leave_less_for_requests() {
+        let work = |connections| {
+            Memory::new(Some(512 * MIB), 1, connections, MIB)
+                .parts()
+                .map(|part| part.limit)
+                .iter()
+                .sum::<usize>()
+        };
+        assert_eq!(work(100), work(1024));
+        assert_eq!(work(1024) - work(2048), 24 * MIB);
+    }
+
+    #[test]
+    fn a_poisoned_lock_changes_nothing() {
+        let memory = Memory::new(None, 1, 1024, 10 * MIB);
+        let poisoning = memory.clone();
+        let panicked = std::thread::spawn(move || {
+            let _held = poisoning.0.state.lock();
+            panic!("while the lock is held");
+        });
+        panicked.join().expect_err("panics");
+        assert!(memory.0.state.is_poisoned());
+        drop(memory.work(MIB).expect("fits"));
+        drop(memory.transit(MIB).expect("fits"));
+        assert_eq!(memory.parts().map(|part| part.taken), [0, 0]);
+    }
+
+    #[test]
     fn a_grown_limit_lets_waiting_work_in() {
         let process = PROCESS_BYTES + THREAD_BYTES;
-        let memory = Memory::new(Some(process + 80 * MIB), 1, 20 * MIB);
+        let memory = Memory::new(Some(process + 80 * MIB), 1, 1024, 20 * MIB);
         let _running = memory.work(50 * MIB).expect("fits");
         let waiting = std::thread::spawn({
             let memory = memory.clone();

@@ -49,7 +49,7 @@ fn parts(body: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, RequestError> {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
     });
-    let memory = Memory::new(None, 1, LIMITS.max_body_memory);
+    let memory = Memory::new(None, 1, 1, LIMITS.max_body_memory);
     let pieces: Vec<_> = body.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let read = read_parts(LIMITS, &memory, None, "cut".into(), stream::iter(pieces));
     let parts = RUNTIME.block_on(read).map(|parts| parts.iter().map(|part| part.to_vec()).collect());
@@ -139,7 +139,12 @@ pub fn configuration(input: &[u8]) {
             if let Origins::These(origins) = &config.origins {
                 assert!(origins.iter().all(|origin| HeaderValue::from_str(origin).is_ok()));
             }
-            Memory::new(None, config.concurrency.map_or(1, Into::into), limits.max_body_memory);
+            Memory::new(
+                None,
+                config.concurrency.map_or(1, Into::into),
+                config.max_connections,
+                limits.max_body_memory,
+            );
         }
         Err(error) => {
             let text = error.to_string();

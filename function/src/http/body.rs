@@ -22,13 +22,15 @@ pub(super) async fn read_body<B: Buf>(
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(RequestError::TooManyBytes { limit });
         }
+        // The length that is announced is what comes: hyper sees to that.
+        let most = announced.map_or(limit, |length| limit.min(length as usize));
         let mut body = Body::new(&app.memory)?;
         while let Some(chunk) = stream.next().await {
             let mut chunk = chunk.map_err(|_| RequestError::BrokenBody)?;
             while chunk.has_remaining() {
                 let piece = chunk.chunk();
                 let length = piece.len();
-                body.extend(piece, limit)?;
+                body.extend(piece, most)?;
                 chunk.advance(length);
             }
         }

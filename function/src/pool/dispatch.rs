@@ -113,14 +113,14 @@ impl<J: Queued> Dispatch<J> {
     /// Counts a thread that is about to start, if one is missing.
     pub(crate) fn claim_thread(&self) -> Option<usize> {
         let mut state = self.lock();
-        let missing = state.threads < state.limit;
+        let missing = !state.closed && state.threads < state.limit;
         missing.then(|| {
             state.threads += 1;
             state.threads - 1
         })
     }
 
-    /// The thread that was claimed could not be started.
+    /// The thread that was claimed could not be started, or has ended.
     pub(crate) fn release_thread(&self) {
         self.lock().threads -= 1;
     }
@@ -129,6 +129,13 @@ impl<J: Queued> Dispatch<J> {
     #[cfg(test)]
     pub(crate) fn running(&self) -> usize {
         self.lock().running
+    }
+
+    /// Panics while it holds the lock.
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        let _held = self.lock();
+        panic!("while the lock is held");
     }
 
     /// Jobs that wait now.

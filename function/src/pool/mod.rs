@@ -72,6 +72,15 @@ impl Drop for AbandonOnDrop {
     }
 }
 
+/// Gives the place of a thread back when it ends, however it ends: the next request starts another.
+struct ThreadPlace<'a, J: Queued>(&'a Dispatch<J>);
+
+impl<J: Queued> Drop for ThreadPlace<'_, J> {
+    fn drop(&mut self) {
+        self.0.release_thread();
+    }
+}
+
 /// Starts a thread of this name; a parameter so that a test can let it fail.
 type Spawn = fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
@@ -143,7 +152,10 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
                 None
             } else {
                 let shared = Arc::clone(&self.shared);
-                let work = Box::new(move || shared.work());
+                let work = Box::new(move || {
+                    let _place = ThreadPlace(&shared.dispatch);
+                    shared.work();
+                });
                 Some((self.shared.spawn)(format!("inference-{number}"), work))
             };
             match started {

@@ -220,3 +220,43 @@ async fn without_threads_requests_are_refused_at_once_until_one_can_be_started()
     assert_eq!(pool.run(|_, _| Ok(1)).await, Ok(1));
     assert_eq!(pool.limit(), 2);
 }
+
+#[tokio::test]
+async fn poisoned_locks_change_nothing() {
+    let pool = pool(1, 4, LONG);
+    let shared = Arc::clone(&pool.shared);
+    let panicked = std::thread::spawn(move || {
+        let _service_time = shared.service_time.lock();
+        let _refused = shared.thread_refused.lock();
+        shared.dispatch.poison();
+    });
+    panicked.join().expect_err("panics");
+    assert!(pool.shared.service_time.is_poisoned() && pool.shared.thread_refused.is_poisoned());
+    assert_eq!(pool.run(|_, _| Ok(1)).await, Ok(1));
+    pool.set_limit(NonZeroUsize::new(2).expect("positive"));
+    assert_eq!(pool.limit(), 2);
+    assert_eq!(pool.run(|_, _| panic!("a defect")).await, Err(RequestError::Internal));
+    assert!(matches!(pool.shared.overloaded(), RequestError::Overloaded { .. }));
+    pool.close();
+    assert_eq!(pool.run(|_, _| Ok(1)).await, Err(RequestError::Draining));
+}
+
+/// A context that cannot be copied at first.
+struct Fragile;
+
+static COPIES_FAIL: AtomicBool = AtomicBool::new(true);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!COPIES_FAIL.load(Ordering::SeqCst), "a defect outside of any job");
+        Self
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_ended_is_started_again() {
+    let pool: InferencePool<Fragile, usize> = InferencePool::new(Fragile, NonZeroUsize::MIN, 4, LONG);
+    until(|| pool.limit() == 0).await;
+    COPIES_FAIL.store(false, Ordering::SeqCst);
+    assert_eq!(pool.run(|_, _| Ok(1)).await, Ok(1));
+}
