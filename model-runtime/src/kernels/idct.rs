@@ -264,14 +264,15 @@ mod tests {
     #[test]
     fn dc_over_its_range_loses_its_upper_bits() {
         let (mut coefficients, mut steps) = (Block([0; 64]), [1; 64]);
+        // 2047 · 16 · 4 is -64 in 16 bits, and -64 / 32 two levels below the neutral one.
         (coefficients.0[0], steps[0]) = (2047, 16);
         let mut samples = [0; 64];
         block(&coefficients, &steps, 0, &mut samples, BLOCK);
-        assert_eq!(samples, [128; 64]);
+        assert_eq!(samples, [NEUTRAL - 2; 64]);
         // A coefficient that comes to nothing asks for the whole transform, with the same result.
         (coefficients.0[1], steps[1]) = (1, 0);
         block(&coefficients, &steps, 1, &mut samples, BLOCK);
-        assert_eq!(samples, [128; 64]);
+        assert_eq!(samples, [NEUTRAL - 2; 64]);
     }
 
     #[test]
