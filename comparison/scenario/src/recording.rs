@@ -79,7 +79,7 @@ pub struct Calibration {
 /// One rate of a calibration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationStep {
-    /// Requests a second that were offered.
+    /// Requests a second that were sent.
     pub rate: f64,
     /// 2xx answers a second.
     pub answered: f64,
