@@ -15,8 +15,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NATIVE = ["kernels", "kernels-rgb", "burn", "tract"]
-ENGINES = ["onnxruntime", "openvino", *NATIVE]
+NATIVE = ["kernels", "kernels-rgb", "kernels-int8", "kernels-int8-rgb", "burn", "tract"]
+# OpenVINO as it comes computes in bfloat16 where the CPU has it; -f32 forces floats of 32 bits.
+OTHERS = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-f32", "openvino-int8"]
+ENGINES = [*OTHERS, *NATIVE]
+# What the tables compare.
+RATIOS = [("kernels", "onnxruntime"), ("kernels-int8", "onnxruntime"), ("kernels-int8", "openvino-int8")]
 # tract has no intra-op threads here, and plain burn's Flex is built without them.
 SINGLE_THREADED = ["burn", "tract"]
 SIZES = [(320, 320), (416, 416), (640, 640), (640, 384)]
@@ -42,19 +46,26 @@ def onnxruntime_engine(path, image, threads):
     return lambda: session.run(None, {name: image})
 
 
-def openvino_engine(path, image, threads):
+def openvino_engine(path, image, threads, precision=None):
     import openvino
 
     config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    config["INFERENCE_PRECISION_HINT"] = "f32"
+    if precision:
+        config["INFERENCE_PRECISION_HINT"] = precision
     request = openvino.Core().compile_model(path, "CPU", config).create_infer_request()
     return lambda: request.infer({0: image})
 
 
 def worker(engine, scale, width, height, threads):
-    path = str(HERE / "models" / f"{scale}-{width}x{height}.onnx")
-    make = {"onnxruntime": onnxruntime_engine, "openvino": openvino_engine}[engine]
-    run = make(path, picture(width, height), threads)
+    path = str(HERE / "models" / f"{scale}-{width}x{height}")
+    image = picture(width, height)
+    run = {
+        "onnxruntime": lambda: onnxruntime_engine(f"{path}.onnx", image, threads),
+        "onnxruntime-int8": lambda: onnxruntime_engine(f"{path}-ort-int8.onnx", image, threads),
+        "openvino": lambda: openvino_engine(f"{path}.onnx", image, threads),
+        "openvino-f32": lambda: openvino_engine(f"{path}.onnx", image, threads, "f32"),
+        "openvino-int8": lambda: openvino_engine(f"{path}-nncf-int8.xml", image, threads),
+    }[engine]()
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
@@ -129,8 +140,9 @@ def main():
     parser.add_argument("--engines", nargs="*", default=ENGINES, choices=ENGINES)
     arguments = parser.parse_args()
     results = {"environment": environment(), "medians_ms": []}
-    print("| model | input | threads | " + " | ".join(arguments.engines) + " | kernels / onnxruntime |")
-    print("| --- | --- | --- |" + " ---: |" * (len(arguments.engines) + 1))
+    heads = [*arguments.engines, *(f"{a} / {b}" for a, b in RATIOS)]
+    print("| model | input | threads | " + " | ".join(heads) + " |")
+    print("| --- | --- | --- |" + " ---: |" * len(heads))
     for scale in ["yolov5n", "yolov5s"]:
         for width, height in SIZES:
             if arguments.only not in f"{scale}-{width}x{height}":
@@ -143,10 +155,9 @@ def main():
                 row = {"model": scale, "input": f"{width}x{height}", "threads": threads, **medians}
                 results["medians_ms"].append(row)
                 cells = [f"{medians[n]:.1f}" if n in medians else "" for n in arguments.engines]
-                ratio = ""
-                if {"kernels", "onnxruntime"} <= medians.keys():
-                    ratio = f"{medians['kernels'] / medians['onnxruntime']:.2f}"
-                print(f"| {scale} | {width} x {height} | {threads} | {' | '.join(cells)} | {ratio} |", flush=True)
+                for a, b in RATIOS:
+                    cells.append(f"{medians[a] / medians[b]:.2f}" if {a, b} <= medians.keys() else "")
+                print(f"| {scale} | {width} x {height} | {threads} | {' | '.join(cells)} |", flush=True)
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 

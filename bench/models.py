@@ -1,16 +1,27 @@
-"""Writes the models to compare with: `models.py MODEL.onnx FOLDER`.
+"""Writes the models to compare with: `models.py MODEL.onnx FOLDER PICTURES`.
 
 From one YOLOv5n export come YOLOv5n and YOLOv5s at every size. The body of the network doesn't depend on the size; the
 decode tail's constants (grids, anchors, shapes) are computed anew. YOLOv5s is YOLOv5n with twice the channels: each weight
 is repeated 2 x 2 and halved, so the wide network does all of YOLOv5s's work and must return what the narrow one does.
+
+Of each come 8-bit forms: ONNX Runtime's and, for OpenVINO, NNCF's, made as their documentation
+says, and this project's at 416 x 416, whose kernels then take any size. All are calibrated on
+PICTURES; the time that they take doesn't depend on it.
 """
 
 import sys
 from pathlib import Path
 
+import nncf
 import numpy as np
 import onnx
+import openvino
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "model-import" / "quantize"))
+import quantize  # noqa: E402
 
 SIZES = [(320, 320), (416, 416), (640, 640), (640, 384)]  # width, height
 STRIDES = [8, 16, 32]
@@ -70,12 +81,43 @@ def widened(model):
     return model
 
 
+class Reader(CalibrationDataReader):
+    """Pictures as ONNX Runtime's quantizer takes them."""
+
+    def __init__(self, name, images):
+        self.images = iter([{name: image} for image in images])
+
+    def get_next(self):
+        return next(self.images, None)
+
+
+def quantized_by_others(path, pictures):
+    """ONNX Runtime's and NNCF's 8-bit forms of a model, beside it."""
+    model = onnx.load(path)
+    name = model.graph.input[0].name
+    size = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][2:]
+    images = [quantize.prepared(file, size) for file in pictures]
+    prepared, target = path.with_suffix(".prepared.onnx"), path.with_suffix("")
+    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    quantize_static(str(prepared), f"{target}-ort-int8.onnx", Reader(name, images), per_channel=True)
+    prepared.unlink()
+    network, mixed = openvino.Core().read_model(path), nncf.QuantizationPreset.MIXED
+    network = nncf.quantize(network, nncf.Dataset(images), preset=mixed)
+    openvino.save_model(network, f"{target}-nncf-int8.xml")
+
+
 def main():
     source, folder = onnx.load(sys.argv[1]), Path(sys.argv[2])
+    pictures = sorted(Path(sys.argv[3]).glob("*.jpg"))
     folder.mkdir(parents=True, exist_ok=True)
+    nncf.set_log_level("ERROR")
     for scale, model in [("yolov5n", source), ("yolov5s", widened(source))]:
         for width, height in SIZES:
-            onnx.save(resized(model, width, height), folder / f"{scale}-{width}x{height}.onnx")
+            path = folder / f"{scale}-{width}x{height}.onnx"
+            onnx.save(resized(model, width, height), path)
+            quantized_by_others(path, pictures)
+        path = folder / f"{scale}-416x416"
+        onnx.save(quantize.quantized(onnx.load(f"{path}.onnx"), pictures), f"{path}-int8.onnx")
     check(source, folder)
 
 

@@ -17,7 +17,7 @@ bench-http: bench-build build-function ## the function over HTTP against Flask w
 		--bench-peers $(BENCH_BINARY) $(BENCH_HTTP_FLAGS)
 
 bench-build: need-cargo bench/.venv/.ready
-	$(BENCH_PYTHON) bench/models.py $(call quoted,$(BENCH_MODEL)) bench/models
+	$(BENCH_PYTHON) bench/models.py $(call quoted,$(BENCH_MODEL)) bench/models function/samples
 	cd bench && $(CARGO) build --release
 
 bench/.venv/.ready: bench/requirements.txt

@@ -2,7 +2,7 @@
 //!
 //! Reads how many times to run from each line of standard input and answers with the milliseconds
 //! of each run, so that bench.py can let the engines take turns. ENGINE: `kernels` (gray image),
-//! `kernels-rgb`, `burn` or `tract`.
+//! `kernels-rgb`, `kernels-int8` (gray), `kernels-int8-rgb`, `burn` or `tract`.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use model_runtime::detect::{HeadMap, decode};
 use model_runtime::heads::HeadTensor;
+use model_runtime::ops::int8::levels_from;
 use tract_onnx::prelude::*;
 
 /// Like the function's default.
@@ -20,31 +21,33 @@ const CONFIDENCE_THRESHOLD: f32 = 0.25;
 /// channels of the size that it was exported for, and nothing else in it depends on that size:
 /// `any_size` leaves that out.
 macro_rules! network {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $file:literal $(, $any_size:ident)?) => {
         #[allow(dead_code, unreachable_pub)]
         mod $name {
             include!(concat!(env!("OUT_DIR"), $file));
 
-            impl Model {
-                pub fn any_size(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {
+            $(impl Model {
+                pub fn $any_size(&self, images: burn::prelude::Tensor<4>) -> [burn::prelude::Tensor<4>; 3] {
                     self.network.forward(images).into()
                 }
-            }
+            })?
         }
     };
 }
 
 network!(nano, "/yolov5n/eye_state_model.rs");
-network!(nano_plain, "/yolov5n/eye_state_plain_model.rs");
+network!(nano_int8, "/yolov5n-int8/eye_state_model.rs");
+network!(nano_plain, "/yolov5n/eye_state_plain_model.rs", any_size);
 network!(small, "/yolov5s/eye_state_model.rs");
-network!(small_plain, "/yolov5s/eye_state_plain_model.rs");
+network!(small_int8, "/yolov5s-int8/eye_state_model.rs");
+network!(small_plain, "/yolov5s/eye_state_plain_model.rs", any_size);
 
 type Engine = Box<dyn FnMut() -> Result<()>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [engine, scale, width, height, threads] = &arguments[..] else {
-        bail!("usage: bench-peers kernels|kernels-rgb|burn|tract yolov5n|yolov5s WIDTH HEIGHT THREADS");
+        bail!("usage: bench-peers kernels[-int8][-rgb]|burn|tract yolov5n|yolov5s WIDTH HEIGHT THREADS");
     };
     let (width, height) = (width.parse()?, height.parse()?);
     model_runtime::threads::set_threads(threads.parse()?);
@@ -68,6 +71,10 @@ fn build(engine: &str, scale: &str, width: usize, height: usize) -> Result<Engin
     let tensor = |values: Vec<f32>, channels| {
         Tensor::<4>::from_data(TensorData::new(values, [1, channels, height, width]), &Device::default())
     };
+    let levels = |samples: &[f32], channels| {
+        let levels = samples.iter().map(|sample| (sample * 255.0).round() as u8).collect();
+        levels_from(levels, [1, channels, height, width])
+    };
     macro_rules! native {
         ($network:ident, $forward:ident, $image:expr) => {{
             let model = $network::Model::from_embedded(&Device::default());
@@ -83,6 +90,10 @@ fn build(engine: &str, scale: &str, width: usize, height: usize) -> Result<Engin
         }};
     }
     Ok(match (engine, scale) {
+        ("kernels-int8", "yolov5n") => native!(nano_int8, forward_levels, levels(&gray, 1)),
+        ("kernels-int8", "yolov5s") => native!(small_int8, forward_levels, levels(&gray, 1)),
+        ("kernels-int8-rgb", "yolov5n") => native!(nano_int8, forward_levels, levels(&colour, 3)),
+        ("kernels-int8-rgb", "yolov5s") => native!(small_int8, forward_levels, levels(&colour, 3)),
         ("kernels", "yolov5n") => native!(nano, forward, tensor(gray, 1)),
         ("kernels", "yolov5s") => native!(small, forward, tensor(gray, 1)),
         ("kernels-rgb", "yolov5n") => native!(nano, forward, tensor(colour, 3)),
