@@ -38,11 +38,10 @@ def resized(model, width, height):
     del model.graph.value_info[:]
     output = model.graph.output[0].type.tensor_type.shape.dim
     output[1].dim_value = sum(counts.values())
-    for node in model.graph.node:
-        if node.op_type != "Constant":
-            continue
-        attribute = node.attribute[0]
-        value = numpy_helper.to_array(attribute.t)
+    # PyTorch's exporter writes such constants as nodes, `make export` as initializers.
+    constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+    for tensor in [*constants, *model.graph.initializer]:
+        value = numpy_helper.to_array(tensor)
         if value.ndim == 5 and value.shape[2:4] in cells:
             h, w = cells[value.shape[2:4]]
             value = grid(value, h, w)
@@ -50,7 +49,9 @@ def resized(model, width, height):
             value = np.array([*value[:3], *cells[tuple(value[3:])]])
         elif value.dtype == np.int64 and value.ndim == 1 and value.size == 3 and value[1] in counts:
             value = np.array([value[0], counts[value[1]], value[2]])
-        attribute.t.CopyFrom(numpy_helper.from_array(value))
+        else:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     return model
 
 
@@ -66,7 +67,7 @@ def grid(value, height, width):
 def widened(model):
     """The model with twice the channels, computing the same."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    heads = {node.input[1] for node in model.graph.node if "/model.24/m." in node.name and node.op_type == "Conv"}
+    heads = {node.input[1] for node in model.graph.node if "model.24/m." in node.name and node.op_type == "Conv"}
     names = {name: i for node in model.graph.node if node.op_type == "Conv" for i, name in enumerate(node.input)}
     del model.graph.value_info[:]
     for tensor in model.graph.initializer:
