@@ -1,6 +1,8 @@
 //! Chains of convolutions, computed a few rows at a time, against one whole convolution after the
 //! other.
 
+mod random;
+
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::chain::conv2d_chain;
 use model_runtime::kernels::conv::{Conv, Source, output_size};
@@ -8,19 +10,11 @@ use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::{PackedConv, pack_bias, pack_conv};
 
+use random::Random;
+
 const CASES: u64 = if cfg!(miri) { 3 } else { 150 };
 
-/// xorshift64*, as in `convolution.rs`.
-struct Random(u64);
-
 impl Random {
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        low + (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % (high - low + 1)
-    }
-
     /// Within ±`most`.
     fn values(&mut self, len: usize, most: f32) -> Vec<f32> {
         (0..len).map(|_| (self.between(0, 1 << 20) as f32 / (1 << 19) as f32 - 1.0) * most).collect()
@@ -57,7 +51,7 @@ struct Case {
 
 impl Case {
     fn random(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut random = Random::seeded(seed);
         let most = if cfg!(miri) { 12 } else { 90 };
         // Every third case starts like the network: a gray image twice as wide as what comes of it,
         // and its stem.

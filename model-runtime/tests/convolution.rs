@@ -1,33 +1,19 @@
 //! Every kernel path this machine has, against the definition of a convolution, over random shapes.
 
+mod random;
+
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::conv::{Conv, Source, output_size};
 use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::{fold_gray, pack_bias, pack_conv};
 
+use random::Random;
+
 /// Shapes tried on each path. Miri is a thousand times slower.
 const CASES: u64 = if cfg!(miri) { 6 } else { 400 };
 
-/// xorshift64*: reproducible, and no dependency for a few random shapes.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() >> 33) as usize % (high - low + 1)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.between(0, from.len() - 1)]
-    }
-
     fn values(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
@@ -91,7 +77,7 @@ struct Case {
 
 impl Case {
     fn random(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut random = Random::seeded(seed);
         let simple = random.pick(&[true, false]);
         let limit = if cfg!(miri) { 5 } else { 40 };
         let (kernel, stride, padding) = if simple {

@@ -1,12 +1,16 @@
 //! Convolutions in 8-bit integers: every path gives the same bits, and they are what the definition
 //! says.
 
+mod random;
+
 use model_runtime::kernels::conv::output_size;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::kernels::int8::Int8Isa;
 use model_runtime::kernels::int8::conv::{Block, Constants, Conv, Output, Residual, Source, Weight, conv2d};
 use model_runtime::kernels::int8::pool::{Scale, add, sppf};
 use model_runtime::pack::int8::{Channel, PackedConstants, pack_constants, pack_conv, pack_gray};
+
+use random::Random;
 
 /// Shapes tried on each path. Miri is a thousand times slower.
 const CASES: u64 = if cfg!(miri) { 6 } else { 400 };
@@ -20,29 +24,7 @@ fn near(block: Block, scale: f32) -> f64 {
     piece * piece / 32.0 / f64::from(scale) + 4.0 / parts + 1e-3
 }
 
-/// xorshift64*, as in `convolution.rs`.
-struct Random(u64);
-
 impl Random {
-    fn seeded(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() >> 33) as usize % (high - low + 1)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.between(0, from.len() - 1)]
-    }
-
     fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| (self.next() >> 40) as u8).collect()
     }
