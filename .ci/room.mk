@@ -9,7 +9,7 @@ verify: rooms lines workflows
 # What is checked weekly: too slow for every change, or found out without one.
 SCHEDULED := deny asan miri fuzz
 
-.PHONY: rooms lines workflows deny scheduled-targets release-notes release-check
+.PHONY: rooms lines workflows deny scheduled-targets release-prepare release-notes release-check
 rooms: need-cargo ## check which crate imports which, and licences and sources of all others
 	python3 .ci/rooms.py
 
@@ -27,6 +27,9 @@ deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds car
 scheduled-targets: ## print those of the weekly checks that there are, as JSON
 	@for target in $(SCHEDULED); do $(MAKE) --dry-run $$target >/dev/null 2>&1 && echo $$target || true; done \
 	  | python3 -c 'import json, sys; print(json.dumps(sys.stdin.read().split()))'
+
+release-prepare: need-cargo ## write version RELEASE=X.Y.Z everywhere and date the changelog's Unreleased
+	@python3 .ci/release.py prepare $(RELEASE)
 
 release-notes: ## print the changelog's section of RELEASE=X.Y.Z, or of the newest one
 	@python3 .ci/release.py notes $(RELEASE)

@@ -51,6 +51,21 @@ class Release(unittest.TestCase):
             release.check("v0.2.0", "0.3.0", CHANGELOG)
         release.check("v0.2.0", "0.2.0", CHANGELOG)
 
+    def test_a_release_takes_over_what_is_unreleased_and_leaves_that_empty(self) -> None:
+        released = release.release_unreleased(CHANGELOG, "0.3.0", "2026-12-01")
+        self.assertIn("## [Unreleased]\n\n## [0.3.0] - 2026-12-01\n\n- Something.\n", released)
+        self.assertEqual(release.notes(released, None), "- Something.")
+        with self.assertRaisesRegex(SystemExit, "0.2.0 already"):
+            release.release_unreleased(CHANGELOG, "0.2.0", "2026-12-01")
+        with self.assertRaisesRegex(SystemExit, "nothing under"):
+            release.release_unreleased(released, "0.4.0", "2026-12-01")
+
+
+    def test_no_section_of_the_changelog_has_a_heading_twice(self) -> None:
+        for name, text in release.sections((release.ROOT / "CHANGELOG.md").read_text()).items():
+            kinds = re.findall(r"^### (.*)$", text, re.MULTILINE)
+            self.assertEqual(sorted(set(kinds)), sorted(kinds), name)
+
 
 class Lines(unittest.TestCase):
     def wrapped(self, name: str, text: str) -> str:

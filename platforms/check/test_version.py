@@ -35,9 +35,18 @@ def test_every_crate_of_the_workspace_takes_the_version_from_it() -> None:
     assert stated == {crate: {"workspace": True} for crate in stated}
 
 
+def test_the_lock_files_lock_this_version() -> None:
+    for lock in ("Cargo.lock", "bench/Cargo.lock"):
+        packages = tomllib.loads((ROOT / lock).read_text())["package"]
+        # The benchmarks are not released and have no version.
+        ours = {package["name"]: package["version"] for package in packages if "source" not in package and package["name"] != "bench-peers"}
+        assert ours == {name: VERSION for name in ours} and "model-runtime" in ours, lock
+
+
 def test_the_newest_release_in_the_changelog_is_this_version() -> None:
-    released = re.findall(r"^## \[?v?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert released[:1] in ([], [VERSION])
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[:1] == [VERSION]
+    assert sorted(set(released)) == sorted(released), "a release has two sections"
 
 
 def test_no_document_repeats_the_version() -> None:

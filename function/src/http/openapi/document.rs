@@ -276,7 +276,7 @@ fn document() -> Value {
             "description": "Every answer may carry `traceparent` where the request is traced, and \
                 `Access-Control-Allow-Origin` where CORS_ALLOWED_ORIGINS names the page. A method that a path does \
                 not take gets 405 with `Allow`. HEAD is answered wherever GET is.",
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": "{{version}}",
             "license": { "name": "Code: Apache-2.0. Model: {{model_license}}." },
             "x-source": "{{source}}",
         },

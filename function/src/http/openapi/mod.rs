@@ -9,14 +9,14 @@ mod document;
 
 use bytes::Bytes;
 
-/// `{{model_license}}` and `{{source}}` stand for what only the running function knows.
+/// `{{version}}` is the crate's; `{{model_license}}` and `{{source}}` are filled in at the start.
 const DOCUMENT: &str = include_str!("../../../openapi.json");
 
-/// The document with the model's licence and the offer of the source (AGPL-3.0, section 13) filled
-/// in.
+/// Fills in the version, the model's licence, and the offer of the source (AGPL-3.0, section 13).
 pub(super) fn render(model_license: &str, source_url: Option<&str>) -> Bytes {
     let source = source_url.unwrap_or("Ask whoever runs this function.");
     DOCUMENT
+        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         .replace("{{model_license}}", &escape(model_license))
         .replace("{{source}}", &escape(source))
         .into()
@@ -40,6 +40,7 @@ mod tests {
         let document = render(Some("https://example.org/?a=\"b\""));
         assert_eq!(document["info"]["x-source"], "https://example.org/?a=\"b\"");
         assert_eq!(document["info"]["license"]["name"], "Code: Apache-2.0. Model: AGPL \"3.0\".");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
         assert_eq!(render(None)["info"]["x-source"], "Ask whoever runs this function.");
     }
 }
