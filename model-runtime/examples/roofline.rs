@@ -2,9 +2,9 @@
 //! --release -p model-runtime --no-default-features --example roofline -- [INPUT] [WIDTH]`
 //!
 //! INPUT is the image's side (416), WIDTH the stem's channels (16: YOLOv5n, 32: YOLOv5s). Each kind
-//! of layer is timed on its own, again and again, so its data lies in the caches as far as it fits.
-//! Multiply-accumulates are the definition's: where Winograd's filtering saves some, a layer can go
-//! past the peak.
+//! of layer is timed in a loop of its own, so its data is in the caches as far as it fits.
+//! Multiply-accumulates are counted as in a direct convolution: a layer that Winograd's filtering
+//! computes can exceed the peak.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -27,7 +27,7 @@ struct Layer {
     out_channels: usize,
     kernel: usize,
     stride: usize,
-    /// Input pixels per pixel of this layer's input, each way.
+    /// Ratio of the image's side to the side of this layer's input.
     scale: usize,
 }
 

@@ -25,13 +25,13 @@ struct Layer {
     out_channels: usize,
     kernel: usize,
     stride: usize,
-    /// Input pixels per pixel of this layer's input, each way.
+    /// Ratio of the image's side to the side of this layer's input.
     scale: usize,
     silu: bool,
 }
 
 /// YOLOv5's convolutions by kind, for a stem of `w` channels and the depth of n and s; siblings are
-/// one.
+/// merged.
 fn layers(w: usize) -> Vec<Layer> {
     let layer = |name, count, in_channels, out_channels, kernel, stride, scale| Layer {
         name,
@@ -201,7 +201,7 @@ fn peak(isa: Int8Isa) -> f64 {
     (PIXELS * CHANNELS * 32) as f64 / seconds / 1e9
 }
 
-/// As `time`, for one row of pixels, many times over.
+/// As `time`, for one row of pixels, repeated many times.
 fn time_wide(isa: Int8Isa, layer: &Layer, pixels: usize) -> f64 {
     let &Layer { in_channels, out_channels, .. } = layer;
     let weight = pack_conv(&vec![3; out_channels * in_channels], out_channels, in_channels, [1, 1]);

@@ -12,19 +12,19 @@ const MAX_FREE_BYTES: usize = 64 << 20;
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// A buffer is handed out for as little as this part of its length. Much smaller, and large layers
-/// would find none left.
+/// A free buffer serves a request only if the request uses at least this fraction of it: small
+/// requests must not take the buffers that large layers need.
 const MAX_WASTE: usize = 4;
 
 thread_local! {
-    /// Free buffers, the one freed last at the end: the likeliest to lie in a cache still. Each
-    /// thread has its own, since what another core wrote last would have to be fetched from that
-    /// core's cache first.
+    /// Free buffers; the one freed last is at the end, since it is the most likely to be still in a
+    /// cache. Each thread has its own list: a buffer that another core wrote would first have to be
+    /// fetched from that core's cache.
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of floats that goes back to the free list when dropped. Its contents are whatever was
-/// there before.
+/// A buffer of floats that goes back to the free list when dropped. Its contents are unspecified:
+/// those of its previous use.
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     len: usize,
@@ -61,13 +61,14 @@ impl Buffer {
 
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
         let floats = self.as_mut_slice();
-        // SAFETY: floats are plain bytes, and any bytes are floats; the borrow is unique.
+        // SAFETY: `f32` has no padding, and every bit pattern is valid; the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
     }
 
     pub(crate) fn as_integers(&self) -> &[i32] {
         let floats = self.as_slice();
-        // SAFETY: of the same size and alignment, and any bits are both.
+        // SAFETY: `f32` and `i32` have the same size and alignment, and every bit pattern is valid
+        // for both.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len()) }
     }
 
@@ -78,9 +79,8 @@ impl Buffer {
     }
 }
 
-/// Gives the calling thread's free buffers back to the system: for a thread that ran an inference
-/// and will run no other. An idle thread would keep them, at 640×640 some 20 MB, for as long as it
-/// lives.
+/// Frees the calling thread's buffers, for a thread that will run no further inference. An idle
+/// thread would keep them, at 640×640 some 20 MB, for as long as it lives.
 pub fn release() {
     FREE.take();
 }
@@ -88,7 +88,7 @@ pub fn release() {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        // A thread that is ending has no list any more.
+        // The list is gone while its thread ends.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
             let kept: usize = free.iter().map(Vec::len).sum();
@@ -99,8 +99,8 @@ impl Drop for Buffer {
     }
 }
 
-/// What a thread works in, kept from layer to layer. Aligned like a [`Buffer`]: in a `Vec<f32>`,
-/// every vector of sixteen floats would straddle two cache lines.
+/// A thread's scratch memory, reused from layer to layer. Aligned like a [`Buffer`]: in a
+/// `Vec<f32>`, vectors of sixteen floats would straddle two cache lines.
 pub(crate) struct Scratchpad {
     lines: Vec<Line>,
 }
@@ -110,7 +110,7 @@ impl Scratchpad {
         Self { lines: Vec::new() }
     }
 
-    /// Room for `len` floats, whatever was in it before.
+    /// Room for `len` floats with unspecified contents.
     pub(crate) fn room(&mut self, len: usize) -> &mut [f32] {
         let wanted = len.div_ceil(16);
         if self.lines.len() < wanted {
@@ -120,17 +120,18 @@ impl Scratchpad {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
     }
 
-    /// The same for bytes.
+    /// As `room`, for bytes.
     pub(crate) fn bytes(&mut self, len: usize) -> &mut [u8] {
         let floats = self.room(len.div_ceil(size_of::<f32>()));
-        // SAFETY: floats are plain bytes, and any bytes are floats; the borrow is unique.
+        // SAFETY: `f32` has no padding, and every bit pattern is valid; the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
     }
 
-    /// The same for integers.
+    /// As `room`, for integers.
     pub(crate) fn integers(&mut self, len: usize) -> &mut [i32] {
         let floats = self.room(len);
-        // SAFETY: of the same size and alignment, and any bits are both; the borrow is unique.
+        // SAFETY: `f32` and `i32` have the same size and alignment, and every bit pattern is valid
+        // for both; the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
     }
 }

@@ -1,18 +1,18 @@
 //! From raw head maps to candidate boxes, as YOLOv5's detection layer and `non_max_suppression`
-//! define them (multi_label off). What lies below the threshold is never decoded. No tensors, no
-//! suppression.
+//! define them (multi_label off). Cells below the threshold are never decoded. Works on slices;
+//! suppression is the caller's task.
 
 use crate::metadata::{HeadMetadata, ModelMetadata};
 
 /// Box (x, y, width, height) and objectness come before the class scores.
 const BOX_VALUES: usize = 5;
-/// The scan on logits lets a little more pass than the exact test on probabilities that follows.
+/// The scan compares logits and passes slightly more than the exact test on probabilities after it.
 const LOGIT_MARGIN: f32 = 1e-3;
 
-/// One head's logits, logically `[anchors · (5 + classes), height, width]`, wherever they lie.
+/// One head's logits, logically `[anchors · (5 + classes), height, width]`, in any strided layout.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadMap<'a> {
-    /// Starts with channel 0 of cell (0, 0).
+    /// The values, from channel 0 of cell (0, 0) on.
     pub data: &'a [f32],
     /// Rows of cells.
     pub height: usize,
@@ -43,7 +43,7 @@ pub struct Candidate {
 /// `confidence_threshold`. Order: head, anchor, row, column, as in the exporter's output.
 ///
 /// # Panics
-/// If `heads` don't match `metadata`: another model's maps.
+/// If `heads` don't match `metadata`, because they are another model's.
 pub fn decode(
     heads: &[HeadMap<'_>],
     metadata: &ModelMetadata,

@@ -1,4 +1,4 @@
-//! Lets the decoder look into a burn tensor without copying it.
+//! Gives the decoder access to a burn tensor's values without a copy.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use crate::detect::HeadMap;
 use crate::ops::FlexImage;
 
-/// A head's output, held while its values are read.
+/// A head's output tensor, kept alive while its values are read.
 pub struct HeadTensor {
     values: Values,
     height: usize,
@@ -15,9 +15,9 @@ pub struct HeadTensor {
 }
 
 enum Values {
-    /// Flex: where the kernels left it.
+    /// Flex: the tensor as the kernels wrote it.
     InPlace(FlexImage),
-    /// Other backends: copied out, channels first.
+    /// Other backends: a copy, channels first.
     Copied(Vec<f32>),
 }
 
@@ -35,7 +35,7 @@ impl HeadTensor {
         Self { values, height, width, channels }
     }
 
-    /// The values, for [`crate::detect::decode`].
+    /// A view of the values for [`crate::detect::decode`].
     pub fn map(&self) -> HeadMap<'_> {
         let Self { height, width, channels, .. } = *self;
         match &self.values {

@@ -1,4 +1,4 @@
-//! Fused operators for burn's Flex CPU backend. No HTTP, no images.
+//! Fused operators for burn's Flex CPU backend. Knows neither HTTP nor image files.
 
 pub mod buffers;
 pub mod detect;

@@ -1,8 +1,8 @@
-//! The threads of one inference: a small pool of our own. Workers spin for a moment between layers,
-//! then sleep.
+//! The threads of one inference: a small pool whose workers spin briefly between layers, then
+//! sleep.
 //!
-//! burn's Flex has none here (its `rayon` feature is off): a layer takes 50–500 µs, and what counts
-//! is that the next layer's share reaches the other cores within a microsecond or two.
+//! burn's Flex has none here (its `rayon` feature is off): a layer takes 50–500 µs, so the next
+//! layer's work must reach the other cores within a microsecond or two.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,24 +10,25 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How long a worker spins for the next layer before it sleeps. Longer than the gap between two
-/// layers of one inference, short enough that an idle function costs no CPU time worth measuring.
+/// layers of one inference, short enough that an idle function uses no measurable CPU time.
 const SPINS_BEFORE_SLEEP: u32 = 20_000;
-/// More threads than this never helped a network of this size; also bounds what a wrong setting can
-/// do.
+/// More threads never made a network of this size faster; the bound also limits the effect of a
+/// wrong setting.
 const MAX_THREADS: usize = 64;
 
 static THREADS: AtomicUsize = AtomicUsize::new(1);
 static POOL: Mutex<Pool> = Mutex::new(Pool { workers: Vec::new() });
 
 thread_local! {
-    /// Set inside workers and inside `parallel_for`, so that nested use runs in line.
+    /// Set inside workers and inside `parallel_for`, so that nested calls run sequentially.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sets how many threads one inference may use, from the next layer on. Zero counts as one.
 ///
-/// Process-wide; follows the CPU allotment when a container is resized. Where several inferences
-/// run at once from several threads, one is best: whoever finds the pool taken works alone.
+/// Process-wide; follows the CPU allotment when a container is resized. Where several threads run
+/// inferences at the same time, one is best: an inference that finds the pool in use runs on its
+/// own thread alone.
 pub fn set_threads(threads: usize) {
     THREADS.store(threads.clamp(1, MAX_THREADS), Ordering::Relaxed);
 }
@@ -37,7 +38,7 @@ pub fn threads() -> usize {
     THREADS.load(Ordering::Relaxed)
 }
 
-/// What the workers share with the caller for the duration of one `parallel_for`.
+/// State that the workers share with the caller during one `parallel_for`.
 struct Job {
     /// The caller's closure with its lifetime erased; valid until `parallel_for` returns.
     task: *const (dyn Fn(usize) + Sync),
@@ -45,9 +46,9 @@ struct Job {
 }
 
 struct Mailbox {
-    /// Odd counts have no meaning; each change wakes the worker.
+    /// A counter; each change wakes the worker.
     sequence: AtomicUsize,
-    /// Where the job lies: a `Job` on the caller's stack.
+    /// The address of the job: a `Job` on the caller's stack.
     job: AtomicUsize,
     next_chunk: Arc<Shared>,
     asleep: Mutex<bool>,
@@ -81,7 +82,7 @@ impl Pool {
             });
             let worker = Arc::clone(&mailbox);
             let name = format!("model-runtime-{}", self.workers.len() + 1);
-            // Out of threads is no reason to fail an inference: it runs on those there are.
+            // If no thread can be started, the inference runs on the existing ones.
             if std::thread::Builder::new().name(name).spawn(move || worker.run()).is_err() {
                 break;
             }
@@ -103,8 +104,8 @@ impl Mailbox {
     /// Hands the worker a job (the address of a `Job`) and wakes it if it sleeps.
     fn post(&self, job: usize) {
         self.job.store(job, Ordering::Relaxed);
-        // SeqCst pairs with the worker's check under the lock: either it sees the new sequence or
-        // we see it asleep.
+        // SeqCst pairs with the worker's check under the lock: either the worker sees the new
+        // sequence or this thread sees it asleep.
         self.sequence.fetch_add(1, Ordering::SeqCst);
         let asleep = lock(&self.asleep);
         if *asleep {
@@ -121,8 +122,8 @@ impl Mailbox {
                 return;
             }
             let job = self.job.load(Ordering::Relaxed) as *const Job;
-            // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is our last
-            // act on it.
+            // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is the
+            // worker's last access to it.
             let job = unsafe { &*job };
             job.work(&self.next_chunk);
             self.next_chunk.busy.fetch_sub(1, Ordering::Release);
@@ -170,7 +171,7 @@ impl Job {
     }
 }
 
-/// Chunks of work a thread, so that one that starts late finishes with the others.
+/// Chunks of work per thread, so that a thread that starts late finishes with the others.
 pub(crate) const CHUNKS_PER_THREAD: usize = 4;
 
 /// Calls `task` for `chunks` ranges of about the same length that make up `0..total`, on all
@@ -189,7 +190,7 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
     if threads <= 1 || INSIDE.get() {
         return (0..chunks).for_each(task);
     }
-    // Another inference has the pool: working alone now beats waiting for it.
+    // Another inference uses the pool: running alone is faster than waiting.
     let Ok(mut pool) = POOL.try_lock() else {
         return (0..chunks).for_each(task);
     };
@@ -219,7 +220,8 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
     while shared.busy.load(Ordering::Acquire) != 0 {
         spins += 1;
         if spins.is_multiple_of(1024) {
-            // With fewer cores than threads, spinning would keep the helper off the core it needs.
+            // With fewer cores than threads, spinning would keep a worker from the core that it
+            // needs.
             std::thread::yield_now();
         }
         std::hint::spin_loop();

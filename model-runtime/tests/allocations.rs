@@ -1,5 +1,5 @@
 //! After the first inference, activations come from recycled buffers: kernels don't allocate, and
-//! what burn allocates around them (reference counts, shapes) is small.
+//! burn allocates only small blocks (reference counts, shapes).
 #![cfg(feature = "burn")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -22,19 +22,19 @@ struct Counting;
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LARGE_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         if layout.size() >= LARGE {
             LARGE_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One test: counters are for the whole process, and tests of a file run at the same time.
+/// One test only: the counters are process-wide, and the tests of a file run concurrently.
 #[test]
 fn the_second_inference_allocates_nothing_large_and_its_kernels_nothing_at_all() {
     // Direct with a border, Winograd of both strides, 1 × 1: every path with scratch memory of its

@@ -53,8 +53,8 @@ impl Case {
     fn random(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
         let most = if cfg!(miri) { 12 } else { 90 };
-        // Every third case starts like the network: a gray image twice as wide as what comes of it,
-        // and its stem.
+        // Every third case starts like the network: a gray image twice as wide as the output, and
+        // its stem.
         let gray = seed.is_multiple_of(3);
         let size = [random.between(6, most), 2 * random.between(3, most / 2)];
         let images: Vec<_> = (0..if gray { 1 } else { random.between(1, 3) })
@@ -167,7 +167,7 @@ fn a_chain_computes_what_its_convolutions_compute_one_by_one() {
     for isa in Isa::available() {
         for seed in 1..=CASES {
             let mut case = Case::random(seed);
-            // Leaves NaN in all buffers, where it shows if rows are read that were not computed.
+            // Fills all buffers with NaN, so that reading rows that were not computed is noticed.
             let images: Vec<_> =
                 case.images.iter().map(|(data, c)| (vec![f32::NAN; data.len()], *c)).collect();
             let images = std::mem::replace(&mut case.images, images);

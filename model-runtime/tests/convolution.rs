@@ -20,7 +20,7 @@ impl Random {
 }
 
 /// An image inside a larger one, as a slice of channels is: everything around it is NaN, so that
-/// reading it shows.
+/// reading it is noticed.
 struct Input {
     data: Vec<f32>,
     height: usize,
@@ -87,12 +87,12 @@ impl Case {
             let kernel = random.pick(&[[3, 3], [3, 3], [6, 6], [1, 1], any]);
             let any = [random.between(1, 4), random.between(1, 4)];
             let stride = random.pick(&[[1, 1], [2, 2], any]);
-            // Now and then more padding than kernel: outputs that see nothing but zeros.
+            // Sometimes more padding than kernel, so that some outputs see only zeros.
             let any = [random.between(0, 7), random.between(0, 7)];
             let padding = random.pick(&[[0, 0], [1, 1], [2, 2], any]);
             (kernel, stride, padding)
         };
-        // Down to one pixel, and to images smaller than the kernel, of which nothing comes.
+        // Down to one pixel, and to images smaller than the kernel, whose output is empty.
         let mut side = || {
             if random.pick(&[true, false, false]) { random.between(1, 4) } else { random.between(1, limit) }
         };
@@ -138,7 +138,7 @@ impl Case {
 
     fn run(&self, isa: Isa) -> Vec<f32> {
         let in_channels = self.inputs.iter().map(|input| input.channels).sum();
-        let large = [32, 32]; // transformed whatever it is given
+        let large = [32, 32]; // transformed for every image size
         let packed = pack_conv(&self.weight, self.out_channels, in_channels, self.kernel, self.stride, large);
         let bias = pack_bias(&self.bias);
         let [height, width] = self.size();
@@ -219,7 +219,7 @@ impl Case {
         let pitch = self.out_channels.next_multiple_of(16);
         // Inputs and weights are within ±1: rounding grows with the number of products.
         let products = self.weight.len() / self.out_channels;
-        // The transforms of Winograd's filtering weigh values with up to 5² and 8², and cost that
+        // The transforms of Winograd's filtering multiply values by up to 5² and 8² and lose that
         // much precision.
         let transformed = self.kernel == [3, 3];
         let tolerance = (4e-7 * products as f64 + 1e-5) * if transformed { 3.0 } else { 1.0 };
@@ -275,8 +275,8 @@ fn several_threads_compute_the_same_bits_as_one() {
     let alone: Vec<_> = cases.iter().map(|case| case.run(Isa::current())).collect();
     model_runtime::threads::set_threads(3);
     for (case, alone) in cases.iter().zip(alone) {
-        // Lanes beyond the output channels hold what the residual's padding held: compare bits, not
-        // values.
+        // Lanes beyond the output channels hold the residual's padding, which may be NaN: compare
+        // bits.
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(case.run(Isa::current())), bits(alone));
     }
@@ -369,7 +369,7 @@ fn a_folded_stem_gives_a_gray_image_what_the_full_one_gives_three_equal_channels
 
 #[test]
 fn silu_is_as_exact_as_documented() {
-    // An identity convolution: the activation is all that happens.
+    // An identity convolution, so that only the activation has an effect.
     let inputs: Vec<f32> = (-200_000..200_000)
         .step_by(if cfg!(miri) { 9973 } else { 1 })
         .map(|i| i as f32 * 6e-4)
@@ -392,8 +392,8 @@ fn silu_is_as_exact_as_documented() {
         for (x, y) in inputs.iter().zip(out.chunks_exact(16).map(|pixel| pixel[0])) {
             let exact = f64::from(*x) / (1.0 + f64::from(-*x).exp());
             let error = (f64::from(y) - exact).abs();
-            // Rounding the exponent's argument costs |x| units in the last place; far out on the
-            // left, where the exponent is clamped, |x| · 2⁻¹²⁶ is left of nothing.
+            // Rounding the exponent's argument costs |x| units in the last place; for very negative
+            // x, where the exponent is clamped, |x| · 2⁻¹²⁶ remains instead of zero.
             let relative = (4.0 + f64::from(x.abs())) * f64::from(f32::EPSILON);
             let tolerance = exact.abs() * relative + f64::from(x.abs()) * 1.2e-38 + 1e-37;
             assert!(error <= tolerance, "{}: silu({x}) = {y}, {exact}", isa.name());

@@ -68,7 +68,7 @@ impl Layer {
             in_channels,
             self.options.kernel,
             self.options.stride,
-            [32, 32], // large enough to be transformed whatever it is given
+            [32, 32], // large enough to be transformed for every image size
         );
         Tensor::from_data(TensorData::new(packed.values, packed.shape), &Device::default())
     }
@@ -130,7 +130,7 @@ fn folded_upsampling_is_burns_interpolation() {
     let plain = layer.plain(Tensor::cat(vec![upsample(coarse.clone()), fine.clone()], 1));
     assert_close(layer.fused([ConvInput::upsampled(coarse.clone()), fine.clone().into()], None), plain);
 
-    // Where it can't be folded, burn's own operations do it.
+    // Parameters that the kernels do not support run on burn's own operations.
     let layer = Layer::new(16 + 32, 16, 3, 1, Activation::Silu);
     let plain = layer.plain(Tensor::cat(vec![upsample(coarse.clone()), fine.clone()], 1));
     assert_close(layer.fused([ConvInput::upsampled(coarse), fine.into()], None), plain);
@@ -138,7 +138,7 @@ fn folded_upsampling_is_burns_interpolation() {
 
 #[test]
 fn transformed_weights_are_undone_where_the_kernels_cannot_use_them() {
-    // 3 × 3 over 32 channels is packed for Winograd's filtering, which wants whole blocks of 16
+    // 3 × 3 over 32 channels is packed for Winograd's filtering, which requires whole blocks of 16
     // from each input.
     let layer = Layer::new(8 + 24, 32, 3, 1, Activation::Silu);
     let (a, b) = (random([1, 8, 7, 9]), random([1, 24, 7, 9]));
@@ -223,7 +223,7 @@ fn a_chain_is_burns_convolutions_one_after_the_other() {
     assert_close(conv2d_chain([a.clone(), b.clone()], [first.clone(), second.clone()]), two.clone());
     assert_close(conv2d_chain([a, b], [first, second, third]), layers[2].plain(two));
 
-    // Transformed weights want whole blocks of channels from the stage before as from anyone else.
+    // Transformed weights require whole blocks of channels, also from the stage before.
     let first = Layer::new(16, 32, 1, 1, Activation::None);
     let second = Layer::new(32, 16, 3, 1, Activation::None);
     let x = random([1, 8, 9, 10]);

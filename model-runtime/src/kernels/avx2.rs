@@ -26,7 +26,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn load(from: *const f32) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { _mm256_loadu_ps(from) }
     }
     /// # Safety
@@ -34,7 +34,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn store(to: *mut f32, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { _mm256_storeu_ps(to, value) }
     }
     #[inline]
@@ -56,8 +56,8 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn silu(x: V) -> V {
-        // The constant comes first: min and max return their second operand for NaN, and NaN has to
-        // come through.
+        // The constant is the first operand: min and max return the second one for NaN, which must
+        // be propagated.
         let t = _mm256_min_ps(splat(silu::MAX_EXPONENT), _mm256_mul_ps(x, splat(silu::MINUS_LOG2_E)));
         let t = _mm256_max_ps(splat(-silu::MAX_EXPONENT), t);
         let n = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);

@@ -27,7 +27,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn load(from: *const f32) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { _mm512_loadu_ps(from) }
     }
     /// # Safety
@@ -35,7 +35,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn store(to: *mut f32, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { _mm512_storeu_ps(to, value) }
     }
     #[inline]

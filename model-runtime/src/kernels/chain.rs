@@ -1,9 +1,9 @@
-//! Convolutions that follow each other, computed a few rows at a time: what one writes, the next
-//! finds in the second-level cache.
+//! Chains of convolutions, computed a few rows at a time, so that each reads its input from the
+//! second-level cache.
 //!
-//! The first layers' maps are several times as large as that cache. Written whole and read whole,
-//! they go through the cache that all cores share, or through memory, and wait for the neighbours
-//! on either.
+//! The first layers' maps are several times as large as that cache. Computed one after the other,
+//! they pass through the shared cache or through memory, whose bandwidth other tenants of the
+//! machine use as well.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -19,8 +19,8 @@ use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Most convolutions of a chain.
 pub const MAX_STAGES: usize = 3;
-/// Floats of all maps between the stages at once: with what the stages themselves need, they share
-/// a second-level cache.
+/// Floats of all intermediate maps together. They share a second-level cache with the scratch
+/// memory of the stages.
 const BAND_FLOATS: usize = 64 << 10;
 
 thread_local! {
@@ -31,15 +31,15 @@ thread_local! {
 /// and so on, into `out`.
 ///
 /// # Panics
-/// If the shapes don't fit each other or a slice is too short: a bug in the caller.
+/// If the shapes don't fit each other or a slice is too short, which is a bug in the caller.
 pub fn conv2d_chain(isa: Isa, sources: &[Source<'_>], convs: &[Conv<'_>], out: &mut ImageMut<'_>) {
     if let [conv] = convs {
         return convolve::conv2d(isa, sources, conv, None, out);
     }
     let chain = Chain::new(isa, sources, convs, out);
     let bands = chain.sizes[convs.len() - 1][0].div_ceil(chain.band);
-    // Every stretch of bands computes a few rows of the maps between that its neighbour has, too:
-    // one stretch where there is one thread.
+    // Neighbouring ranges of bands both compute a few rows of the intermediate maps. With one
+    // thread there is one range, and nothing is computed twice.
     let threads = threads::threads();
     let stretches = if threads == 1 { 1 } else { (threads * CHUNKS_PER_THREAD).min(bands) };
     threads::parallel_ranges(bands, stretches, &|bands| {
@@ -51,17 +51,17 @@ struct Chain<'a> {
     isa: Isa,
     sources: &'a [Source<'a>],
     convs: &'a [Conv<'a>],
-    /// Height and width of what each stage makes.
+    /// Height and width of each stage's output.
     sizes: [[usize; 2]; MAX_STAGES],
     out: Target<f32>,
     out_row: usize,
     out_pixel: usize,
-    /// Rows of the output at once.
+    /// Output rows of a band.
     band: usize,
 }
 
 impl<'a> Chain<'a> {
-    /// Checks everything that the stages assume.
+    /// Checks every precondition of the stages.
     fn new(isa: Isa, sources: &'a [Source<'a>], convs: &'a [Conv<'a>], out: &'a mut ImageMut<'_>) -> Self {
         assert!((2..=MAX_STAGES).contains(&convs.len()), "2 to {MAX_STAGES} stages, not {}", convs.len());
         assert!(sources.iter().all(|source| !source.upsampled), "a chain starts with whole images");
@@ -100,7 +100,7 @@ impl<'a> Chain<'a> {
         chain
     }
 
-    /// Floats of the maps between the stages for `rows` rows of the output.
+    /// Floats of the intermediate maps that `rows` output rows need.
     fn floats(&self, mut rows: usize) -> usize {
         let mut floats = 0;
         for i in (1..self.convs.len()).rev() {
@@ -110,7 +110,7 @@ impl<'a> Chain<'a> {
         floats
     }
 
-    /// Floats of a row of what a stage makes, if dense.
+    /// Floats of a row of a stage's output, stored densely.
     fn row(&self, stage: usize) -> usize {
         self.sizes[stage][1] * self.convs[stage].weight_shape[0] * 16
     }
@@ -127,9 +127,9 @@ impl<'a> Chain<'a> {
             for i in 0..last {
                 let (before, rest) = buffers.split_at_mut(i);
                 let row = self.row(i);
-                // The last band is lower than what the one before held.
+                // The last band may have fewer rows than the one before.
                 let map = rest[0].room(needed[i].len().max(held[i].len()) * row);
-                // Rows that the band before needed, too, move to the top.
+                // Rows that the previous band shares with this one move to the top.
                 let kept = needed[i].start..held[i].end.max(needed[i].start);
                 if !kept.is_empty() {
                     let start = (kept.start - held[i].start) * row;
@@ -149,8 +149,8 @@ impl<'a> Chain<'a> {
             let start = rows.start * self.out_row;
             let len = (rows.len() * self.out_row).min(self.out.len().saturating_sub(start));
             let data = self.out.writable(start, Patch::row(1, 0, len));
-            // SAFETY: just checked; the rows of a band are its own, and so is what lies between
-            // them.
+            // SAFETY: just checked; each band writes its own rows, and its intermediate maps are
+            // this thread's.
             let data = unsafe { std::slice::from_raw_parts_mut(data, len) };
             let mut out = ImageMut {
                 data,
@@ -163,7 +163,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Rows of the map before `stage` that these rows of its own take.
+    /// The input rows that these output rows of `stage` depend on.
     fn rows_read(&self, stage: usize, rows: &Range<usize>) -> Range<usize> {
         let Conv { kernel, stride, padding, .. } = &self.convs[stage];
         let start = (rows.start * stride[0]).saturating_sub(padding[0]);
@@ -171,8 +171,7 @@ impl<'a> Chain<'a> {
         start..end.saturating_sub(padding[0]).min(self.sizes[stage - 1][0])
     }
 
-    /// Computes some rows of a stage from the map before it, of which `before` has the rows that
-    /// `held` says.
+    /// Computes some rows of a stage from its input map; `before` holds the rows `held` of it.
     fn stage(
         &self,
         stage: usize,
@@ -186,7 +185,7 @@ impl<'a> Chain<'a> {
         }
         let conv = &self.convs[stage];
         let above = (rows.start * conv.stride[0]) as isize - conv.padding[0] as isize;
-        // The image from the first row that is read on, and how many rows of zeros lie above it.
+        // The image from the first row that is read, and the number of zero rows above it.
         let from = |image: &Image<'_>, first_row: usize| {
             let skipped = (above - first_row as isize).max(0) as usize;
             (skipped, image.height - skipped, (first_row as isize - above).max(0) as usize)

@@ -1,4 +1,4 @@
-//! What a convolution is.
+//! The parameters of a convolution.
 
 use super::image::Image;
 
@@ -16,7 +16,7 @@ pub struct Conv<'a> {
     pub stride: [usize; 2],
     /// Zeros above and below, left and right.
     pub padding: [usize; 2],
-    /// As packed by [`crate::pack::pack_conv`].
+    /// Weights, packed by [`crate::pack::pack_conv`].
     pub weight: &'a [f32],
     /// `[blocks of 16 output channels, kernel height, kernel width, input channels, 16]`.
     pub weight_shape: [usize; 5],
@@ -31,11 +31,11 @@ pub struct Conv<'a> {
 pub struct Source<'a> {
     /// The image.
     pub image: Image<'a>,
-    /// Whether each of its pixels stands for 2 × 2. Only in a 1 × 1 convolution.
+    /// Whether it is upsampled: each pixel stands for 2 × 2. Only in a 1 × 1 convolution.
     pub upsampled: bool,
 }
 
-/// Height and width of what a convolution makes of an image.
+/// Height and width of the convolution's output for an image.
 pub fn output_size(
     size: [usize; 2],
     kernel: [usize; 2],

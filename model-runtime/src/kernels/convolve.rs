@@ -1,4 +1,4 @@
-//! Computes a convolution: every check of its shapes, and which algorithm takes it.
+//! Computes a convolution: checks the shapes and chooses the algorithm.
 
 use super::Isa;
 use super::conv::{Conv, MAX_RUNS, MAX_SOURCES, Source, output_size};
@@ -7,14 +7,14 @@ use super::image::{Image, ImageMut};
 use super::{stem, winograd};
 use crate::buffers::Buffer;
 
-/// In images up to this wide, tiles at the border are so many that padding the whole image once is
-/// cheaper than each tile's part.
+/// In images up to this width, most tiles touch the border, and padding the whole image once is
+/// cheaper than padding each tile.
 const NARROW_WIDTH: usize = 56;
 
 /// Convolves the concatenation of `sources` into `out`, then adds `residual`.
 ///
 /// # Panics
-/// If the shapes don't fit each other or a slice is too short: a bug in the caller.
+/// If the shapes don't fit each other or a slice is too short, which is a bug in the caller.
 pub fn conv2d(
     isa: Isa,
     sources: &[Source<'_>],
@@ -26,8 +26,8 @@ pub fn conv2d(
     compute(isa, sources, conv, residual, out);
 }
 
-/// The same for shapes that were checked. Here `padding` is what lies above; below, rows that the
-/// image lacks count as zeros.
+/// As `convolve`, for shapes that were checked. Here `padding` is that above the image; missing
+/// rows below it count as zeros.
 pub(super) fn compute(
     isa: Isa,
     sources: &[Source<'_>],
@@ -58,9 +58,9 @@ pub(super) fn compute(
     if coarse.is_empty() {
         return Layer::new(isa, &Placed::select(sources, false), conv, residual, None, out).run();
     }
-    // Convolution is linear and a 1 × 1 kernel sees one pixel: what comes from upsampled channels
-    // is the same for each 2 × 2 pixels, so it is computed once at half resolution and the rest
-    // starts from there.
+    // Convolution is linear, and a 1 × 1 kernel sees one pixel: the contribution of upsampled
+    // channels is the same for each 2 × 2 pixels. It is computed once at half resolution and is the
+    // initial value of the remaining sum.
     let (height, width) = (out.height / 2, out.width / 2);
     let channels = conv.weight_shape[0] * 16;
     let mut buffer = Buffer::take(height * width * channels);
@@ -71,13 +71,13 @@ pub(super) fn compute(
     Layer::new(isa, &Placed::select(sources, false), conv, residual, Some(&half), out).run();
 }
 
-/// Every assumption that the unsafe code below makes.
+/// Checks every precondition of the unsafe code.
 fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Image<'_>>, out: &ImageMut<'_>) {
     check_shapes(sources, conv, [out.height, out.width]);
     check_memory(sources, conv, residual, out);
 }
 
-/// What has to fit whatever the memory.
+/// Checks the shapes, which do not depend on the slices.
 pub(super) fn check_shapes(sources: &[Source<'_>], conv: &Conv<'_>, output: [usize; 2]) {
     let [blocks, height, width, in_channels, lanes] = conv.weight_shape;
     let winograd = winograd::applies(conv);
@@ -111,7 +111,7 @@ pub(super) fn check_shapes(sources: &[Source<'_>], conv: &Conv<'_>, output: [usi
     }
 }
 
-/// What has to be there.
+/// Checks that the slices are long enough.
 pub(super) fn check_memory(
     sources: &[Source<'_>],
     conv: &Conv<'_>,

@@ -1,5 +1,5 @@
-//! Direct convolution: cuts a layer into register tiles, deals with borders, shares the work among
-//! threads.
+//! Direct convolution: splits a layer into register tiles, handles borders, and distributes the
+//! tiles over threads.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use super::view::{Patch, Target, readable};
 use crate::buffers::Buffer;
 use crate::threads::{self, CHUNKS_PER_THREAD};
 
-/// Weights beyond this don't stay in a core's second-level cache beside the activations, so each
-/// block of them is used on the whole image before the next. Half of the smallest such cache met in
-/// the field (512 KB).
+/// Larger weights don't stay in a core's second-level cache beside the activations, so each block
+/// of them is applied to the whole image before the next. Half of the smallest such cache in
+/// current servers (512 KB).
 const RESIDENT_WEIGHT_BYTES: usize = 256 << 10;
 
-/// A source and where its channels lie in the weights.
+/// A source and the position of its channels in the weights.
 #[derive(Clone, Copy)]
 pub(super) struct Placed<'a> {
     image: Image<'a>,
@@ -58,7 +58,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { runs: Vec::new(), border: Vec::new() }) };
 }
 
-/// What a tile is put together in, kept from tile to tile.
+/// Scratch memory for the input of a tile, reused from tile to tile.
 struct Scratch {
     runs: Vec<Run>,
     /// Copies of input at the image's border, with the padding written out.
@@ -76,7 +76,7 @@ pub(super) struct Layer<'a> {
     out_row: usize,
     out_pixel: usize,
     height: usize,
-    /// Whether the rows of a 1 × 1 convolution are taken as one long row.
+    /// Whether the rows of a 1 × 1 convolution are joined into one long row.
     joined: bool,
     one: &'static [TileKernel],
     two: &'static [TileKernel],
@@ -88,7 +88,7 @@ pub(super) struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    /// The caller has run `convolve::check`.
+    /// `convolve::check` must have passed.
     pub(super) fn new(
         isa: Isa,
         sources: &'a PlacedList<'a>,
@@ -101,7 +101,8 @@ impl<'a> Layer<'a> {
         let blocks = conv.weight_shape[0];
         let two = if blocks > 1 { tiles.two } else { &[] };
         let widest = if two.is_empty() { tiles.one.len() } else { two.len() };
-        // A 1 × 1 convolution doesn't care where rows end: one long row has no short tiles.
+        // A 1 × 1 convolution does not depend on where rows end, and one long row has no short
+        // tiles.
         let joined = conv.kernel == [1, 1]
             && conv.stride == [1, 1]
             && conv.padding == [0, 0]
@@ -162,8 +163,8 @@ impl<'a> Layer<'a> {
     fn tiles(&self, tiles: Range<usize>, groups: Range<usize>, scratch: &mut Scratch) {
         let (mut y, mut column) = (tiles.start / self.tiles_per_row, tiles.start % self.tiles_per_row);
         for _ in tiles {
-            // Tiles of nearly equal width: the last one would otherwise be a sliver that leaves the
-            // registers empty.
+            // Tiles of nearly equal width: otherwise the last one could be so narrow that it leaves
+            // most registers unused.
             let first = column * self.tile_width + column.min(self.wider_tiles);
             let pixels = self.tile_width + usize::from(column < self.wider_tiles);
             self.tile(y, first, pixels, groups.clone(), scratch);
@@ -214,14 +215,14 @@ impl<'a> Layer<'a> {
             let patch = Patch::row(pixels, self.out_pixel, channels);
             tile.out = self.out.writable(y * self.out_row + first * self.out_pixel + channel, patch);
             // SAFETY: every pointer was just checked for all that this kernel touches, those of the
-            // runs in `collect_runs`; tiles write disjoint pixels and channels, and nobody reads
-            // the output meanwhile; the instruction set was detected.
+            // runs in `collect_runs`; tiles write disjoint pixels and channels, and no other thread
+            // reads the output meanwhile; the instruction set was detected.
             unsafe { kernel(&tile) };
         }
     }
 
-    /// Lists the input of a tile; rows outside the image are left out, columns outside come from a
-    /// copy with zeros.
+    /// Lists the input of a tile; rows outside the image are skipped, columns outside it come from
+    /// a zero-padded copy.
     fn collect_runs(&self, scratch: &mut Scratch, y: usize, x: usize, pixels: usize) {
         let Scratch { runs, border } = scratch;
         runs.clear();
@@ -255,7 +256,7 @@ impl<'a> Layer<'a> {
                 } else {
                     (row, left as usize * image.pixel_pitch, image.pixel_pitch)
                 };
-                // Without gaps the taps of a kernel row are one run.
+                // Without gaps between pixels, the taps of a kernel row are one run.
                 let (taps, len) = if alone && pitch == image.channels {
                     (1, kernel_width * pitch)
                 } else {

@@ -1,9 +1,9 @@
 //! The inverse DCT of JPEG, coefficients to samples: libjpeg's accurate integer transform
 //! (`jidctint.c`, after Loeffler, Ligtenberg and Moschytz, 1989).
 //!
-//! Both forms give libjpeg-turbo's samples to the bit. The intermediate values are of 16 bits in
-//! one and of 32 in the other: they differ where coefficients lie so far out that no encoder writes
-//! them. The first form is libjpeg-turbo's vector code there, too.
+//! Both forms give libjpeg-turbo's samples to the bit. One has intermediate values of 16 bits, the
+//! other of 32: they differ only for coefficients so large that no encoder writes them. There the
+//! first form follows libjpeg-turbo's vector code.
 
 /// Samples of a block in each direction.
 pub const BLOCK: usize = 8;
@@ -37,15 +37,15 @@ const F_2_053: i32 = 16819;
 const F_2_562: i32 = 20995;
 const F_3_072: i32 = 25172;
 
-/// Writes the samples of a block to `samples`, whose rows are `stride` apart. `last` is the place
-/// of the last coefficient that is not zero, 0 if there is only DC.
+/// Writes the samples of a block to `samples`, whose rows are `stride` apart. `last` is the index
+/// of the last non-zero coefficient, 0 if there is only DC.
 ///
 /// # Panics
 /// If the samples do not fit.
 #[inline]
 pub fn block(block: &Block, steps: &Quantization, last: usize, samples: &mut [u8], stride: usize) {
     if last == 0 {
-        // 16 bits after the first pass, too, as in libjpeg-turbo's vector code.
+        // 16 bits also after the first pass, as in libjpeg-turbo's vector code.
         let dc = i32::from(block.0[0].wrapping_mul(steps[0] as i16) << PASS_BITS);
         let level = (((dc + (4 << PASS_BITS)) >> (3 + PASS_BITS)) + i32::from(NEUTRAL)).clamp(0, 255) as u8;
         for row in 0..BLOCK {
@@ -63,7 +63,7 @@ pub fn block(block: &Block, steps: &Quantization, last: usize, samples: &mut [u8
     }
 }
 
-/// With the instructions that every x86-64 has.
+/// The form for x86-64, with SSE2.
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use std::arch::x86_64::*;
@@ -92,9 +92,8 @@ mod sse2 {
         samples
     }
 
-    /// The transform of the columns. Columns with DC alone lose their upper bits in libjpeg-turbo,
-    /// where others are limited; that shows only in values over 8,191, which 8-bit samples never
-    /// give.
+    /// The transform of the columns. In libjpeg-turbo, columns with DC alone wrap where others
+    /// saturate. The difference appears only above 8,191, which 8-bit samples never reach.
     #[inline]
     #[target_feature(enable = "sse2")]
     fn first_pass(rows: [__m128i; 8]) -> [__m128i; 8] {
@@ -204,7 +203,7 @@ mod sse2 {
     }
 }
 
-/// For every other processor.
+/// The portable form.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
     use super::*;
@@ -269,7 +268,8 @@ mod tests {
         let mut samples = [0; 64];
         block(&coefficients, &steps, 0, &mut samples, BLOCK);
         assert_eq!(samples, [NEUTRAL - 2; 64]);
-        // A coefficient that comes to nothing asks for the whole transform, with the same result.
+        // A coefficient that dequantizes to zero still selects the full transform, with the same
+        // result.
         (coefficients.0[1], steps[1]) = (1, 0);
         block(&coefficients, &steps, 1, &mut samples, BLOCK);
         assert_eq!(samples, [NEUTRAL - 2; 64]);

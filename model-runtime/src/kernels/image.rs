@@ -1,4 +1,5 @@
-//! Channels-last images: how kernels see tensors. Of floats unless another type is named.
+//! Channels-last images, the form in which kernels read and write tensors. The values are floats
+//! unless another type is named.
 
 /// An image to read: value (y, x, c) is `data[y * row_pitch + x * pixel_pitch + c]`.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Image<'a, T = f32> {
     pub pixel_pitch: usize,
 }
 
-/// An image to write. Kernels write whole blocks of 16 channels, so the pitch has to leave room for
+/// An image to write. Kernels write whole blocks of 16 channels, so the pitch must leave room for
 /// them.
 #[derive(Debug)]
 pub struct ImageMut<'a, T = f32> {
@@ -51,7 +52,7 @@ impl<'a, T> Image<'a, T> {
         Self { data, height, width, channels, row_pitch: width * channels, pixel_pitch: channels }
     }
 
-    /// Values that must be there to read `channels` of every pixel.
+    /// Least length of the data to read `channels` of every pixel.
     pub(crate) fn extent(&self, channels: usize) -> usize {
         extent(self.height, self.width, self.row_pitch, self.pixel_pitch, channels)
     }
@@ -68,7 +69,7 @@ impl<'a, T> ImageMut<'a, T> {
         Self { data, height, width, row_pitch: width * channels, pixel_pitch: channels }
     }
 
-    /// Values that must be there to write `channels` of every pixel.
+    /// Least length of the data to write `channels` of every pixel.
     pub(crate) fn extent(&self, channels: usize) -> usize {
         extent(self.height, self.width, self.row_pitch, self.pixel_pitch, channels)
     }

@@ -1,4 +1,4 @@
-//! Which instruction set runs: found once at run time, or forced.
+//! The instruction set in use: detected once at run time, or forced.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,8 @@ use super::transform::{InputTransform, OutputTransform};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// Forces a kernel path, by its name; for tests and for telling a kernel's bug from a model's.
+/// Forces a kernel path by its name, for tests and for distinguishing a kernel's bug from a
+/// model's.
 const ENV_ISA: &str = "MODEL_RUNTIME_ISA";
 
 /// An instruction set with kernels of its own.
@@ -35,10 +36,10 @@ pub enum Isa {
 pub(super) struct Tiles {
     /// `one[p - 1]`: p pixels × 16 output channels.
     pub(super) one: &'static [TileKernel],
-    /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
+    /// `two[p - 1]`: p pixels × 32; empty where there are too few registers.
     pub(super) two: &'static [TileKernel],
-    /// `stem[p - 1]`: p pixels of the first layer on gray images; empty where the registers don't
-    /// suffice.
+    /// `stem[p - 1]`: p pixels of the first layer on gray images; empty where there are too few
+    /// registers.
     pub(super) stem: &'static [StemKernel],
     /// The same for the planes of Winograd's filtering.
     pub(super) one_planes: &'static [PlanesKernel],
@@ -50,7 +51,7 @@ pub(super) struct Tiles {
 }
 
 impl Isa {
-    /// Those this machine can run, best first.
+    /// The instruction sets that this machine supports, best first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -70,7 +71,7 @@ impl Isa {
         found
     }
 
-    /// The best one, unless [`ENV_ISA`] names another. Decided once.
+    /// The best one, unless [`ENV_ISA`] names another. Determined once per process.
     ///
     /// # Panics
     /// If the variable names one that this machine doesn't have.

@@ -1,4 +1,4 @@
-//! Convolution, pooling and scaling kernels over plain slices. No burn here.
+//! Convolution, pooling and scaling kernels over plain slices; independent of burn.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -26,7 +26,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(super) unsafe fn load(from: *const f32) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { vld1q_f32(from) }
     }
     /// # Safety
@@ -34,7 +34,7 @@ mod v {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(super) unsafe fn store(to: *mut f32, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { vst1q_f32(to, value) }
     }
     #[inline]

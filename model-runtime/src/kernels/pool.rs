@@ -9,7 +9,7 @@ use crate::buffers::Buffer;
 pub(super) type Largest = fn(into: &mut [f32], pixels: &[f32], step: usize);
 
 /// Writes `m(x)`, `m(m(x))` and `m(m(m(x)))` side by side, `input.channels` apart; m is a max pool
-/// of size `kernel` (odd), stride 1, with as much padding as keeps the size.
+/// of size `kernel` (odd), stride 1, with the padding that keeps the size.
 ///
 /// # Panics
 /// If `kernel` is even or `out` has no room for three times the input's channels.
@@ -74,10 +74,10 @@ fn pool_columns(
     }
 }
 
-/// As [`Largest`] says. NaN loses, as it does in `f32::max`.
+/// As [`Largest`] says. NaN is ignored, as in `f32::max`.
 #[inline(always)]
 pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {
-    /// Channels at once: they stay in registers over the pixels.
+    /// Channels computed together: their maxima stay in registers across the pixels.
     const LANES: usize = 32;
     let mut channel = 0;
     let (blocks, rest) = into.as_chunks_mut::<LANES>();

@@ -1,5 +1,5 @@
-//! Plain Rust for any CPU, and for Miri. The compiler vectorises the eight-lane arrays with what
-//! the target has.
+//! Plain Rust for any CPU, and for Miri. The compiler vectorises the eight-lane arrays for the
+//! target.
 
 use super::tile::{Planes, PlanesKernel, Tile, TileKernel, define_tile};
 use super::transform::define_transforms;
@@ -22,14 +22,14 @@ mod v {
     /// `from` is readable for eight floats.
     #[inline(always)]
     pub(super) unsafe fn load(from: *const f32) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<V>().read_unaligned() }
     }
     /// # Safety
     /// `to` is writable for eight floats.
     #[inline(always)]
     pub(super) unsafe fn store(to: *mut f32, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { to.cast::<V>().write_unaligned(value) }
     }
     #[inline(always)]

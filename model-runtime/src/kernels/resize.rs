@@ -9,15 +9,15 @@ use super::Isa;
 /// Fraction bits of the weights (`INTER_RESIZE_COEF_BITS`).
 pub const WEIGHT_BITS: u32 = 11;
 
-/// Bits that a line loses of the weights', to fit in 16.
+/// Fraction bits that are dropped from a line so that it fits in 16 bits.
 const LINE_SHIFT: u32 = 4;
 
-/// Where the samples of a line come from: each between two neighbours in a row.
+/// The horizontal source of each sample of a line: two neighbours in a row and their weights.
 #[derive(Debug)]
 pub struct Columns {
     /// The left neighbours.
     left: Vec<u32>,
-    /// Of the left one and of the right one, in 1/2048.
+    /// Weights of the left and of the right neighbour, in 1/2048.
     weights: Vec<[i16; 2]>,
     #[cfg(target_arch = "x86_64")]
     windows: Option<avx512::Windows>,
@@ -67,7 +67,7 @@ pub fn blend(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], samples: 
     assert!(upper.len() == samples.len() && lower.len() == samples.len(), "lines as long as the samples");
     #[cfg(target_arch = "x86_64")]
     let done = if avx512::runs(isa) {
-        // SAFETY: the instructions are there.
+        // SAFETY: the instruction set was detected.
         unsafe { avx512::blend([upper, lower], weights, samples) }
     } else {
         0
@@ -87,7 +87,7 @@ pub fn blend_levels(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], le
     assert!(upper.len() == levels.len() && lower.len() == levels.len(), "lines as long as the levels");
     #[cfg(target_arch = "x86_64")]
     let done = if avx512::runs(isa) {
-        // SAFETY: the instructions are there.
+        // SAFETY: the instruction set was detected.
         unsafe { avx512::blend_levels([upper, lower], weights, levels) }
     } else {
         0
@@ -105,8 +105,8 @@ pub fn blend_levels(isa: Isa, [upper, lower]: [&[i16]; 2], weights: [i16; 2], le
 /// Samples that portable code computes together.
 const LANES: usize = 16;
 
-/// Out of line and with a weight for each lane, the compiler finds the instruction that keeps the
-/// upper half of 16-bit products.
+/// As a function of its own, with a weight for each lane, this compiles to the instruction that
+/// keeps the upper half of 16-bit products.
 #[inline(never)]
 fn blend_portable([upper, lower]: [&[i16]; 2], weights: &[[i16; LANES]; 2], samples: &mut [f32]) {
     // VResizeLinear<uchar, int, short>: rounds in two steps, to stay within 32 bits.
@@ -141,22 +141,22 @@ mod avx512 {
             && is_x86_feature_detected!("avx512vbmi")
     }
 
-    /// The columns in groups of 16, each with its part of the row.
+    /// The columns in groups of 16, each with its window of the row.
     #[derive(Debug)]
     pub(super) struct Windows(Vec<Window>);
 
     #[derive(Debug)]
     struct Window {
-        /// Where it begins in the row.
+        /// The window's start in the row.
         begin: usize,
-        /// Left and right neighbour of each column, counted from there.
+        /// Left and right neighbour of each column, relative to the start.
         neighbours: [[u8; 2]; LANES],
         weights: [[i16; 2]; LANES],
         columns: usize,
     }
 
     impl Windows {
-        /// None where the instructions are missing or 16 columns lie too far apart.
+        /// None where the instructions are missing or 16 columns do not fit into a window.
         pub(super) fn new(isa: Isa, left: &[u32], weights: &[[i16; 2]]) -> Option<Self> {
             if !runs(isa) {
                 return None;
@@ -182,7 +182,7 @@ mod avx512 {
 
         pub(super) fn interpolate(&self, row: &[u8], line: &mut [i16]) {
             for (window, line) in self.0.iter().zip(line.chunks_mut(LANES)) {
-                // SAFETY: windows are only made where the instructions are there.
+                // SAFETY: windows exist only where the instruction set was detected.
                 unsafe { window.interpolate(&row[window.begin..], line) }
             }
         }
@@ -192,8 +192,8 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
         fn interpolate(&self, row: &[u8], line: &mut [i16]) {
             let all = u16::MAX >> (LANES - self.columns);
-            // SAFETY: masks leave out what lies behind the end of the row, and of the line; arrays
-            // are as long as a register.
+            // SAFETY: masks exclude everything past the end of the row and of the line; the arrays
+            // have the length of a register.
             unsafe {
                 let part = |from: usize| {
                     let there = row.len().saturating_sub(from).min(64);
@@ -219,7 +219,7 @@ mod avx512 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn between(lines: [*const i16; 2], [weight_upper, weight_lower]: [__m256i; 2]) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         let [a, b] = lines.map(|line| unsafe { _mm256_loadu_si256(line.cast()) });
         let sum = _mm256_add_epi16(_mm256_mulhi_epi16(a, weight_upper), _mm256_mulhi_epi16(b, weight_lower));
         _mm256_srai_epi16::<2>(_mm256_add_epi16(sum, _mm256_set1_epi16(2)))
@@ -231,7 +231,7 @@ mod avx512 {
         let whole = levels.len() - levels.len() % LANES;
         let weights = weights.map(|weight| _mm256_set1_epi16(weight));
         for at in (0..whole).step_by(LANES) {
-            // SAFETY: from `at` on, 16 values are there in all three, which are equally long.
+            // SAFETY: the three slices have the same length, and at least 16 values from `at` on.
             unsafe {
                 let found = between([upper[at..].as_ptr(), lower[at..].as_ptr()], weights);
                 _mm_storeu_si128(levels[at..].as_mut_ptr().cast(), _mm256_cvtepi16_epi8(found));
@@ -240,14 +240,14 @@ mod avx512 {
         whole
     }
 
-    /// Blends what fills whole registers; returns how many samples.
+    /// Blends as many samples as fill whole registers; returns their number.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(super) fn blend([upper, lower]: [&[i16]; 2], weights: [i16; 2], samples: &mut [f32]) -> usize {
         let whole = samples.len() - samples.len() % LANES;
         let weights = weights.map(|weight| _mm256_set1_epi16(weight));
         let full = _mm512_set1_ps(255.0);
         for at in (0..whole).step_by(LANES) {
-            // SAFETY: from `at` on, 16 values are there in all three, which are equally long.
+            // SAFETY: the three slices have the same length, and at least 16 values from `at` on.
             unsafe {
                 let levels = between([upper[at..].as_ptr(), lower[at..].as_ptr()], weights);
                 let levels = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(levels));
@@ -262,7 +262,7 @@ mod avx512 {
 mod tests {
     use super::*;
 
-    /// Numbers without a pattern: xorshift.
+    /// Pseudo-random numbers: xorshift.
     fn noise(seed: u64) -> impl FnMut(u64) -> u64 {
         let mut state = seed | 1;
         move |below| {
@@ -280,7 +280,7 @@ mod tests {
             let mut random = noise(0x9E37_79B9 + case);
             let (width, columns) = (2 + random(900) as usize, 1 + random(500) as usize);
             let row: Vec<u8> = (0..width).map(|_| random(256) as u8).collect();
-            // In order, as when scaling, or anywhere.
+            // Columns in order, as when scaling, or at random.
             let taps: Vec<_> = (0..columns)
                 .map(|column| {
                     let spread = if case % 8 == 0 {

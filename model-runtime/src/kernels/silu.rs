@@ -12,7 +12,7 @@ pub(crate) const MAX_EXPONENT: f32 = 126.0;
 #[allow(clippy::approx_constant)] // close to ln 2, and meant to differ from it
 pub(crate) const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 
-/// One value, in plain Rust: what the portable kernel maps over its lanes.
+/// One value, in plain Rust; the portable kernel applies it to each lane.
 #[inline(always)]
 pub(crate) fn scalar(x: f32) -> f32 {
     let t = (x * MINUS_LOG2_E).clamp(-MAX_EXPONENT, MAX_EXPONENT);

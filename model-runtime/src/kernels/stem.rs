@@ -1,10 +1,10 @@
 //! The first layer on gray images: one input channel, six taps a kernel row, stride 2, 16 output
 //! channels.
 //!
-//! The general [`tile`](super::tile) loads an input value for every product, which keeps the load
-//! units as busy as the multipliers. Here the six weights of a kernel row stay in registers and
-//! each input value is loaded once for the three outputs that it reaches. Padding costs nothing:
-//! the one step on either side that would read it is left out.
+//! The general [`tile`](super::tile) loads an input value for every product, so that it is bound by
+//! loads as much as by arithmetic. Here the six weights of a kernel row stay in registers and each
+//! input value is loaded once for the three outputs that it reaches. Padding costs nothing: the
+//! step on either side that would read it is skipped.
 
 use super::Isa;
 use super::conv::{Conv, Source};
@@ -43,12 +43,13 @@ pub(crate) struct StemTile {
     pub(crate) silu: bool,
 }
 
-/// Computes one tile. The caller vouches for every pointer: input for all rows, padding aside,
-/// weights, bias and output.
+/// Computes one tile. The caller guarantees that every pointer is valid: input for all rows without
+/// padding, weights, bias and output.
 pub(crate) type StemKernel = unsafe fn(&StemTile);
 
-/// Computes the layer if it is one of these and the instruction set has kernels for it. The caller
-/// has run `convolve::check`, or for a part of a chain what `Chain::new` runs in its place.
+/// Computes the layer if it has this shape and the instruction set has kernels for it; returns
+/// whether it did. `convolve::check` must have passed, or for a stage of a chain the checks of
+/// `Chain::new`.
 pub(super) fn run(
     isa: Isa,
     sources: &[Source<'_>],
@@ -120,7 +121,7 @@ impl Layer<'_> {
             let pixels = (column + 1) * self.width / tiles - begin;
             tile.at_left = column == 0;
             tile.at_right = column + 1 == tiles;
-            // Pixel `begin` reads from column 2 * begin - 2 on; what would be padding is not read.
+            // Pixel `begin` reads from column 2 * begin - 2 on; padding is not read.
             let padding = PADDING * (usize::from(tile.at_left) + usize::from(tile.at_right));
             let columns = pixels * STRIDE + 2 * PADDING - padding;
             let from = if tile.at_left { 0 } else { begin * STRIDE - PADDING };
@@ -131,7 +132,7 @@ impl Layer<'_> {
             tile.out = self.out.writable(y * self.out_row + begin * self.out_pixel, written);
             // SAFETY: all pointers were just checked for what this tile touches: the steps on
             // either side that would read padding are left out; rows are disjoint parts of the
-            // output, and nobody reads it meanwhile; the instruction set was detected.
+            // output, and no other thread reads it meanwhile; the instruction set was detected.
             unsafe { self.kernels[pixels - 1](&tile) };
         }
     }
@@ -149,11 +150,11 @@ macro_rules! define_stem_tile {
         $(#[$attribute])*
         pub(super) unsafe fn stem_tile<const P: usize>(tile: &super::stem::StemTile) {
             const { assert!($v::LANES == 16 && P <= $max) };
-            // SAFETY: the caller vouches for the pointers; steps that would read padding are left
-            // out.
+            // SAFETY: the caller guarantees the pointers; steps that would read padding are
+            // skipped.
             unsafe {
-                // Pixel p is summed in p + 2: step s reaches pixels s - 2 to s, and what falls off
-                // either end is never stored.
+                // Pixel p is summed in p + 2: step s reaches pixels s - 2 to s, and the sums beyond
+                // either end are never stored.
                 let mut acc = [$v::load(tile.bias); $max + 4];
                 let (mut input, mut weight) = (tile.input, tile.weight);
                 for _ in 1..tile.rows {
@@ -162,8 +163,8 @@ macro_rules! define_stem_tile {
                     input = input.wrapping_add(tile.row_pitch);
                     weight = weight.wrapping_add(super::stem::TAPS * 16);
                 }
-                // In the last row, activations are computed between the products: neither keeps all
-                // units busy.
+                // In the last row, activations are interleaved with the products, since neither
+                // uses all execution units.
                 let w = define_stem_tile!(@weights $v, weight);
                 $(
                     define_stem_tile!(@step $v, $s, P, tile, input, w, acc);

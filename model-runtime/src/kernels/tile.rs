@@ -43,8 +43,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) silu: bool,
 }
 
-/// Computes one tile. The caller vouches for every pointer: `runs` readable for all pixels, weights
-/// for all their values, and bias, init, residual, out for whole blocks of 16 channels.
+/// Computes one tile. The caller guarantees that every pointer is valid: `runs` for all pixels,
+/// weights for all their values, and bias, init, residual and out for whole blocks of 16 channels.
 pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
 
 /// A product of matrices for each plane of Winograd's filtering: P tiles × NV vectors, nothing
@@ -59,8 +59,8 @@ pub(crate) struct Planes<'a> {
     /// Weights of the first channel block and tap.
     pub(crate) weight: *const f32,
     pub(crate) weight_block: usize,
-    /// How many times P tiles: the weights of a plane are used on all of them while they are in the
-    /// first-level cache.
+    /// Number of groups of P tiles: the weights of a plane are applied to all of them while they
+    /// are in the first-level cache.
     pub(crate) groups: usize,
     /// The tap of each plane.
     pub(crate) taps: &'a [u8],
@@ -70,7 +70,7 @@ pub(crate) struct Planes<'a> {
     pub(crate) out_step: usize,
 }
 
-/// Computes `groups` times P tiles of all planes. The caller vouches for every pointer, as for
+/// Computes `groups` times P tiles of all planes. The caller guarantees every pointer, as for
 /// [`TileKernel`].
 pub(crate) type PlanesKernel = unsafe fn(&Planes<'_>);
 
@@ -89,8 +89,8 @@ macro_rules! define_tile {
         pub(super) unsafe fn tile<const P: usize, const NV: usize>(tile: &Tile<'_>) {
             const PER_BLOCK: usize = 16 / $v::LANES;
             let mut acc = [[$v::zero(); 4]; $max];
-            // SAFETY: the caller vouches for the pointers; every offset stays inside the tile it
-            // described.
+            // SAFETY: the caller guarantees the pointers; every offset stays inside the tile that
+            // they describe.
             unsafe {
                 if !tile.bias.is_null() {
                     let bias = tile.bias;
@@ -134,7 +134,7 @@ macro_rules! define_tile {
                 let mut out = planes.out.wrapping_add(plane * planes.out_plane);
                 for _ in 0..planes.groups {
                     let mut acc = [[$v::zero(); 4]; $max];
-                    // SAFETY: the caller vouches for the pointers of every plane and group.
+                    // SAFETY: the caller guarantees the pointers of every plane and group.
                     unsafe {
                         let weight = planes.weight.add(usize::from(tap) * planes.channels * 16);
                         let block = planes.weight_block;
@@ -151,7 +151,7 @@ macro_rules! define_tile {
             }
         }
     };
-    // The sum over one stretch of input; all time goes here.
+    // The sum over one run: the inner loop, where nearly all time is spent.
     (@sum $v:ident, $acc:ident, $input:expr, $step:expr, $len:expr, $weight:ident, $block:ident, $P:ident, $NV:ident,
         [$($p:literal)*], $ns:tt) => {
         let step = $step;

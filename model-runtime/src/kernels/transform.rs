@@ -10,11 +10,11 @@
 /// Writes the transformed values of a patch for all channels; value (y, x) goes to plane `y *
 /// span + x` of `out`.
 ///
-/// The caller vouches that the patch is readable and the planes writable for `channels` (a multiple
-/// of 16).
+/// The caller guarantees that the patch is readable and the planes writable for `channels` (a
+/// multiple of 16).
 pub(crate) type InputTransform = unsafe fn(&Patch);
 
-/// A patch of the input and where its transform goes.
+/// A patch of the input, and the destination of its transform.
 pub(crate) struct Patch {
     pub(crate) input: *const f32,
     pub(crate) row_pitch: usize,
@@ -26,11 +26,11 @@ pub(crate) struct Patch {
 
 /// Makes up to 4 × 4 pixels of the products; adds the bias, applies SiLU, adds the residual.
 ///
-/// The caller vouches for all pointers, for `channels` (a multiple of 16) and `rows` × `columns`
-/// pixels.
+/// The caller guarantees that all pointers are valid for `channels` (a multiple of 16) and `rows` ×
+/// `columns` pixels.
 pub(crate) type OutputTransform = unsafe fn(&Products<'_>);
 
-/// The products of one output tile and where its pixels go.
+/// The products of one output tile, and the destination of its pixels.
 pub(crate) struct Products<'a> {
     pub(crate) products: *const f32,
     pub(crate) plane: usize,
@@ -71,7 +71,7 @@ macro_rules! define_transforms {
                 define_transforms!(@each X $all {
                     let mut line = [$v::zero(); $span];
                     define_transforms!(@each Y $all {
-                        // SAFETY: the caller vouches for the patch.
+                        // SAFETY: the caller guarantees the patch.
                         line[Y] = unsafe {
                             $v::load(patch.input.add(Y * patch.row_pitch + X * patch.pixel_pitch + channel))
                         };
@@ -83,7 +83,7 @@ macro_rules! define_transforms {
                     let line = lines[Y];
                     let line = define_transforms!(@$input_line $v, line);
                     define_transforms!(@each X $all {
-                        // SAFETY: the caller vouches for the planes.
+                        // SAFETY: the caller guarantees the planes.
                         unsafe { $v::store(patch.out.add((Y * $span + X) * patch.plane + channel), line[X]) };
                     });
                 });
@@ -104,7 +104,7 @@ macro_rules! define_transforms {
                 define_transforms!(@each X $all {
                     let mut line = [$v::zero(); $span];
                     define_transforms!(@each Y $all {
-                        // SAFETY: the caller vouches for the products.
+                        // SAFETY: the caller guarantees the products.
                         line[Y] = unsafe { $v::load(tile.products.add((Y * $span + X) * tile.plane + channel)) };
                     });
                     let line = define_transforms!(@$output_line $v, line);
@@ -120,7 +120,7 @@ macro_rules! define_transforms {
                         }
                         define_transforms!(@each X [0 1 2 3] {
                             if X < tile.columns {
-                                // SAFETY: the caller vouches for `rows` × `columns` pixels.
+                                // SAFETY: the caller guarantees `rows` × `columns` pixels.
                                 unsafe {
                                     if !tile.residual.is_null() {
                                         let at = Y * tile.residual_row + X * tile.residual_pixel + channel;
@@ -166,7 +166,7 @@ macro_rules! define_transforms {
             $v::add($v::fma(difference_two, $v::splat(8.0), difference_one), $m[5]),
         ]
     }};
-    // Samples 0, 2, 4, 6, 8 meet the outer taps, 1, 3, 5, 7 the middle one.
+    // Samples 0, 2, 4, 6, 8 are multiplied by the outer taps, 1, 3, 5, 7 by the middle one.
     (@input_stride_two $v:ident, $d:ident) => {{
         let last = $v::sub($d[6], $d[2]);
         [

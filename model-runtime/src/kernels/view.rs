@@ -1,21 +1,21 @@
-//! Checked views: every pointer that a kernel gets was compared with the slice it points into, over
-//! all that the kernel touches.
+//! Checked views: each pointer is handed to a kernel only after the whole extent that the kernel
+//! accesses was compared with the slice's bounds.
 //!
-//! Kernels read and write patches: `lines` rows, a pitch apart, of `steps` stretches, a step apart,
-//! of `len` values each.
+//! Kernels read and write patches: `lines` rows, a pitch apart, of `steps` runs, a step apart, of
+//! `len` values each.
 
 use std::marker::PhantomData;
 
 use super::image::{Image, ImageMut};
 
-/// A patch of values in a slice, counted from its first.
+/// A patch of values in a slice; offsets count from the patch's first value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patch {
     /// Rows, and values from one to the next.
     pub(super) lines: [usize; 2],
-    /// Stretches of a row, and values from one to the next.
+    /// Runs of a row, and values from one to the next.
     pub(super) steps: [usize; 2],
-    /// Values of a stretch.
+    /// Values of a run.
     pub(super) len: usize,
 }
 
@@ -25,7 +25,7 @@ impl Patch {
         Self { lines: [1, 0], steps: [steps, step], len }
     }
 
-    /// Values from the first to the end of the last; none if it doesn't fit in a number.
+    /// Values from the first to the end of the last; `None` on overflow.
     fn extent(&self) -> Option<usize> {
         let [lines, pitch] = self.lines;
         let [steps, step] = self.steps;
@@ -41,10 +41,10 @@ impl Patch {
     }
 }
 
-/// Where `patch` begins in `data`.
+/// A pointer to the start of `patch` in `data`.
 ///
 /// # Panics
-/// If any of it lies outside: a kernel would read there.
+/// If any part of it is out of bounds.
 #[inline]
 pub(super) fn readable<T>(data: &[T], start: usize, patch: Patch) -> *const T {
     assert!(patch.fits(start, data.len()), "{patch:?} from {start} on reads past {} values", data.len());
@@ -58,8 +58,8 @@ pub(super) struct Target<T> {
     len: usize,
 }
 
-// SAFETY: only addresses are handed out; whoever writes to them vouches that no other thread has
-// the same ones.
+// SAFETY: this type only hands out addresses; writing through them requires that no other thread
+// accesses the same ones.
 unsafe impl<T: Send> Sync for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Target<T> {}
@@ -82,10 +82,10 @@ impl<T> Target<T> {
         self.len
     }
 
-    /// Where `patch` begins.
+    /// A pointer to the start of `patch`.
     ///
     /// # Panics
-    /// If any of it lies outside: a kernel would write there.
+    /// If any part of it is out of bounds.
     #[inline]
     pub(super) fn writable(&self, start: usize, patch: Patch) -> *mut T {
         assert!(patch.fits(start, self.len), "{patch:?} from {start} on writes past {} values", self.len);
@@ -93,8 +93,8 @@ impl<T> Target<T> {
     }
 }
 
-/// A channels-last map to read whose extent was checked once; what a kernel reads of it is then
-/// found by three comparisons.
+/// A channels-last map to read whose extent was checked once; each access then needs only three
+/// comparisons.
 #[derive(Debug)]
 pub(super) struct View<'a, T> {
     data: *const T,
@@ -129,12 +129,12 @@ impl<'a, T> View<'a, T> {
         Self { data, height, width, channels, row: row_pitch, pixel: pixel_pitch, of: PhantomData }
     }
 
-    /// Whether no gap lies between the rows.
+    /// Whether the rows are contiguous.
     pub(super) fn has_joined_rows(&self) -> bool {
         self.height <= 1 || self.row == self.width * self.pixel
     }
 
-    /// The rows as one long row; they must follow each other without a gap.
+    /// The rows as one long row; they must be contiguous.
     pub(super) fn joined(self) -> Self {
         assert!(self.has_joined_rows(), "rows with a gap are not one row");
         Self { height: 1, width: self.height * self.width, ..self }
@@ -146,10 +146,10 @@ impl<'a, T> View<'a, T> {
         self.pixel
     }
 
-    /// Where `pixels` pixels of a row begin, of each `channels` channels from `channel` on.
+    /// A pointer to `pixels` pixels of a row, with `channels` channels each from `channel` on.
     ///
     /// # Panics
-    /// If the view has not as many.
+    /// If the view has fewer.
     #[inline]
     pub(super) fn at(&self, [y, x, channel]: [usize; 3], pixels: usize, channels: usize) -> *const T {
         let inside = y < self.height && x + pixels <= self.width && channel + channels <= self.channels;
@@ -158,7 +158,7 @@ impl<'a, T> View<'a, T> {
     }
 }
 
-/// The same to write: several threads write disjoint parts of it.
+/// The writable counterpart of [`View`]: several threads write disjoint parts of it.
 #[derive(Debug)]
 pub(super) struct ViewMut<T> {
     data: Target<T>,
@@ -189,7 +189,7 @@ impl<T> ViewMut<T> {
         Self { data, height, width, channels, row: row_pitch, pixel: pixel_pitch }
     }
 
-    /// Whether no gap lies between the rows.
+    /// Whether the rows are contiguous.
     pub(super) fn has_joined_rows(&self) -> bool {
         self.height <= 1 || self.row == self.width * self.pixel
     }
@@ -206,10 +206,10 @@ impl<T> ViewMut<T> {
         self.pixel
     }
 
-    /// Where `pixels` pixels of a row begin, of each `channels` channels from `channel` on.
+    /// A pointer to `pixels` pixels of a row, with `channels` channels each from `channel` on.
     ///
     /// # Panics
-    /// If the view has not as many.
+    /// If the view has fewer.
     #[inline]
     pub(super) fn at(&self, [y, x, channel]: [usize; 3], pixels: usize, channels: usize) -> *mut T {
         let inside = y < self.height && x + pixels <= self.width && channel + channels <= self.channels;

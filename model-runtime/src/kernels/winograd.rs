@@ -29,13 +29,12 @@ const TAP_OF_PLANE: [[u8; 81]; 2] = [taps(SPAN[0]), taps(SPAN[1])];
 /// Floats of transformed input and products of one strip; with the weights they share a
 /// second-level cache.
 const STRIP_FLOATS: usize = 128 << 10;
-/// Most tiles of a strip. One group of the register tile takes them all, and more only take longer
-/// to come back to: 12 was up to a quarter faster than as many as fit, most where channels are
-/// many.
+/// Most tiles of a strip. One group of the register tile computes them all. Compared with as many
+/// tiles as fit, 12 were up to a quarter faster, most of all with many channels.
 const STRIP_TILES: usize = 12;
 /// Keeps the planes that a transform writes side by side from falling into the same cache set.
 const STAGGER: usize = 16;
-/// Output channels whose products are held at once.
+/// Output channels whose products are stored at the same time.
 const CHANNELS: usize = 32;
 
 thread_local! {
@@ -53,7 +52,7 @@ pub(crate) fn applies(conv: &Conv<'_>) -> bool {
     conv.kernel == [3, 3] && conv.weight_shape[1..3] == [TAPS, TAPS]
 }
 
-/// One layer. The caller has checked shapes and lengths; every source has a multiple of 16
+/// Computes one layer. Shapes and lengths must have been checked; every source has a multiple of 16
 /// channels.
 pub(super) struct Layer<'a> {
     sources: &'a [Source<'a>],
@@ -111,7 +110,7 @@ impl<'a> Layer<'a> {
         let longest =
             (STRIP_FLOATS / (self.span * self.span * (in_channels + CHANNELS))).clamp(1, STRIP_TILES);
         let threads = threads::threads();
-        // As many strips for each thread.
+        // The same number of strips for each thread.
         let strips = self.tiles.div_ceil(longest).next_multiple_of(threads).min(self.tiles);
         threads::parallel_ranges(self.tiles, strips, &|tiles| {
             SCRATCH.with_borrow_mut(|scratch| self.strip(tiles.start, tiles.len(), scratch));
@@ -259,8 +258,8 @@ impl<'a> Layer<'a> {
             columns,
         };
         // SAFETY: all pointers were just checked for `rows` × `columns` pixels of these channels;
-        // strips write disjoint tiles, and nobody reads the output meanwhile; the instruction set
-        // was detected.
+        // strips write disjoint tiles, and no other thread reads the output meanwhile; the
+        // instruction set was detected.
         unsafe { (self.transform_output)(&products) };
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn conv2d<B: Backend>(
     }
 }
 
-/// One convolution after the other.
+/// A chain as single convolutions.
 pub(super) fn conv2d_chain<B: FusedOps>(
     operands: ChainOperands<B>,
     options: [Option<ConvOptions>; MAX_STAGES],
@@ -74,7 +74,8 @@ fn unpack<B: Backend>(mut weight: FloatTensor<B>, kernel: [usize; 2]) -> FloatTe
     let shape = weight.shape();
     let [blocks, inputs, lanes] = [shape[0], shape[3], shape[4]];
     if [shape[1], shape[2]] != kernel {
-        // Transformed for Winograd's filtering (see `kernels::winograd`): undo it along both axes.
+        // Weights in the transformed domain of Winograd's filtering (see `kernels::winograd`):
+        // inverted along both axes.
         weight = untransform::<B>(untransform::<B>(weight, 1), 2);
     }
     let ordered = B::float_permute(weight, &[0, 4, 3, 1, 2]);

@@ -58,7 +58,7 @@ impl FusedOps for Flex {
         let weights =
             stages.each_ref().map(|stage| stage.as_ref().map(|(weight, _)| PackedWeight::new(weight)));
         let count = weights.iter().flatten().count();
-        // Those beyond `count` are never looked at.
+        // Entries beyond `count` are never read.
         let convs: [Conv<'_>; MAX_STAGES] = std::array::from_fn(|i| {
             let i = i.min(count - 1);
             let bias = &stages[i].as_ref().expect("one of the stages").1;
@@ -87,7 +87,7 @@ impl FusedOps for Flex {
     }
 }
 
-/// Whether the kernels can do it; what they can't is rare enough to be left to burn.
+/// Whether the kernels support these parameters; the rest is rare enough to be left to burn.
 fn runs_fused(operands: &ConvOperands<Flex>, upsampled: [bool; 4], options: ConvOptions) -> bool {
     let simple = options.kernel == [1, 1] && options.stride == [1, 1] && options.padding == [0, 0];
     let mut channels = operands.inputs.tensors().map(|tensor| tensor.layout().shape()[1]);
@@ -101,7 +101,7 @@ fn runs_fused(operands: &ConvOperands<Flex>, upsampled: [bool; 4], options: Conv
         }
 }
 
-/// The same for a chain, whose later stages read what the ones before made.
+/// The same for a chain, in which each stage reads the output of the one before.
 fn chain_runs_fused(operands: &ChainOperands<Flex>, options: [Option<ConvOptions>; MAX_STAGES]) -> bool {
     let [first, later @ ..] = options;
     let third = match &operands.third_weight {
@@ -169,7 +169,8 @@ impl<'a> PackedWeight<'a> {
     }
 }
 
-/// A tensor's values in order; borrowed where they lie in order already, as packed weights do.
+/// A tensor's values in row-major order; borrowed where they are stored that way, as packed weights
+/// are.
 fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     match tensor.as_slice() {
         Some(values) => values.into(),
@@ -177,7 +178,7 @@ fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     }
 }
 
-/// A `[N, C, H, W]` tensor whose channels lie next to each other, copied only if they didn't.
+/// A `[N, C, H, W]` tensor with contiguous channels; copied only if they were not.
 pub(crate) struct FlexImage {
     tensor: FlexTensor,
     pub(crate) batch: usize,
@@ -192,8 +193,8 @@ impl FlexImage {
         Self::with_room(tensor, channels)
     }
 
-    /// Like `new`, and `channels` values can be read at every pixel, whatever those beyond the
-    /// tensor's own are.
+    /// Like `new`, with `channels` readable values at every pixel; those beyond the tensor's own
+    /// are unspecified.
     fn with_room(tensor: FlexTensor, room: usize) -> Self {
         let layout = tensor.layout();
         let shape: [usize; 4] = layout.shape().to_vec().try_into().expect("images have rank 4");
@@ -284,7 +285,8 @@ impl Output {
     }
 }
 
-/// Lets burn own a buffer that returns to the free list when the last tensor on it is gone.
+/// Storage that burn owns; its buffer returns to the free list when the last tensor that uses it is
+/// dropped.
 pub(super) struct Recycled(pub(super) Buffer);
 
 impl AllocationController for Recycled {

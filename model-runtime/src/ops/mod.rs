@@ -15,10 +15,10 @@ use burn::tensor::Tensor;
 use crate::kernels::chain::MAX_STAGES;
 pub(crate) use flex::FlexImage;
 
-/// What follows a convolution.
+/// The activation after a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     None,
     /// x · σ(x).
     Silu,
@@ -35,11 +35,11 @@ pub struct ConvOptions {
     pub stride: [usize; 2],
     /// Above and below, left and right.
     pub padding: [usize; 2],
-    /// What follows.
+    /// The activation.
     pub activation: Activation,
 }
 
-/// One of the tensors that a convolution sees as concatenated along the channels.
+/// One input of a convolution; its inputs are concatenated along the channels.
 #[derive(Clone, Debug)]
 pub struct ConvInput {
     tensor: Tensor<4>,
@@ -47,8 +47,7 @@ pub struct ConvInput {
 }
 
 impl ConvInput {
-    /// A tensor of half the height and width, each of whose pixels stands for 2 × 2 (nearest
-    /// neighbour).
+    /// A tensor of half the height and width, upsampled by two (nearest neighbour).
     pub fn upsampled(tensor: Tensor<4>) -> Self {
         Self { tensor, upsampled: true }
     }
@@ -108,7 +107,7 @@ pub fn stem_conv2d(
     conv2d([image.into()], weight, bias, None, options)
 }
 
-/// Those weights of the first convolution that are for as many channels as `image` has.
+/// The first convolution's weights for the number of channels of `image`.
 pub fn stem_weight(image: &Tensor<4>, weight: Tensor<5>, gray_weight: Tensor<5>) -> Tensor<5> {
     let [_, channels, _, _] = image.dims();
     if channels == 1 { gray_weight } else { weight }
@@ -125,8 +124,8 @@ pub struct ChainStage {
     pub options: ConvOptions,
 }
 
-/// [`conv2d`] of the concatenation of `inputs` and then, stage by stage, of what came out. On Flex,
-/// a few rows at a time, so that what is between the stages stays in the cache.
+/// [`conv2d`] of the concatenation of `inputs` and then, stage by stage, of the result. On Flex, a
+/// few rows at a time, so that intermediate maps stay in the cache.
 ///
 /// # Panics
 /// As [`conv2d`].
@@ -166,7 +165,7 @@ pub fn sppf_pool(x: Tensor<4>, kernel: usize) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_sppf_pool(x.into_dispatch(), kernel))
 }
 
-/// A tensor or none: what burn's extension macro can carry across the backend boundary.
+/// An optional tensor, in a form that burn's extension macro can pass across the backend boundary.
 #[derive(ExtensionType)]
 pub enum Operand<B: Backend> {
     /// No tensor.
@@ -249,8 +248,8 @@ impl<B: Backend> ChainOperands<B> {
     }
 }
 
-/// The operators as a backend sees them. The default bodies make them burn's own operations on any
-/// backend.
+/// The operators as a backend implements them. The default implementations use burn's own
+/// operations and work on every backend.
 #[backend_extension(Flex)]
 pub trait FusedOps: Backend {
     /// See [`conv2d`].
@@ -262,7 +261,7 @@ pub trait FusedOps: Backend {
         fallback::conv2d::<Self>(operands, upsampled, options)
     }
 
-    /// See [`conv2d_chain`]; as many options as stages.
+    /// See [`conv2d_chain`]; one set of options for each stage.
     fn fused_conv2d_chain(
         #[extension_type] operands: ChainOperands<Self>,
         options: [Option<ConvOptions>; MAX_STAGES],

@@ -1,4 +1,4 @@
-//! Packs weights the way the kernels read them. Runs at import; the function only maps the result.
+//! Packs weights in the kernels' layout. Runs at import; the function maps the result into memory.
 
 pub mod int8;
 
@@ -7,13 +7,13 @@ use crate::kernels::winograd;
 /// Output channels come in blocks of this size, on every instruction set: one file fits all.
 pub const BLOCK: usize = 16;
 
-/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the weights of
-/// four-fold size outgrow the caches.
+/// Input × output channels up to which a 3 × 3 kernel is transformed. Beyond, the transformed
+/// weights, four times as large, outgrow the caches.
 const MAX_WINOGRAD_CHANNELS: usize = 128 * 128;
 
-/// Input × output channels beyond which small maps aren't worth it: whole tiles of 4 × 4 cover much
-/// of them that isn't there. For 128 × 128 channels at 13 × 13 it made the default model's weights
-/// 5.3 MB larger and its answers no faster.
+/// Input × output channels beyond which small maps are not transformed: much of their 4 × 4 tiles
+/// lies outside the map. For 128 × 128 channels at 13 × 13 it made the default model's weights 5.3
+/// MB larger and its answers no faster.
 const MAX_WINOGRAD_CHANNELS_OF_SMALL_MAPS: usize = 64 * 128;
 const SMALL_MAP: usize = 16 * 16;
 
@@ -22,15 +22,15 @@ const SMALL_MAP: usize = 16 * 16;
 pub struct PackedConv {
     /// `[blocks, taps down, taps across, input channels, 16]`.
     pub shape: [usize; 5],
-    /// As many values as the shape says.
+    /// The values, in the order of the shape.
     pub values: Vec<f32>,
 }
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`.
 ///
 /// A 3 × 3 kernel of stride 1 or 2 over whole blocks of channels is stored transformed for
-/// Winograd's filtering, with 6 × 6 taps, where the map that it will write (`output`: height,
-/// width) makes that worth while; the kernels tell by the shape.
+/// Winograd's filtering, with 6 × 6 taps, where that is faster for the output map (`output`:
+/// height, width); the kernels recognize it by the shape.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.
@@ -74,7 +74,7 @@ fn worth_transforming(
         && in_channels * out_channels <= most
 }
 
-/// Brings the output channels together in blocks.
+/// Groups the output channels into blocks.
 fn block(weight: &[f32], out_channels: usize, in_channels: usize, [height, width]: [usize; 2]) -> PackedConv {
     let blocks = out_channels.div_ceil(BLOCK);
     let shape = [blocks, height, width, in_channels, BLOCK];
@@ -99,8 +99,8 @@ pub fn pack_bias(bias: &[f32]) -> Vec<f32> {
     packed
 }
 
-/// The one-channel form of a convolution whose input channels are always equal: the weights summed
-/// over them. Exact up to the rounding of the sum, which is done in double precision.
+/// The weights for one input channel of a convolution whose input channels are always equal: their
+/// sum over the channels. Exact up to the rounding of the sum, which is done in double precision.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.

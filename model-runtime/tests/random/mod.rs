@@ -1,7 +1,7 @@
 //! Random shapes and values for the kernels' tests, the same in every run.
 #![allow(dead_code, reason = "each test uses its part")]
 
-/// xorshift64*: reproducible, and no dependency for a few random shapes.
+/// xorshift64*: reproducible, without a dependency.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
