@@ -1,5 +1,5 @@
-//! Convolutions in 8-bit integers: every path gives the same bits, and they are what the definition
-//! says.
+//! Convolutions in 8-bit integers: every path gives the same bits, and they agree with the
+//! definition.
 
 mod random;
 
@@ -15,9 +15,9 @@ use random::Random;
 /// Shapes tried on each path. Miri is a thousand times slower.
 const CASES: u64 = if cfg!(miri) { 6 } else { 400 };
 
-/// How near to a level's border a value may be taken for the other side's, in levels: SiLU's pieces
-/// are straight (its curvature is a half at most, and half of each piece's error is on either
-/// side), and some roundings are to whole parts of a level.
+/// How close to the boundary between two levels a value may be rounded to either, in levels: SiLU
+/// is piecewise linear (its curvature is at most a half, and each piece's error is balanced), and
+/// some steps round to a fraction of a level.
 fn near(block: Block, scale: f32) -> f64 {
     let parts = f64::from(1 << block.shift);
     let piece = f64::from(scale) / parts * f64::from(1 << block.piece_bits);
@@ -55,7 +55,7 @@ impl Input {
     fn source(&self) -> Source<'_> {
         let [height, width] = self.size;
         let (channels, pixel_pitch, row_pitch) = (self.channels, self.pitch, width * self.pitch);
-        // Nothing beyond the last channel of the last pixel.
+        // The data ends with the last channel of the last pixel.
         let end = (height * width - 1) * self.pitch + channels;
         let data = &self.data[..end];
         let image = Image { data, height, width, channels, row_pitch, pixel_pitch };
@@ -298,7 +298,7 @@ impl Case {
                     }
                     let block = Block::from_integers(blocks[output / 16]);
                     let near = near(block, channel.output.expect("bytes have a scale").scale);
-                    // Where the exact value lies near the middle between two levels, either is
+                    // Where the exact value is close to the middle between two levels, both are
                     // right.
                     let zero_point = channel.output.expect("bytes have a scale").zero_point;
                     let level =
@@ -345,8 +345,7 @@ fn several_threads_compute_the_same_bits_as_one() {
     model_runtime::threads::set_threads(1);
 }
 
-/// The largest activations and weights, all of one sign: sums that would not fit in 16 bits, nor
-/// in 24.
+/// The largest activations and weights, all of one sign: sums that would overflow 16 bits, and 24.
 #[test]
 fn sums_of_the_largest_products_do_not_saturate() {
     for isa in Int8Isa::available() {

@@ -18,7 +18,7 @@ use crate::kernels::int8::conv::{self, Constants, Conv, Output, Source, Weight};
 use crate::kernels::int8::pool::{self, Scale};
 use crate::kernels::int8::{BLOCK, Int8Isa};
 
-/// One of the maps that a convolution sees as concatenated along the channels.
+/// One input of a convolution; its inputs are concatenated along the channels.
 #[derive(Clone, Debug)]
 pub struct Input {
     tensor: Tensor<4, Int>,
@@ -26,8 +26,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// A map of half the height and width, each of whose pixels stands for 2 × 2 (nearest
-    /// neighbour).
+    /// A map of half the height and width, upsampled by two (nearest neighbour).
     pub fn upsampled(tensor: Tensor<4, Int>) -> Self {
         Self { tensor, upsampled: true }
     }
@@ -39,14 +38,14 @@ impl From<Tensor<4, Int>> for Input {
     }
 }
 
-/// What is added after the activation.
+/// The map that is added after the activation.
 #[derive(Clone, Debug)]
 pub struct Residual {
-    /// As large as the output.
+    /// The map, of the output's size.
     pub tensor: Tensor<4, Int>,
     /// See [`crate::kernels::int8::conv::Residual`].
     pub multiplier: i16,
-    /// What stands for zero.
+    /// Its zero point.
     pub zero_point: u8,
 }
 
@@ -55,16 +54,16 @@ pub struct Residual {
 pub struct ConvTensors {
     /// Signed bytes.
     pub weight: Tensor<1, Int>,
-    /// Signed 16-bit integers, for an input of one channel, if there may be one.
+    /// Signed 16-bit integers, for an input of one channel, if gray input is possible.
     pub gray_weight: Option<Tensor<1, Int>>,
-    /// 32 bits: what each channel's sums start from, then each block's
+    /// 32-bit integers: the initial value of each channel's sums, then each block's
     /// ([`conv::Block::to_integers`]).
     pub integers: Tensor<1, Int>,
-    /// What one unit of each channel's sum is.
+    /// The value of one unit of each channel's sum.
     pub scale: Tensor<1>,
-    /// SiLU's tables, of signed 16-bit integers, if it follows.
+    /// SiLU's tables, of signed 16-bit integers, if SiLU follows.
     pub silu: Option<Tensor<1, Int>>,
-    /// What every 8-bit result is replaced with, if anything: 256 unsigned bytes.
+    /// A table that every 8-bit result is looked up in, if any: 256 unsigned bytes.
     pub table: Option<Tensor<1, Int>>,
 }
 
@@ -79,7 +78,7 @@ pub struct ConvOptions {
     pub stride: [usize; 2],
     /// Above and below, left and right.
     pub padding: [usize; 2],
-    /// What stands for zero in the inputs, which share their scale.
+    /// The zero point of the inputs, which share their scale.
     pub input_zero_point: u8,
 }
 
@@ -138,14 +137,14 @@ pub fn conv2d_floats<const N: usize>(
     })
 }
 
-/// What packed tensors are.
+/// The types and shapes of the packed tensors.
 const IN_ORDER: &str = "packed constants are contiguous and of the operator's types";
 
 /// Computes one image of the batch into an output.
 type Run<'a> = dyn Fn(usize, Option<&conv::Residual<'_>>, Output<'_, '_>) + 'a;
 
-/// What both kinds of convolution share: `finish` is given what computes one image, the batch, the
-/// output's size and its pitch.
+/// The common part of both kinds of convolution: `finish` gets a closure that computes one image,
+/// the batch, the output's size and its pitch.
 fn convolve<const N: usize, T>(
     inputs: [Input; N],
     tensors: ConvTensors,
@@ -197,7 +196,7 @@ fn convolve<const N: usize, T>(
 /// size, concatenated to `[N, 3C, H, W]`, of the same scale.
 ///
 /// # Panics
-/// If `kernel` is even or the tensor is none of unsigned bytes.
+/// If `kernel` is even or the tensor does not hold unsigned bytes.
 pub fn sppf_pool(x: Tensor<4, Int>, kernel: usize) -> Tensor<4, Int> {
     let x = Map::new(x);
     let (pitch, size) = (3 * x.channels, 3 * x.channels * x.height * x.width);
@@ -210,10 +209,10 @@ pub fn sppf_pool(x: Tensor<4, Int>, kernel: usize) -> Tensor<4, Int> {
     Tensor::from_primitive::<Flex>(tensor(buffer, shape, pitch, DType::U8))
 }
 
-/// The same map with every byte looked up: another scale.
+/// Looks up every byte of a map, which changes its scale.
 ///
 /// # Panics
-/// If `table` has not 256 bytes.
+/// If `table` does not have 256 bytes.
 pub fn look_up(x: Tensor<4, Int>, table: Tensor<1, Int>) -> Tensor<4, Int> {
     let (x, table) = (Map::new(x), primitive(table));
     let table = table_of(&table);
@@ -227,7 +226,7 @@ pub fn look_up(x: Tensor<4, Int>, table: Tensor<1, Int>) -> Tensor<4, Int> {
     Tensor::from_primitive::<Flex>(tensor(buffer, shape, pitch, DType::U8))
 }
 
-/// `a + b`, each stored in its own way, stored as `scale` says.
+/// `a + b`, each with its own scale, quantized with `scale`.
 ///
 /// # Panics
 /// If the sizes differ.
@@ -259,7 +258,7 @@ pub fn levels(samples: Tensor<4>) -> Tensor<4, Int> {
 /// A picture's levels as a tensor of `[N, C, H, W]`, without a copy.
 ///
 /// # Panics
-/// If there are not as many as the shape says.
+/// If their number does not match the shape.
 pub fn levels_from(levels: Vec<u8>, shape: [usize; 4]) -> Tensor<4, Int> {
     assert_eq!(levels.len(), shape.iter().product::<usize>(), "levels of a picture");
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
@@ -289,7 +288,7 @@ fn primitive_of_floats<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor.try_into_primitive::<Flex>().expect("operators in integers run on Flex")
 }
 
-/// A map whose channels lie next to each other, copied only if they didn't.
+/// A map with contiguous channels; copied only if they were not.
 struct Map {
     tensor: FlexTensor,
     batch: usize,
@@ -303,8 +302,8 @@ impl Map {
         Self::with_room(tensor, 0)
     }
 
-    /// Like `new`, and `room` bytes can be read at every pixel, whatever those beyond the channels
-    /// are.
+    /// Like `new`, with `room` readable bytes at every pixel; those beyond the channels are
+    /// unspecified.
     fn with_room(tensor: Tensor<4, Int>, room: usize) -> Self {
         let mut tensor = primitive(tensor);
         assert_eq!(tensor.dtype(), DType::U8, "maps are of unsigned bytes");

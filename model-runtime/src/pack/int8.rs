@@ -1,5 +1,5 @@
-//! Packs 8-bit weights the way the integer kernels read them. Runs at import; the function only
-//! maps the result.
+//! Packs 8-bit weights in the integer kernels' layout. Runs at import; the function maps the result
+//! into memory.
 
 use super::BLOCK;
 use crate::kernels::int8::GROUP;
@@ -9,7 +9,7 @@ pub use crate::kernels::int8::pool::Scale;
 
 /// Packs a convolution's weight, given in ONNX's order `[out][in][kernel height][kernel width]`,
 /// into `[blocks, kernel height, kernel width, groups of 4 input channels, 16 output channels, 4]`;
-/// zeros where there are no channels.
+/// padded with zeros.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says.
@@ -30,12 +30,13 @@ pub fn pack_conv(weight: &[i8], out_channels: usize, in_channels: usize, kernel:
     packed
 }
 
-/// The one-channel form of a convolution whose input channels are always equal, summed over them,
-/// in 16 bits: `[blocks, kernel height, pairs of taps, 16 output channels, 2]`. Exact.
+/// The weights for one input channel of a convolution whose input channels are always equal: their
+/// sum over the channels, in 16 bits: `[blocks, kernel height, pairs of taps, 16 output channels,
+/// 2]`. Exact.
 ///
 /// # Panics
 /// If `weight` doesn't have as many values as the shape says, or so many channels that a sum
-/// outgrows 16 bits.
+/// exceeds 16 bits.
 pub fn pack_gray(weight: &[i8], out_channels: usize, in_channels: usize, kernel: [usize; 2]) -> Vec<i16> {
     let [height, width] = kernel;
     assert_eq!(weight.len(), out_channels * in_channels * height * width, "weight length");
@@ -56,43 +57,45 @@ pub fn pack_gray(weight: &[i8], out_channels: usize, in_channels: usize, kernel:
     packed
 }
 
-/// Parts of a level have up to this many bits: as many as leave room for 255 levels in 15.
+/// Most fraction bits of a level: 255 levels must fit in 15 bits.
 const MOST_BITS: u32 = 7;
-/// From here on SiLU is nothing, or what it is of.
+/// Beyond this magnitude SiLU(x) is taken as 0 or x.
 const SILU_ENDS: f32 = 8.0;
 
-/// What sums become; see [`crate::kernels::int8::conv::Constants`]. Padded to whole blocks.
+/// How sums are converted; see [`crate::kernels::int8::conv::Constants`]. Padded to whole blocks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PackedConstants {
-    /// Where sums start: the bias in units of the sum, less what the input's zero point adds.
+    /// Initial values of the sums: the bias in units of the sum, less the contribution of the
+    /// input's zero point.
     pub bias: Vec<i32>,
-    /// What one unit of the sum is.
+    /// The value of one unit of the sum.
     pub scale: Vec<f32>,
-    /// How each block becomes levels: a [`Block`].
+    /// How each block is quantized: a [`Block`].
     pub blocks: Vec<[i32; BLOCK_INTEGERS]>,
     /// SiLU's tables.
     pub tables: Vec<i16>,
-    /// What the residual's levels are multiplied with, if there is one.
+    /// Multiplier of the residual's levels, if there is one.
     pub residual: Option<i16>,
 }
 
-/// One output channel in real terms.
+/// One output channel in real numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channel {
     /// Bias, a real value.
     pub bias: f64,
     /// The weights' scale.
     pub weight_scale: f32,
-    /// How the output is stored; `None` where floats are wanted. Whole blocks share it.
+    /// The output's scale and zero point; `None` for float output. The channels of a block share
+    /// it.
     pub output: Option<Scale>,
 }
 
-/// Constants for `channels`, whose weights (in ONNX's order) see a map stored as `input`; `silu`:
-/// whether it follows; `residual`: how what is added after it is stored.
+/// Constants for `channels`, whose weights (in ONNX's order) are applied to a map with the scale
+/// `input`; `silu`: whether SiLU follows; `residual`: scale of the map that is added after it.
 ///
 /// # Panics
-/// If `weight` doesn't have as many values for each channel, or channels of a block differ in how
-/// they are stored, or those of a sum.
+/// If `weight` doesn't have as many values for each channel, or if the channels of a block, or of a
+/// sum, differ in scale.
 pub fn pack_constants(
     weight: &[i8],
     channels: &[Channel],
@@ -136,7 +139,7 @@ pub fn pack_constants(
             let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
             let bias = (channel.bias / unit).round_ties_even() as i64 - i64::from(input.zero_point) * sum;
             let bias = bias.clamp(i64::from(i32::MIN) / 2, i64::from(i32::MAX) / 2);
-            // A sum's value must stay an integer of 32 bits.
+            // The initial value must fit in 32 bits.
             let largest = bias.abs() + weight.iter().map(|&w| 255 * i64::from(w.unsigned_abs())).sum::<i64>();
             let most = if output.is_some() { 2_147_000_000.0 / largest.max(1) as f64 } else { f64::MAX };
             packed.bias.push(bias as i32);
@@ -149,14 +152,14 @@ pub fn pack_constants(
     packed
 }
 
-/// As many bits as let 15 of them hold all levels and what may cancel in the sum with the residual,
-/// SiLU's whole slope, and the residual's multiplier.
+/// The largest number of fraction bits such that 15 bits hold all levels, everything that the
+/// residual may cancel, SiLU's steepest slope, and the residual's multiplier.
 fn part_bits(scale: f32, silu: bool, residual: Option<Scale>) -> u32 {
     let fits = |bits: &u32| {
         let parts = (1_u32 << bits) as f32;
         let levels = 32768.0 / parts;
         let sum_fits = residual.is_none_or(|residual| {
-            // SiLU is never far below zero: only what is far above can cancel.
+            // SiLU has a small lower bound: only large positive values can be cancelled.
             let below = f32::from(residual.zero_point);
             let most = if silu { below } else { below.max(255.0 - below) };
             let ratio = residual.scale / scale;
@@ -167,8 +170,8 @@ fn part_bits(scale: f32, silu: bool, residual: Option<Scale>) -> u32 {
     (0..=MOST_BITS).rev().find(fits).unwrap_or(0)
 }
 
-/// `x / (1 + e^x)` of positive x in straight pieces of `1 << piece_bits`, each off by as much to
-/// either side; `parts`: of one.
+/// `x / (1 + e^x)` for positive x in linear pieces of length `1 << piece_bits`, each with its error
+/// balanced around zero; `parts`: the fractions of one.
 fn silu_table(parts: f64, piece_bits: u32) -> [i16; TABLE] {
     let exact = |at: f64| at / (1.0 + (at / parts).exp());
     let mut table = [0; TABLE];

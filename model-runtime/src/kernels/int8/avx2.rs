@@ -1,7 +1,7 @@
 //! AVX2, with and without AVX-VNNI: 16 registers of 8 sums.
 //!
 //! `vpmaddubsw` would saturate at 16 bits (255 · 127 · 2 is twice that), so without VNNI the bytes
-//! are widened: even and odd ones are multiplied apart by `vpmaddwd`, whose sums have 32 bits.
+//! are widened: even and odd ones are multiplied separately by `vpmaddwd`, whose sums have 32 bits.
 
 use std::arch::x86_64::*;
 
@@ -42,11 +42,11 @@ mod v {
         ($($name:ident($pointer:ident: $kind:ty $(, $value:ident: $values:ty)?) $(-> $result:ty)? $body:block)*) => {
             $(
                 /// # Safety
-                /// The pointer is good for a whole vector.
+                /// The pointer is valid for a whole vector.
                 #[inline]
                 #[target_feature(enable = "avx2")]
                 pub(super) unsafe fn $name($pointer: $kind $(, $value: $values)?) $(-> $result)? {
-                    // SAFETY: the caller's.
+                    // SAFETY: this function's own contract.
                     unsafe { $body }
                 }
             )*
@@ -113,8 +113,8 @@ define_finish_floats!(
     v
 );
 
-/// A pixel at a time, whose 32-bit integers are packed into one register of 16-bit ones; two of
-/// those become one of bytes.
+/// One pixel at a time: its 32-bit integers are packed into one register of 16-bit ones, and two of
+/// those into one of bytes.
 ///
 /// # Safety
 /// As [`finish`].
@@ -124,7 +124,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
     let mut pieces = [0_i32; PIECES];
     if SILU {
         for (part, pieces) in pieces.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for the table, and the pieces are 16.
+            // SAFETY: the caller guarantees the table; `pieces` has room for 16 integers.
             unsafe {
                 let value = _mm256_loadu_si256(tile.table.add(16 * part).cast());
                 let slope = _mm256_loadu_si256(tile.table.add(PIECES + 16 * part).cast());
@@ -135,7 +135,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
             }
         }
     }
-    // SAFETY: the caller vouches for all pointers.
+    // SAFETY: the caller guarantees all pointers.
     let scale = unsafe { [_mm256_loadu_ps(tile.scale), _mm256_loadu_ps(tile.scale.add(8))] };
     let (zero, fifteen_bits) = (_mm256_setzero_si256(), _mm256_set1_epi16(i16::MAX));
     let most = _mm256_set1_epi16(last_place(tile.piece_bits));
@@ -143,7 +143,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
     let place_bits = _mm_cvtsi32_si128(15 - tile.piece_bits as i32);
     let finished = |pixel: usize| {
         let level = |half: usize| {
-            // SAFETY: the caller's; the pixel is one of the tile's.
+            // SAFETY: the caller guarantees the pointers for every pixel of the tile.
             let sum = unsafe { _mm256_loadu_si256(tile.sums.add(pixel * tile.sums_step + 8 * half).cast()) };
             _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale[half]))
         };
@@ -152,7 +152,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
             let t = _mm256_min_epu16(_mm256_abs_epi16(u), most);
             let piece = _mm256_srl_epi16(t, piece_bits);
             let place = _mm256_and_si256(_mm256_sll_epi16(t, place_bits), fifteen_bits);
-            // SAFETY: places are less than 64 pieces.
+            // SAFETY: the indices are below 64, the number of pieces.
             let gathered = |piece| unsafe { _mm256_i32gather_epi32::<4>(pieces.as_ptr(), piece) };
             let low = gathered(_mm256_unpacklo_epi16(piece, zero));
             let high = gathered(_mm256_unpackhi_epi16(piece, zero));
@@ -182,11 +182,11 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
     };
     let mut pixel = 0;
     while pixel < tile.pixels {
-        // Where there is no other, the same again.
+        // With an odd number of pixels, the last one is repeated.
         let other = (pixel + 1).min(tile.pixels - 1);
         let bytes = _mm256_packus_epi16(finished(pixel), finished(other));
         let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        // SAFETY: the caller's; both are pixels of the tile.
+        // SAFETY: the caller guarantees the pointers; both are pixels of the tile.
         unsafe {
             _mm_storeu_si128(tile.out.add(pixel * tile.out_step).cast(), _mm256_castsi256_si128(bytes));
             _mm_storeu_si128(

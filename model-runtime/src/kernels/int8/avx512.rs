@@ -36,11 +36,11 @@ mod v {
         ($($name:ident($pointer:ident: $kind:ty $(, $value:ident: $values:ty)?) $(-> $result:ty)? $body:block)*) => {
             $(
                 /// # Safety
-                /// The pointer is good for a whole vector.
+                /// The pointer is valid for a whole vector.
                 #[inline]
                 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
                 pub(super) unsafe fn $name($pointer: $kind $(, $value: $values)?) $(-> $result)? {
-                    // SAFETY: the caller's.
+                    // SAFETY: this function's own contract.
                     unsafe { $body }
                 }
             )*
@@ -76,14 +76,14 @@ define_finish_floats!(
     v
 );
 
-/// Four pixels at a time: 32-bit integers of two pixels are packed into one register of 16-bit
-/// ones, two of those into one of bytes.
+/// Four pixels at a time: the 32-bit integers of two pixels are packed into one register of 16-bit
+/// ones, and two of those into one of bytes.
 ///
 /// # Safety
 /// As [`finish`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
-    // SAFETY: the caller vouches for all pointers.
+    // SAFETY: the caller guarantees all pointers.
     let scale = unsafe { _mm512_loadu_ps(tile.scale) };
     let table: [__m512i; 4] = if SILU {
         // SAFETY: the table is four registers long.
@@ -98,15 +98,15 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
     let place_bits = _mm_cvtsi32_si128(15 - tile.piece_bits as i32);
     let multiplier = _mm512_set1_epi16(tile.residual_multiplier);
     let zero_point = _mm512_set1_epi16(tile.residual_zero_point);
-    // Packed, each quarter of a register holds four channels of four pixels.
+    // After packing, each quarter of a register holds four channels of four pixels.
     let by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let mut first = 0;
     while first < tile.pixels {
         let count = (tile.pixels - first).min(4);
-        // Where there are fewer, the last one again.
+        // With fewer than four pixels, the last one is repeated.
         let pixel = |i: usize| first + i.min(count - 1);
         let level = |i: usize| {
-            // SAFETY: the caller's; the pixel is one of the tile's.
+            // SAFETY: the caller guarantees the pointers for every pixel of the tile.
             let sum = unsafe { _mm512_loadu_si512(tile.sums.add(pixel(i) * tile.sums_step).cast()) };
             _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale))
         };
@@ -137,7 +137,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
         }
         let [a, b] = pairs.map(|level| _mm512_sra_epi16(_mm512_adds_epi16(level, offset), shift));
         let bytes = _mm512_permutexvar_epi32(by_pixel, _mm512_packus_epi16(a, b));
-        // SAFETY: the caller's; as many pixels are written as there are.
+        // SAFETY: the caller guarantees the output; only existing pixels are written.
         unsafe {
             let out = tile.out.add(first * tile.out_step);
             if count == 4 && tile.out_step == super::BLOCK {
@@ -186,8 +186,8 @@ pub(super) fn largest(into: &mut [u8], other: &[u8]) {
     unsafe { vectorised(into, other) }
 }
 
-/// Looks every byte up, with the byte permutations (VBMI) that Intel has had since Ice Lake and AMD
-/// since Zen 4.
+/// Looks up every byte with byte permutations (VBMI), available since Ice Lake (Intel) and Zen 4
+/// (AMD).
 pub(super) fn look_up(table: &[u8; 256], bytes: &mut [u8]) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn permuted(table: &[u8; 256], bytes: &mut [u8]) {
@@ -212,8 +212,8 @@ pub(super) fn look_up(table: &[u8; 256], bytes: &mut [u8]) {
     }
 
     if is_x86_feature_detected!("avx512vbmi") {
-        // SAFETY: the instructions are there; the rest of the set was detected before this function
-        // was handed out.
+        // SAFETY: VBMI was just detected; the rest of the set was detected before this function was
+        // handed out.
         unsafe { permuted(table, bytes) }
     } else {
         super::portable::look_up(table, bytes);

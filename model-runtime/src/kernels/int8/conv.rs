@@ -1,8 +1,8 @@
-//! Convolution in integers: checks, cuts a layer into tiles, deals with borders, shares the work
-//! among threads.
+//! Convolution in integers: checks the shapes, splits a layer into tiles, handles borders, and
+//! distributes the tiles over threads.
 //!
 //! A kernel of more than one tap reads a band: a few rows of the input, copied with the padding
-//! written out. A 1 × 1 kernel reads its inputs where they lie.
+//! written out. A 1 × 1 kernel reads its inputs in place.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -19,10 +19,10 @@ use crate::threads::{self, CHUNKS_PER_THREAD};
 
 /// Most kernel rows, or inputs of a 1 × 1 kernel: YOLOv5's stem has 6.
 pub const MAX_RUNS: usize = 8;
-/// Bytes of a band: it stays in the first-level cache beside the weights of a group of channels.
+/// Bytes of a band, which shares the first-level cache with the weights of a group of channels.
 const BAND_BYTES: usize = 16 << 10;
 
-/// One convolution. What follows the sum is in [`finish`](super::finish).
+/// The parameters of a convolution. [`finish`](super::finish) describes the steps after the sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
     /// Height and width of the kernel.
@@ -33,11 +33,11 @@ pub struct Conv<'a> {
     pub padding: [usize; 2],
     /// Packed by [`crate::pack::int8`].
     pub weight: Weight<'a>,
-    /// What each output channel's sum is turned into; padded to whole blocks.
+    /// How each output channel's sum is converted; padded to whole blocks.
     pub constants: Constants<'a>,
-    /// What stands for zero in the input.
+    /// The input's zero point.
     pub input_zero_point: u8,
-    /// What every 8-bit result is replaced with, if anything.
+    /// A table that every 8-bit result is looked up in, if any.
     pub table: Option<&'a [u8; 256]>,
 }
 
@@ -50,12 +50,13 @@ pub enum Weight<'a> {
     Wide(&'a [i16]),
 }
 
-/// What sums become.
+/// How sums are converted to results.
 #[derive(Clone, Copy, Debug)]
 pub struct Constants<'a> {
-    /// What each output channel's sum starts from, the zero point's part included.
+    /// The initial value of each output channel's sum: the bias, less the zero point's
+    /// contribution.
     pub bias: &'a [i32],
-    /// What one unit of the sum is: in real numbers, or in parts of the output's level.
+    /// The value of one unit of the sum: in real numbers, or in fractions of an output level.
     pub scale: &'a [f32],
     /// One [`Block`] for each block of output channels.
     pub blocks: &'a [[i32; BLOCK_INTEGERS]],
@@ -63,16 +64,17 @@ pub struct Constants<'a> {
     pub tables: &'a [i16],
 }
 
-/// How 16 output channels become levels; nothing of it is looked at where floats are wanted.
+/// How 16 output channels are quantized; not used for float output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// A level is two to the power of this many parts: up to 7.
+    /// Fraction bits of a level, at most 7.
     pub shift: u32,
-    /// The output's zero point, and half a level for rounding, in parts.
+    /// The output's zero point plus half a level for rounding, in fractions of a level.
     pub offset: i16,
-    /// Which of the tables is SiLU's, if SiLU follows.
+    /// The index of SiLU's table, if SiLU follows.
     pub table: Option<usize>,
-    /// A piece of the table is two to the power of this many parts: up to 9.
+    /// The binary logarithm of the length of a piece of the table, in fractions of a level, at most
+    /// 9.
     pub piece_bits: u32,
 }
 
@@ -80,13 +82,13 @@ pub struct Block {
 pub const BLOCK_INTEGERS: usize = 4;
 
 impl Block {
-    /// As tensors hold it.
+    /// The form in which tensors hold it.
     pub fn to_integers(self) -> [i32; BLOCK_INTEGERS] {
         let table = self.table.map_or(-1, |table| table as i32);
         [self.shift as i32, self.offset.into(), table, self.piece_bits as i32]
     }
 
-    /// The other way round.
+    /// The inverse of `to_integers`.
     pub fn from_integers([shift, offset, table, piece_bits]: [i32; BLOCK_INTEGERS]) -> Self {
         Self {
             shift: shift as u32,
@@ -103,22 +105,22 @@ impl Block {
 pub struct Source<'a> {
     /// The map.
     pub image: Image<'a, u8>,
-    /// Whether each of its pixels stands for 2 × 2. Only in a 1 × 1 convolution.
+    /// Whether it is upsampled: each pixel stands for 2 × 2. Only in a 1 × 1 convolution.
     pub upsampled: bool,
 }
 
-/// What is added after the activation.
+/// The map that is added after the activation.
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
-    /// As large as the output, with room for whole blocks.
+    /// The map, of the output's size, with room for whole blocks.
     pub image: Image<'a, u8>,
-    /// Parts of the output's level that one of its levels is, times 256.
+    /// One of its levels in fractions of an output level, times 256.
     pub multiplier: i16,
     /// Its zero point.
     pub zero_point: u8,
 }
 
-/// Where the result goes.
+/// The destination of the result.
 #[derive(Debug)]
 pub enum Output<'a, 'b> {
     /// 8-bit values.
@@ -142,7 +144,7 @@ impl Output<'_, '_> {
         }
     }
 
-    /// Values that there are, and that must be there to write `channels` of every pixel.
+    /// Length of the data, and the least length to write `channels` of every pixel.
     fn extents(&self, channels: usize) -> [usize; 2] {
         match self {
             Self::Bytes(image) => [image.data.len(), image.extent(channels)],
@@ -154,7 +156,7 @@ impl Output<'_, '_> {
 /// Convolves the concatenation of `sources` into `out`.
 ///
 /// # Panics
-/// If the shapes don't fit each other or a slice is too short: a bug in the caller.
+/// If the shapes don't fit each other or a slice is too short, which is a bug in the caller.
 pub fn conv2d(
     isa: Int8Isa,
     sources: &[Source<'_>],
@@ -193,8 +195,8 @@ pub fn conv2d(
     if !sources.iter().any(|source| source.upsampled) {
         return layer.run();
     }
-    // What comes from upsampled channels is the same for each 2 × 2 pixels: their sums are made
-    // once at half resolution, and the rest starts from there.
+    // The contribution of upsampled channels is the same for each 2 × 2 pixels: their sums are
+    // computed once at half resolution and are the initial values of the remaining sums.
     let (half_height, half_width) = (height / 2, width / 2);
     let mut buffer = Buffer::take(half_height * half_width * channels);
     let mut half = ImageMut::dense(buffer.as_mut_integers(), half_height, half_width, channels);
@@ -238,7 +240,7 @@ fn groups(sources: &[Source<'_>]) -> usize {
     sources.iter().map(|source| source.image.channels.div_ceil(GROUP)).sum()
 }
 
-/// Every assumption that the code below makes.
+/// Checks every precondition of the code below.
 fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Residual<'_>>, out: &Output<'_, '_>) {
     assert!((1..=MAX_SOURCES).contains(&sources.len()), "1 to {MAX_SOURCES} inputs, not {}", sources.len());
     assert!(conv.kernel.iter().all(|&taps| taps > 0), "a kernel without taps");
@@ -300,7 +302,7 @@ enum To {
 }
 
 impl To {
-    /// The rows as one, if nothing lies between them.
+    /// The rows as one long row, if they are contiguous.
     fn joined(self) -> Option<Self> {
         match self {
             Self::Bytes(view) => view.has_joined_rows().then(|| Self::Bytes(view.joined())),
@@ -316,13 +318,13 @@ thread_local! {
     };
 }
 
-/// What a thread works in.
+/// A thread's scratch memory.
 struct Scratch {
     /// Rows of the input with their padding.
     band: Scratchpad,
     /// Of one tile.
     sums: Scratchpad,
-    /// Of one tile, before they are looked up.
+    /// Bytes of one tile, before the lookup.
     bytes: Scratchpad,
 }
 
@@ -332,7 +334,7 @@ struct Layer<'a> {
     kernels: &'a Kernels,
     conv: &'a Conv<'a>,
     sources: &'a [Source<'a>],
-    /// Whether this is about the upsampled sources, or about the others.
+    /// Whether this sums over the upsampled sources, or over the others.
     coarse: bool,
     /// Sums at half resolution to start from.
     init: Option<View<'a, i32>>,
@@ -347,13 +349,13 @@ struct Layer<'a> {
     weight: &'a [i8],
 }
 
-/// What a row of tiles reads.
+/// The input of a row of tiles.
 struct Rows<'a> {
-    /// One view for each run of a tile, with the group of its block's weights that it starts with,
-    /// and how many there are.
+    /// One view for each run of a tile, with the first group of weights of the run, and the number
+    /// of runs.
     views: [(View<'a, u8>, usize, usize); MAX_RUNS],
     count: usize,
-    /// Whether these are rows of one band: each run is one further down.
+    /// Whether these are rows of one band: each run is one row below the one before.
     is_band: bool,
     /// Columns of the views that a tile needs beyond its pixels' own, and from one pixel to the
     /// next.
@@ -373,9 +375,9 @@ impl Layer<'_> {
         }
     }
 
-    /// A 1 × 1 kernel: tiles read the inputs where they lie.
+    /// A 1 × 1 kernel: tiles read the inputs in place.
     fn run_direct(&self) {
-        // It doesn't care where rows end: one long row has no short tiles.
+        // The result does not depend on where rows end, and one long row has no short tiles.
         let whole = self.conv.stride == [1, 1]
             && self.init.is_none()
             && self.chosen().all(|(source, _)| source.image.rows_are_joined());
@@ -440,7 +442,7 @@ impl Layer<'_> {
         });
     }
 
-    /// The sources that this is about, and the first group of each in the weights.
+    /// The sources that this sums over, and the first group of each in the weights.
     fn chosen(&self) -> impl Iterator<Item = (&Source<'_>, usize)> {
         let mut first = 0;
         self.sources.iter().filter_map(move |source| {
@@ -461,7 +463,7 @@ impl Layer<'_> {
     /// Bytes of a pixel of a band, and its pixels in a row.
     fn band_shape(&self) -> [usize; 2] {
         let padded = self.sources[0].image.width + 2 * self.conv.padding[1];
-        // A pair may reach one beyond the kernel, where the weight is zero.
+        // A pair may extend one tap beyond the kernel, where the weight is zero.
         if self.is_wide() { [2, padded + 1] } else { [groups(self.sources) * GROUP, padded] }
     }
 
@@ -567,7 +569,7 @@ impl Layer<'_> {
                 tile.out = view.at([y, x, channel], pixels, channels);
                 tile.out_step = view.pixel();
                 // SAFETY: every pointer was checked above for all that the kernel touches; tiles
-                // write disjoint pixels and channels, and nobody reads them meanwhile; the
+                // write disjoint pixels and channels, and no other thread reads them meanwhile; the
                 // instruction set was detected.
                 unsafe { kernel(&tile) };
             } else {
@@ -581,7 +583,7 @@ impl Layer<'_> {
         }
     }
 
-    /// From the sums of `channels` channels of a tile, whole blocks, to what it gives.
+    /// Converts the sums of `channels` channels of a tile (whole blocks) to its results.
     fn finish(&self, sums: &[i32], bytes: &mut Scratchpad, at: [usize; 3], pixels: usize, channels: usize) {
         let Constants { scale, blocks, tables, .. } = self.conv.constants;
         let sums = &sums[..pixels * channels];
@@ -609,8 +611,8 @@ impl Layer<'_> {
                 finish.residual_step = residual.pixel();
             }
             // SAFETY, for all three: every pointer was checked for `pixels` of a block; tiles write
-            // disjoint ones, and nobody reads the output meanwhile; the instruction set was
-            // detected.
+            // disjoint ones, and no other thread reads the output meanwhile; the instruction set
+            // was detected.
             match (&self.to, self.conv.table) {
                 (To::Sums(_), _) => unreachable!("sums are left as they are"),
                 (To::Floats(view), _) => {
@@ -632,7 +634,7 @@ impl Layer<'_> {
                     let out = view.at(at, pixels, BLOCK);
                     for (pixel, values) in bytes.chunks_exact(BLOCK).enumerate() {
                         let to = out.wrapping_add(pixel * view.pixel());
-                        // SAFETY: inside what was just checked.
+                        // SAFETY: within the extent that was just checked.
                         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, BLOCK) };
                     }
                 }
@@ -646,13 +648,13 @@ fn tile_range(width: usize, tiles: usize, tile: usize) -> Range<usize> {
     tile * width / tiles..(tile + 1) * width / tiles
 }
 
-/// A row of an image, if it has it.
+/// A row of an image, if it exists.
 fn row_of<'a>(image: &Image<'a, u8>, y: isize) -> Option<&'a [u8]> {
     let inside = (0..image.height as isize).contains(&y);
     inside.then(|| &image.data[y as usize * image.row_pitch..])
 }
 
-/// Copies a row's pixels to their channels in a band, `zero` where the image doesn't reach.
+/// Copies a row's pixels to their channels in a band, `zero` outside the image.
 fn copy_row(
     line: &mut [u8],
     source: Option<&[u8]>,

@@ -1,8 +1,9 @@
-//! From a tile's integer sums to what the layer gives: scale, SiLU, residual, and back to 8 bits.
+//! Converts a tile's integer sums to the layer's results: scale, SiLU, residual, and back to 8
+//! bits.
 //!
-//! Levels are computed in 16-bit integers with some bits behind the point (`shift` of them), twice
-//! as many a register as floats would be and without a long chain of operations. In this order on
-//! every path, where `sat` saturates at 16 signed bits and `mul(a, b)` is `(a · b + 2¹⁴) >> 15`:
+//! Levels are computed in 16-bit fixed point with `shift` fraction bits: twice as many values per
+//! register as with floats, and a short chain of operations. Every path performs these steps in
+//! this order, where `sat` saturates at 16 signed bits and `mul(a, b)` is `(a · b + 2¹⁴) >> 15`:
 //!
 //! ```text
 //! u = sat(round_half_even(float(sum) · scale[c]))
@@ -20,20 +21,21 @@ use super::BLOCK;
 
 /// Straight pieces of a table.
 pub const PIECES: usize = 64;
-/// Integers of a table: where each piece begins, then how far it goes.
+/// Integers of a table: the value at the start of each piece, then its slope.
 pub const TABLE: usize = 2 * PIECES;
-/// A piece is up to two to the power of this: all of them together have 15 bits.
+/// Largest binary logarithm of a piece's length: all pieces together span 15 bits.
 pub const MOST_PIECE_BITS: u32 = 9;
-/// What brings a residual's level to 15 bits.
+/// Scales a residual's level to 15 bits.
 pub(crate) const RESIDUAL_SHIFT: u32 = 7;
 
 /// 1.5 · 2²³: added and subtracted, it rounds to the nearest integer, ties to even, and its lowest
 /// bits are that integer.
 pub(crate) const ROUND: f32 = 12_582_912.0;
-/// Levels are no more than this before rounding, so that they stay integers.
+/// Levels are clamped to this before rounding, so that the addition keeps them integers.
 pub(crate) const MAX_LEVEL: f32 = 65_536.0;
 
-/// One block of a tile's sums and where they go; pointers are those of its first pixel and channel.
+/// One block of a tile's sums, and its destination; pointers are those of its first pixel and
+/// channel.
 pub(crate) struct Finish {
     pub(crate) sums: *const i32,
     /// Integers from one pixel to the next.
@@ -58,7 +60,7 @@ pub(crate) struct Finish {
     pub(crate) out_step: usize,
 }
 
-/// Writes a block's values of `pixels`. The caller vouches for every pointer, for as many pixels of
+/// Writes a block's values of `pixels`. The caller guarantees every pointer for that many pixels of
 /// 16 channels.
 pub(crate) type FinishKernel = unsafe fn(&Finish);
 
@@ -70,7 +72,7 @@ macro_rules! define_finish {
         /// instruction set.
         $(#[$attribute])*
         pub(super) unsafe fn finish(tile: &super::finish::Finish) {
-            // SAFETY: the caller's.
+            // SAFETY: this function's own contract.
             unsafe {
                 match (tile.table.is_null(), tile.residual.is_null()) {
                     (true, true) => finish_as::<false, false>(tile),
@@ -93,7 +95,7 @@ macro_rules! define_finish_floats {
         pub(super) unsafe fn finish_floats(tile: &super::finish::Finish) {
             let mut channel = 0;
             while channel < super::BLOCK {
-                // SAFETY: the caller vouches for all pointers; vectors divide blocks.
+                // SAFETY: the caller guarantees all pointers; a block is a whole number of vectors.
                 unsafe {
                     let scale = $v::load_float(tile.scale.add(channel));
                     for pixel in 0..tile.pixels {
@@ -116,7 +118,7 @@ pub(crate) use define_finish_floats;
 pub(crate) unsafe fn finish_as_defined(tile: &Finish) {
     for pixel in 0..tile.pixels {
         for channel in 0..BLOCK {
-            // SAFETY: the caller's.
+            // SAFETY: this function's own contract.
             unsafe {
                 let sum = *tile.sums.add(pixel * tile.sums_step + channel);
                 let mut level = rounded(sum as f32 * *tile.scale.add(channel));
@@ -139,8 +141,8 @@ pub(crate) unsafe fn finish_as_defined(tile: &Finish) {
     }
 }
 
-/// To the nearest integer, ties to even, saturated at 16 bits; what is beyond 32 bits, upwards too,
-/// is the lowest one, as on x86 ([`crate::pack::int8::pack_constants`] rules it out).
+/// To the nearest integer, ties to even, saturated at 16 bits; values beyond 32 bits, positive ones
+/// too, become the lowest integer, as on x86 ([`crate::pack::int8::pack_constants`] rules it out).
 fn rounded(value: f32) -> i16 {
     let exact = if value.abs() < MAX_LEVEL {
         ((value + ROUND) - ROUND) as i32
@@ -152,7 +154,7 @@ fn rounded(value: f32) -> i16 {
     exact.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-/// The largest place in a table.
+/// The largest position in a table.
 pub(crate) fn last_place(piece_bits: u32) -> i16 {
     ((PIECES << piece_bits) - 1) as i16
 }

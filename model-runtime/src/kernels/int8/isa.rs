@@ -1,4 +1,5 @@
-//! Which instruction set computes in integers: the best one that the float kernels' choice allows.
+//! The instruction set of the integer kernels: the best one that the choice for the float kernels
+//! allows.
 
 use super::finish::FinishKernel;
 use super::portable;
@@ -27,7 +28,7 @@ pub enum Int8Isa {
 pub(super) struct Kernels {
     /// `one[p - 1]`: p pixels × 16 output channels.
     pub(super) one: &'static [TileKernel],
-    /// `two[p - 1]`: p pixels × 32; empty where the registers don't suffice.
+    /// `two[p - 1]`: p pixels × 32; empty where there are too few registers.
     pub(super) two: &'static [TileKernel],
     /// `wide[p - 1]`: p pixels × 16 output channels of 16-bit input.
     pub(super) wide: &'static [TileKernel],
@@ -38,7 +39,7 @@ pub(super) struct Kernels {
 }
 
 impl Int8Isa {
-    /// Those this machine can run, best first.
+    /// The instruction sets that this machine supports, best first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,9 @@
-//! The network in 8-bit integers: unsigned activations with one scale a map, signed weights with
-//! one scale a channel.
+//! The network in 8-bit integers: unsigned activations with one scale per map, signed weights with
+//! one scale per channel.
 //!
-//! Every path gives the same bits. Products are summed in 32-bit integers, exactly, so their order
-//! doesn't matter; what follows is one multiplication in floats and then 16-bit integers, in one
-//! order ([`finish`]).
+//! Every path gives the same bits. Products are summed exactly, in 32-bit integers, so their order
+//! doesn't matter. The conversion to levels is one multiplication in floats and then 16-bit
+//! integers, in a fixed order ([`finish`]).
 //!
 //! A value is `scale · (q - zero_point)`. Zero points are folded into the bias (`pack`), and
 //! borders hold the zero point.
@@ -21,7 +21,7 @@ mod tile;
 
 pub use isa::Int8Isa;
 
-/// Input channels that are multiplied together: an instruction takes four bytes a lane.
+/// Input channels that are multiplied together: an instruction takes four bytes per lane.
 pub const GROUP: usize = 4;
 /// Output channels of a block of packed weights.
 pub const BLOCK: usize = 16;

@@ -1,11 +1,11 @@
-//! What is left between convolutions: max pooling, sums of two maps, look-ups. All of it in 8 bits.
+//! The 8-bit operators other than convolution: max pooling, sums of two maps, lookups.
 
 use super::isa::Int8Isa;
 use crate::buffers::Buffer;
 use crate::kernels::image::{Image, ImageMut};
 
-/// As [`crate::kernels::pool::sppf`]: three chained max pools side by side. Order is the same in
-/// integers, so scale and zero point stay.
+/// As [`crate::kernels::pool::sppf`]: three chained max pools side by side. Quantization is
+/// monotonic, so scale and zero point stay the same.
 ///
 /// # Panics
 /// If `kernel` is even, or `out` has no room for three times the input's channels.
@@ -64,12 +64,12 @@ pub fn sppf(isa: Int8Isa, input: &Image<'_, u8>, kernel: usize, out: &mut ImageM
 pub struct Scale {
     /// Real value of one step.
     pub scale: f32,
-    /// What stands for zero.
+    /// The level that stands for zero.
     pub zero_point: u8,
 }
 
-/// `out = a + b`, each of its own scale: `round_half_even((a_real + b_real) / scale) + zero_point`,
-/// clamped.
+/// `out = a + b`, each with its own scale: `round_half_even((a_real + b_real) / scale) +
+/// zero_point`, clamped.
 ///
 /// # Panics
 /// If the sizes differ or a slice is too short.
@@ -95,7 +95,7 @@ pub fn add(a: (&Image<'_, u8>, Scale), b: (&Image<'_, u8>, Scale), out: &mut Ima
     }
 }
 
-/// Every byte of `input` looked up.
+/// Looks up every byte of `input`.
 ///
 /// # Panics
 /// If the sizes differ or a slice is too short.

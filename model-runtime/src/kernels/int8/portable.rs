@@ -22,28 +22,28 @@ mod v {
     /// `from` is readable for eight integers.
     #[inline(always)]
     pub(super) unsafe fn load(from: *const i32) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<V>().read_unaligned() }
     }
     /// # Safety
     /// `to` is writable for eight integers.
     #[inline(always)]
     pub(super) unsafe fn store(to: *mut i32, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { to.cast::<V>().write_unaligned(value) }
     }
     /// # Safety
     /// `from` is readable for 32 bytes.
     #[inline(always)]
     pub(super) unsafe fn weights(from: *const i8) -> W {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<W>().read_unaligned() }
     }
     /// # Safety
     /// `from` is readable for four bytes.
     #[inline(always)]
     pub(super) unsafe fn input(from: *const u8) -> [i32; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(i32::from)
     }
     #[inline(always)]
@@ -59,14 +59,14 @@ mod v {
     /// `from` is readable for eight floats.
     #[inline(always)]
     pub(super) unsafe fn load_float(from: *const f32) -> F {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<F>().read_unaligned() }
     }
     /// # Safety
     /// `to` is writable for eight floats.
     #[inline(always)]
     pub(super) unsafe fn store_float(to: *mut f32, value: F) {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { to.cast::<F>().write_unaligned(value) }
     }
     #[inline(always)]
@@ -93,14 +93,14 @@ mod wide {
     /// `from` is readable for 32 bytes.
     #[inline(always)]
     pub(super) unsafe fn weights(from: *const i8) -> W {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<W>().read_unaligned() }
     }
     /// # Safety
     /// `from` is readable for four bytes.
     #[inline(always)]
     pub(super) unsafe fn input(from: *const u8) -> [i32; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: this function's own contract.
         unsafe { from.cast::<[i16; 2]>().read_unaligned() }.map(i32::from)
     }
     #[inline(always)]
@@ -127,7 +127,7 @@ pub(super) fn largest(into: &mut [u8], other: &[u8]) {
     super::pool::largest(into, other);
 }
 
-/// Looks every byte up.
+/// Looks up every byte.
 pub(super) fn look_up(table: &[u8; 256], bytes: &mut [u8]) {
     bytes.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]);
 }

@@ -2,8 +2,8 @@
 //! runs.
 //!
 //! As in the float [`tile`](crate::kernels::tile), the accumulators are an array whose every index
-//! is a literal after macro expansion, so that they live in registers. They are stored as they are;
-//! [`finish`](super::finish) makes of them what comes next.
+//! is a literal after macro expansion, so that they live in registers. The sums are stored
+//! unchanged; [`finish`](super::finish) converts them.
 
 /// A stretch of input that is contiguous for each pixel, in groups of four bytes (or two 16-bit
 /// integers).
@@ -25,8 +25,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) weight: *const i8,
     /// Bytes from one block of 16 output channels to the next.
     pub(crate) weight_block: usize,
-    /// What the sums start from: pixel `p` from `init[(p + init_phase) / 2 * init_step]` on. A step
-    /// of zero: all from the same.
+    /// The initial values: pixel `p` starts from those at `init[(p + init_phase) / 2 * init_step]`.
+    /// With a step of zero all pixels start from the same ones.
     pub(crate) init: *const i32,
     pub(crate) init_step: usize,
     pub(crate) init_phase: usize,
@@ -35,8 +35,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) out_step: usize,
 }
 
-/// Computes one tile. The caller vouches for every pointer: runs for all pixels, weights for all
-/// their groups, `init` and `out` for whole blocks of 16 channels.
+/// Computes one tile. The caller guarantees that every pointer is valid: runs for all pixels,
+/// weights for all their groups, `init` and `out` for whole blocks of 16 channels.
 pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
 
 /// Pixels of the widest tile: 14 × 32 channels fill 28 of AVX-512's 32 registers.
@@ -59,8 +59,8 @@ macro_rules! define_tile {
             const PER_BLOCK: usize = super::BLOCK / $v::LANES;
             const { assert!(P <= $max) };
             let mut acc = [[$v::zero(); 4]; $max];
-            // SAFETY: the caller vouches for the pointers; every offset stays inside the tile it
-            // described.
+            // SAFETY: the caller guarantees the pointers; every offset stays inside the tile that
+            // they describe.
             unsafe {
                 $(if $p < P {
                     let init = tile.init.add(($p + tile.init_phase) / 2 * tile.init_step);
