@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use model_import::{GENERATED_FILE, ImportError, Options, import};
 
-/// The tiny models' pictures, for files that leave the size open (forms.py).
+/// Size of the tiny models' pictures, for files with dynamic axes (forms.py).
 const HEIGHT: usize = 64;
 const WIDTH: usize = 128;
 
@@ -45,7 +45,7 @@ fn main() {
 
 fn generate(file: &Path, folder: &Path) -> Result<(), ImportError> {
     let names = ["eye_open", "eye_closed"].map(str::to_owned).to_vec();
-    // What the file does not say is given as a user would give it, and nothing else.
+    // Options are set only for what the file does not state, as a user would set them.
     let mut options = Options::default();
     let imported = loop {
         match import(file, &options) {

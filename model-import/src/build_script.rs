@@ -1,4 +1,5 @@
-//! `function/build.rs` in one call: which model, what its classes mean, where the code goes.
+//! The build script of the function: reads the variables that choose the model and the meaning of
+//! its classes, and generates the code.
 
 #![expect(clippy::print_stdout, reason = "that is how a build script talks to cargo")]
 
@@ -20,11 +21,10 @@ const ENV_OPEN_CLASSES: &str = "OPEN_CLASSES";
 const ENV_CLOSED_CLASSES: &str = "CLOSED_CLASSES";
 /// The licence of the weights, an SPDX expression; default: what `MODEL.onnx.license` says.
 const ENV_LICENSE: &str = "MODEL_LICENSE";
-/// Height and width in pixels ("384 640"), or one number for both, for a model that leaves them
-/// open; default: not set.
+/// Height and width in pixels ("384 640"), or one number for both, for a model with dynamic axes;
+/// default: not set.
 const ENV_SIZE: &str = "IMGSZ";
-/// Set to anything, the network is left to burn's own operators: slow, to compare with; default:
-/// not set.
+/// If set, the network uses burn's own operators: slow, for comparison; default: not set.
 const ENV_PLAIN: &str = "PLAIN_BURN";
 
 impl Options {
@@ -72,8 +72,8 @@ pub fn build_script() {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     if let Err(error) = run() {
-        // This alone makes cargo stop; a failing exit status would add the script's whole output to
-        // it.
+        // This directive alone makes cargo stop; a failing exit status would also print the
+        // script's whole output.
         println!("cargo::error={error}");
     }
 }
@@ -81,7 +81,7 @@ pub fn build_script() {
 fn run() -> Result<(), ImportError> {
     let model = chosen_model()?;
     println!("cargo::rerun-if-changed={}", model.display());
-    // Cargo takes a file that is not there for a changed one and would build again each time.
+    // Cargo treats a missing file as changed and would run the script on every build.
     let license = PathBuf::from(format!("{}.license", model.display()));
     if license.exists() {
         println!("cargo::rerun-if-changed={}", license.display());
@@ -98,8 +98,8 @@ fn run() -> Result<(), ImportError> {
 fn chosen_model() -> Result<PathBuf, ImportError> {
     let room = Path::new(env!("CARGO_MANIFEST_DIR"));
     match env::var_os(ENV_MODEL).filter(|path| !path.is_empty()) {
-        // Cargo runs build scripts in the package's folder; people name files from where they run
-        // make.
+        // Cargo runs build scripts in the package's folder; users give paths relative to the folder
+        // in which they run make.
         Some(path) => Ok(room.parent().unwrap_or(room).join(path)),
         None => default_model(&room.join("weights")),
     }

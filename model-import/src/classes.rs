@@ -1,4 +1,4 @@
-//! Class names out of the metadata, and which of them mean open and closed eyes.
+//! Reads class names from the metadata, and finds those that mean open and closed eyes.
 
 use crate::{ImportError, literal};
 
@@ -9,10 +9,10 @@ const OPEN_SYNONYMS: [&str; 8] =
 const CLOSED_SYNONYMS: [&str; 8] =
     ["eye_closed", "eyes_closed", "closed_eye", "closed_eyes", "closed", "close", "eye_close", "eyes_close"];
 
-/// Characters of unreadable metadata that a message repeats.
+/// Characters of unreadable metadata that are quoted in a message.
 const LONGEST_QUOTE: usize = 80;
 
-/// How many of a model's names a message lists; COCO's 80 would hide what to do.
+/// How many of a model's names a message lists; COCO's 80 would hide the advice.
 const NAMES_IN_MESSAGES: usize = 12;
 
 /// Class ids that mean an open and a closed eye; neither is empty, and they share none.
@@ -24,8 +24,8 @@ pub struct StateClasses {
     pub closed: Vec<usize>,
 }
 
-/// Finds both states among `names`. What the caller configured must be there, to the letter;
-/// otherwise the first synonyms that fit are taken.
+/// Finds both states among `names`. Configured names must match exactly; without them, the first
+/// matching synonyms are used.
 pub(crate) fn find_states(
     names: &[String],
     open: Option<&[String]>,
@@ -39,7 +39,7 @@ pub(crate) fn find_states(
         (&closed, &open, given[1], "closed", "CLOSED_CLASSES"),
     ] {
         if ids.is_empty() && given.is_none() {
-            // What means the other state cannot mean this one: only the rest is worth setting.
+            // Classes of the other state are excluded: only the rest is suggested.
             let example = (0..names.len()).find(|id| !others.contains(id)).map(|id| names[id].clone());
             let names = listed(names);
             return Err(match example {
@@ -67,11 +67,11 @@ fn find_state(
         };
         return configured.iter().map(find).collect();
     }
-    // Left and right eyes may have classes of their own: all that are synonyms count.
+    // Left and right eyes may have classes of their own, so all synonyms are accepted.
     Ok((0..names.len()).filter(|&id| synonyms.contains(&normal(&names[id]).as_str())).collect())
 }
 
-/// Lower case, words joined by underscores, sides left out: `Left Eye-Open` is `eye_open`.
+/// Lower case, words joined by underscores, without left and right: `Left Eye-Open` is `eye_open`.
 fn normal(name: &str) -> String {
     let lower = name.trim().to_lowercase();
     let words =

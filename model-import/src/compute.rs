@@ -1,8 +1,9 @@
-//! What single operators give: the shape of it always, the numbers where their inputs' are known.
+//! Evaluates single operators: the shape of the result always, its numbers where those of the
+//! inputs are known.
 //!
-//! This is the arithmetic of sizes, grids and decode tails, which exporters write in ever new ways.
-//! The network's own arithmetic is burn's and model-runtime's. Operators and their attributes are
-//! those of <https://onnx.ai/onnx/operators/>, opsets 7 to 25.
+//! This is the arithmetic of sizes, grids and decode tails, which differs from exporter to
+//! exporter. The network's own arithmetic is burn's and model-runtime's. Operators and their
+//! attributes are those of <https://onnx.ai/onnx/operators/>, opsets 7 to 25.
 
 use onnx_ir::NodeProto;
 
@@ -10,7 +11,7 @@ use crate::onnx::{attribute, int, ints};
 use crate::value::{self, Data, Failure, Kind, MAX_NUMBERS, Value, count};
 use crate::window::{self, Window};
 
-/// What a node reads: an optional input that is not given is `None`.
+/// A node's inputs: an omitted optional input is `None`.
 pub(crate) struct Inputs<'a> {
     pub(crate) node: &'a NodeProto,
     pub(crate) values: Vec<Option<Value>>,
@@ -43,10 +44,10 @@ impl Inputs<'_> {
     }
 }
 
-/// The most numbers that are added up or multiplied with each other: sizes and masks, not maps.
+/// Largest operand of a sum or product that is evaluated: sizes and masks, not maps.
 const MAX_REDUCED: usize = 1 << 20;
 
-/// What the operator gives.
+/// The operator's results.
 pub(crate) fn run(inputs: &Inputs<'_>) -> Result<Vec<Value>, Failure> {
     let node = inputs.node;
     if !matches!(node.domain.as_str(), "" | "ai.onnx") {
@@ -196,7 +197,7 @@ fn bounded(shape: &[usize]) -> Result<usize, Failure> {
     count.ok_or_else(|| Failure::broken("its result is too large"))
 }
 
-/// Two or more values, broadcast to each other; the first one's kind is the result's.
+/// Two or more values, broadcast to each other; the result has the first one's kind.
 fn arithmetic(
     inputs: &Inputs<'_>,
     float: fn(f32, f32) -> f32,
@@ -242,11 +243,11 @@ fn modulo(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     )
 }
 
-/// A shape, and two values of it unless they depend on the picture.
+/// A shape, and two values broadcast to it unless they depend on the picture.
 type Paired = (Vec<usize>, Option<[Vec<f64>; 2]>);
 
-/// Two values of the same shape, whatever they hold, as numbers that order and equality keep
-/// (integers beyond 2^53 do not occur).
+/// Two values of the same shape, converted to numbers with the same order and equality (integers
+/// beyond 2^53 do not occur).
 fn paired(inputs: &Inputs<'_>) -> Result<Paired, Failure> {
     let (a, b) = (inputs.require(0)?, inputs.require(1)?);
     let shape = Value::common_shape(&a.shape, &b.shape)?;
@@ -308,7 +309,7 @@ fn choice(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     let Data::Bool(condition) = condition.broadcast(&shape)?.data else {
         return Err(Failure::broken("its condition is not a truth value"));
     };
-    // Behind each other, the two are one axis to choose from.
+    // Concatenated, the two are one axis to gather from.
     let both = Value::joined(&[&flat(a.broadcast(&shape)?), &flat(b.cast(a.kind()).broadcast(&shape)?)], 0)?;
     let places = condition.iter().enumerate();
     let places = places.map(|(at, &first)| if first { at } else { condition.len() + at } as i64).collect();
@@ -356,7 +357,7 @@ fn shape(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     Ok(Value::integers(shape[start..end.max(start)].iter().map(|&size| size as i64).collect()))
 }
 
-/// 0 keeps an axis (unless `allowzero`), one -1 takes what is left.
+/// 0 keeps an axis (unless `allowzero`), and a -1 is inferred.
 fn reshape(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     let input = inputs.require(0)?;
     let wanted = inputs.sizes(1, "shape")?.ok_or_else(|| Failure::broken("it has no shape"))?;
@@ -409,7 +410,8 @@ fn tile(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     if repeats.len() != input.shape.len() {
         return Err(Failure::broken("its repeats do not fit"));
     }
-    // Each axis gets one of its own for the repeats, broadcast and then joined with it.
+    // Each axis gets an additional axis for the repeats, which is broadcast and then merged with
+    // it.
     let apart: Vec<usize> = input.shape.iter().flat_map(|&size| [1, size]).collect();
     let wide: Vec<usize> = input.shape.iter().zip(&repeats).flat_map(|(&size, &n)| [n, size]).collect();
     let shape = input.shape.iter().zip(&repeats).map(|(&size, &n)| size.checked_mul(n));
@@ -457,7 +459,8 @@ fn slice(inputs: &Inputs<'_>) -> Result<Value, Failure> {
         let size = value.shape[axis] as i64;
         let from_start = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
         let (start, end) = (from_start(start), from_start(end));
-        // A walk backwards begins at the last index at most, and ends before the first.
+        // With a negative step the range starts at the last index at most, and ends before the
+        // first.
         let (start, room) = if step > 0 {
             (start.clamp(0, size), end.clamp(0, size) - start.clamp(0, size))
         } else {
@@ -467,7 +470,7 @@ fn slice(inputs: &Inputs<'_>) -> Result<Value, Failure> {
         let stride = step.checked_abs().filter(|&stride| stride > 0);
         let stride = stride.ok_or_else(|| Failure::broken("its step is zero"))?;
         let count = if room <= 0 { 0 } else { (room - 1) / stride + 1 };
-        // One index has no next one, however far the step.
+        // A single index is independent of the step.
         let step = if count > 1 { step as isize } else { 1 };
         value = value.sliced(axis, start.max(0) as usize, count as usize, step)?;
     }
@@ -499,7 +502,7 @@ fn range(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     let (Some(from), Some(to), Some(by)) = bounds else {
         return Err(Failure::broken("its bounds are no numbers"));
     };
-    // Beyond 2^24 integers lose digits as floats, and the result is too large anyway.
+    // Beyond 2^24 integers are not exact as floats, and the result would be too large.
     let count = ((to - from) / by).ceil().max(0.0);
     if !count.is_finite() || count > MAX_NUMBERS as f64 {
         return Err(Failure::broken("its result is too large"));
@@ -513,7 +516,7 @@ fn range(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     Value::new(vec![count], data)
 }
 
-/// The indices of what is not zero, an axis a row.
+/// The indices of the non-zero elements, one row per axis.
 fn non_zero(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     let input = inputs.require(0)?;
     let values = input.as_floats().ok_or(Failure::Unknown)?;
@@ -526,7 +529,7 @@ fn non_zero(inputs: &Inputs<'_>) -> Result<Value, Failure> {
     Value::new(vec![input.shape.len(), found.len()], Data::Integer(rows))
 }
 
-/// Axes taken together by `float` or `integer`, from the second number of each on.
+/// Reduces axes by combining their slices with `float` or `integer`.
 fn reduce(
     inputs: &Inputs<'_>,
     float: fn(f32, f32) -> f32,

@@ -1,4 +1,4 @@
-//! Recognizes a YOLOv5 detection model by what its graph takes, gives and computes.
+//! Recognizes a YOLOv5 detection model by its inputs, outputs and computation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use crate::layers::{self, Body};
 use crate::onnx::{Graph, declared_shape, declared_type};
 use crate::value::{Data, MAX_NUMBERS, Value};
 
-/// More than any YOLOv5 model has (P6 models: four); as many results as the generated network can
-/// give at once.
+/// Most heads: more than any YOLOv5 model has (P6 models: four), and the most results of a
+/// generated network.
 const MOST_HEADS: usize = 8;
 /// Box centre and size, then objectness, come before the classes.
 const BOX_AND_OBJECTNESS: usize = 5;
-/// How far the tail may be from YOLOv5's formula, in strides: half-precision grids stay within.
+/// Tolerance between the tail and YOLOv5's formula, in strides; half-precision grids are within it.
 const DECODE_TOLERANCE: f32 = 4e-3;
 
 /// One detection head.
@@ -31,7 +31,7 @@ pub struct Head {
     pub(crate) logits: String,
 }
 
-/// What the graph is.
+/// The recognized model.
 #[derive(Debug)]
 pub(crate) struct Detector {
     pub(crate) height: usize,
@@ -51,7 +51,7 @@ struct Candidates {
     columns: usize,
 }
 
-/// Recognizes the folded graph, or says what it is instead.
+/// Recognizes the folded graph; the error names what it is instead.
 pub(crate) fn recognize(
     graph: &Graph<'_>,
     shapes: &Shapes,
@@ -82,13 +82,13 @@ pub(crate) fn recognize(
     Ok(Detector { height, width, classes: candidates.columns - BOX_AND_OBJECTNESS, heads, body })
 }
 
-/// What was computed, or else what is declared, if every axis is.
+/// The computed shape, or else the declared one, if every axis is declared.
 fn output_shape(output: &onnx_ir::ValueInfoProto, shapes: &Shapes) -> Option<Vec<usize>> {
     let declared = || declared_type(output)?.1.into_iter().collect::<Option<Vec<_>>>();
     shapes.get(&output.name).cloned().or_else(declared)
 }
 
-/// The output that may hold candidates, or what the outputs say the model is instead.
+/// The output that may hold candidates; the error tells from the outputs what the model is instead.
 fn candidate_output(
     graph: &Graph<'_>,
     outputs: &[(String, Option<Vec<usize>>)],
@@ -96,7 +96,7 @@ fn candidate_output(
     let find = |fits: fn(&[usize]) -> bool| {
         outputs.iter().find_map(|(name, shape)| Some((name, shape.as_ref().filter(|shape| fits(shape))?)))
     };
-    // Of --batch-size 1; some exporters leave the batch out.
+    // With --batch-size 1; some exporters omit the batch axis.
     let three = find(|shape| matches!(shape, [1, _, columns] if *columns > BOX_AND_OBJECTNESS));
     let two = || find(|shape| matches!(shape, [rows, columns] if *rows > 1 && *columns > BOX_AND_OBJECTNESS));
     if let Some((output, shape)) = three.or_else(two) {
@@ -139,7 +139,8 @@ fn head_logits(graph: &Graph<'_>, output: &str) -> Vec<String> {
     heads
 }
 
-/// Whether the maps hold what the candidates are decoded from; if not, what kind of head it is.
+/// Checks that the candidates are decoded from the maps; the error names the kind of head
+/// otherwise.
 fn check_maps(
     graph: &Graph<'_>,
     candidates: &Candidates,
@@ -180,7 +181,8 @@ fn check_maps(
     Err(ImportError::AnchorsNotFound { reason })
 }
 
-/// Reads strides and anchors by running the tail on zeros, and proves the decoding on other logits.
+/// Reads strides and anchors by evaluating the tail on zeros, and verifies the decoding on other
+/// logits.
 fn decode_heads(
     graph: &Graph<'_>,
     candidates: &Candidates,
@@ -222,7 +224,7 @@ fn decode_heads(
     Ok(heads)
 }
 
-/// Logits spread over -4..4 in no order that a wrong axis order would keep.
+/// Logits from -4 to 4 in an order that a wrong axis order would change.
 fn spread_logit(at: usize) -> f32 {
     (at.wrapping_mul(2_654_435_761) % 8000) as f32 / 1000.0 - 4.0
 }
@@ -260,13 +262,12 @@ fn check_decoding(
                         3 => ((2.0 * value).powi(2) * anchor_height, anchor_height),
                         _ => (value, 1.0),
                     };
-                    // Not a number must not pass.
+                    // NaN must not pass.
                     let close = (found - expected).abs() <= DECODE_TOLERANCE * unit;
                     if close {
                         continue;
                     }
-                    // Boxes and objectness are as they should be: only what follows is something
-                    // else.
+                    // Boxes and objectness are right: only the columns after them differ.
                     if column >= BOX_AND_OBJECTNESS && cell == 0 && anchor == 0 {
                         return Err(ImportError::MoreThanBoxes { column, columns });
                     }

@@ -1,10 +1,8 @@
-//! Everything that can be wrong with a model, each said in one message: what the file is and what
-//! to do.
+//! Every reason to refuse a model, each with one message: what the file is and what to do.
 
 use std::path::PathBuf;
 
-/// The command that writes what this crate reads; every message that asks for a new export names
-/// it.
+/// The export command; every message that asks for a new export names it.
 macro_rules! export_again {
     () => {
         "export it with YOLOv5 v6 or v7: `make export WEIGHTS=best.pt`"
@@ -17,9 +15,9 @@ pub enum ImportError {
     /// The file is not there or may not be read.
     #[error("cannot read the model {}: {source}; set MODEL to the path of an ONNX file", path.display())]
     Read {
-        /// The path as given.
+        /// The path, as given by the user.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 
@@ -35,9 +33,9 @@ pub enum ImportError {
     /// Another kind of file, by its first bytes.
     #[error("this is {what}; {advice}")]
     OtherFile {
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
-        /// What helps.
+        /// What to do.
         advice: &'static str,
     },
 
@@ -47,7 +45,7 @@ pub enum ImportError {
         export_again!()
     )]
     Unreadable {
-        /// What the protobuf reader said.
+        /// The protobuf reader's error.
         reason: String,
     },
 
@@ -55,16 +53,16 @@ pub enum ImportError {
     #[error("this is not an ONNX model, or one that is cut off: it holds no graph with nodes, inputs and outputs; copy it again, or {}", export_again!())]
     NotOnnx,
 
-    /// Weights in a second file, which cannot be read.
+    /// Weights are in a second file, which cannot be read.
     #[error(
         "the weights of {tensor} are in the file {file:?}, which cannot be read ({reason}); put it beside the model, or save the model as a single ONNX file"
     )]
     ExternalData {
-        /// The first tensor whose data is elsewhere.
+        /// The first tensor with external data.
         tensor: String,
-        /// Where it should be.
+        /// The path of the external data.
         file: String,
-        /// Why it is not.
+        /// Why it cannot be read.
         reason: String,
     },
 
@@ -73,23 +71,23 @@ pub enum ImportError {
     OldOpset {
         /// The file's operator set; 0 if it names none.
         opset: i64,
-        /// The oldest that is read.
+        /// The oldest supported one.
         oldest: i64,
     },
 
-    /// A tensor's declared shape and its bytes disagree, or its type has no place in such a model.
+    /// A tensor's declared shape and its bytes disagree, or its type is not supported.
     #[error("the tensor {tensor} is broken: {reason}; {}", export_again!())]
     BrokenTensor {
         /// The tensor's name.
         tensor: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 
-    /// The graph refers to something that it does not hold.
+    /// The graph refers to a value that it does not contain.
     #[error("the graph is broken: {reason}; {}", export_again!())]
     BrokenGraph {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 
@@ -109,7 +107,7 @@ pub enum ImportError {
         shape: String,
     },
 
-    /// A size was asked for, but the file has its own.
+    /// `IMGSZ` is set, but the file has a fixed size.
     #[error(
         "the model is made for {width}x{height} pixels and IMGSZ asks for another size; unset IMGSZ, or export the model again with it"
     )]
@@ -129,7 +127,7 @@ pub enum ImportError {
         value: String,
     },
 
-    /// A declared size that only takes all of the memory.
+    /// A declared size that would exhaust the memory.
     #[error(
         "the input is {width}x{height} pixels; the function takes up to {largest} a side: export it again with a smaller --imgsz"
     )]
@@ -174,7 +172,7 @@ pub enum ImportError {
         shape: String,
     },
 
-    /// A size that the strides do not divide.
+    /// A size that is not a multiple of the strides.
     #[error(
         "the input is {width}x{height} pixels, not multiples of {multiple}; export it again with --imgsz {suggestion}, or set IMGSZ=\"{suggestion}\" if it is dynamic"
     )]
@@ -256,7 +254,7 @@ pub enum ImportError {
     Quantized {
         /// How quantization is written.
         form: &'static str,
-        /// The operator that gives it away.
+        /// The operator that shows it.
         operator: String,
         /// How many nodes use it.
         count: usize,
@@ -268,7 +266,7 @@ pub enum ImportError {
         export_again!()
     )]
     RuntimeOptimized {
-        /// An operator of its own.
+        /// One of ONNX Runtime's own operators.
         operator: String,
     },
 
@@ -277,37 +275,37 @@ pub enum ImportError {
         "the export holds its own postprocessing ({operator}); export it again without it (--nms, --end2end)"
     )]
     Postprocessing {
-        /// The operator that gives it away.
+        /// The operator that shows it.
         operator: String,
     },
 
-    /// Anything else that is not one map of candidates.
+    /// Any other model whose output is not one map of candidates.
     #[error("this is not a YOLOv5 detection model (outputs {shapes}, expected [1, candidates, 5 + classes]); {}", export_again!())]
     NotDetection {
         /// The outputs' shapes.
         shapes: String,
     },
 
-    /// More heads than the generated code can give.
+    /// More heads than the generated code can return.
     #[error("the model has {found} detection heads, more than {most}; {}", export_again!())]
     HeadCount {
         /// How many heads it has.
         found: usize,
-        /// The most that there may be.
+        /// The most that are supported.
         most: usize,
     },
 
-    /// A stem or tail as YOLOv5 before v6 wrote it.
+    /// A stem or tail of a YOLOv5 older than v6.
     #[error("this was exported by a YOLOv5 older than v6 ({sign}); {}", export_again!())]
     OldExport {
-        /// What gives it away.
+        /// The sign of it.
         sign: String,
     },
 
     /// The decode tail does not compute YOLOv5's boxes.
     #[error("cannot find the anchors: the detection layer does not decode as YOLOv5 does ({reason}); {}", export_again!())]
     AnchorsNotFound {
-        /// Where it differs.
+        /// The first difference.
         reason: String,
     },
 
@@ -331,16 +329,16 @@ pub enum ImportError {
         first: String,
     },
 
-    /// An operator that YOLOv5 has, in a form that it does not have.
+    /// An operator of YOLOv5, in a form that YOLOv5 does not use.
     #[error("the network has {node}, and {what}, which no YOLOv5 does; {}", export_again!())]
     UnsupportedForm {
         /// The node.
         node: String,
-        /// What it does.
+        /// How it differs.
         what: &'static str,
     },
 
-    /// No class names in the metadata and none given by hand.
+    /// No class names in the metadata and none configured.
     #[error(
         "the model's metadata holds no class names; give all {classes} in order, for example MODEL_NAMES=\"eye_open,eye_closed\""
     )]
@@ -360,7 +358,7 @@ pub enum ImportError {
         classes: usize,
     },
 
-    /// Names in a form nobody knows.
+    /// Class names in an unknown form.
     #[error(
         "cannot read the class names {text:?}; give them by hand, for example MODEL_NAMES=\"eye_open,eye_closed\""
     )]
@@ -380,7 +378,7 @@ pub enum ImportError {
         variable: &'static str,
         /// The model's class names.
         names: String,
-        /// One of them.
+        /// A class name as an example.
         example: String,
     },
 
@@ -398,9 +396,9 @@ pub enum ImportError {
     /// A configured name that the model does not have.
     #[error("{variable} names {name:?}, which the model does not have; it has {names}")]
     UnknownClass {
-        /// The variable at fault.
+        /// The variable.
         variable: &'static str,
-        /// The name that is not there.
+        /// The unknown name.
         name: String,
         /// The model's class names.
         names: String,
@@ -413,14 +411,14 @@ pub enum ImportError {
         name: String,
     },
 
-    /// A quantized file in which something is left to floats.
+    /// A quantized file in which some values are not quantized.
     #[error(
         "the file is quantized, but not {value:?}: {reason}; quantize the float model with `make quantize`, or give that one"
     )]
     NotQuantized {
         /// The value in the graph.
         value: String,
-        /// Why it has to be.
+        /// Why it must be quantized.
         reason: String,
     },
 
@@ -429,7 +427,7 @@ pub enum ImportError {
         "burn-onnx cannot generate code for this model ({reason}); please report it with the model's export options"
     )]
     Generation {
-        /// What burn-onnx said.
+        /// burn-onnx's error.
         reason: String,
     },
 
@@ -438,7 +436,7 @@ pub enum ImportError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -1,9 +1,8 @@
-//! Runs a detection layer's decode tail on numbers.
+//! Evaluates a detection layer's decode tail.
 //!
 //! The exporter writes the tail differently from version to version (slices, splits or writes in
-//! place, the grid's half added here or there). What it computes does not change, so that is what
-//! the import looks at: the tail is run on chosen logits and its answers give the anchors, and
-//! prove the decoding.
+//! place, the grid's half added here or there). The result is always the same, so the import
+//! evaluates the tail on chosen logits: the results give the anchors, and verify the decoding.
 
 use std::collections::HashMap;
 
@@ -12,8 +11,8 @@ use crate::fold::OPSET;
 use crate::onnx::{Graph, node_name};
 use crate::value::{Failure, Value};
 
-/// The numbers of the value called `wanted`, from `known` values and the graph's constants; the
-/// reason where it fails.
+/// Evaluates the value `wanted` from `known` values and the graph's constants; the error is the
+/// reason.
 pub(crate) fn evaluate(
     graph: &Graph<'_>,
     wanted: &str,

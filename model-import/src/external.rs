@@ -1,4 +1,4 @@
-//! Weights that are not in the ONNX file but in one beside it
+//! Weights that are stored in a file beside the ONNX file
 //! (<https://onnx.ai/onnx/repo-docs/ExternalData.html>).
 
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use crate::ImportError;
 /// TensorProto.DataLocation.EXTERNAL; the enum has no public name.
 const EXTERNAL: i32 = 1;
 
-/// Puts the numbers of every tensor that is elsewhere into the graph, and whole files into
-/// `digest`; returns those files.
+/// Loads the data of every external tensor into the graph, adds the whole files to `digest`, and
+/// returns their paths.
 pub(crate) fn load(
     graph: &mut GraphProto,
     folder: Option<&Path>,
@@ -35,7 +35,7 @@ pub(crate) fn load(
             file: location.clone(),
             reason,
         };
-        // Only a file in the model's own folder or below.
+        // Only files in the model's folder or below are read.
         let inside = Path::new(&location).components().all(|part| matches!(part, Component::Normal(_)));
         let folder = folder.filter(|_| inside && !location.is_empty());
         let path = folder.map(|folder| folder.join(&location));

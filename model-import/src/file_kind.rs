@@ -1,8 +1,9 @@
-//! Files that are no ONNX, by their first bytes: what people pass by mistake, and what helps.
+//! Recognizes files that are not ONNX by their first bytes, with advice for the common mistakes.
 
 use crate::ImportError;
 
-/// As far into a file as a checkpoint's list of classes or a page's title may come.
+/// Bytes that are searched: the list of classes of a checkpoint or the title of a page is within
+/// them.
 const HEAD: usize = 1 << 20;
 
 const EXPORT: &str = "export it to ONNX: `make export WEIGHTS=best.pt`";
@@ -10,7 +11,7 @@ const EXPORT_FROM: &str = "use the checkpoint that it was exported from: `make e
 const YOLOV5_ONLY: &str =
     "the function is built with YOLOv5 models: train one, and `make export WEIGHTS=best.pt`";
 
-/// Says what the bytes are if they are a kind of file that is known not to be ONNX.
+/// The kind of file, if it is known not to be ONNX.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), ImportError> {
     let head = &bytes[..bytes.len().min(HEAD)];
     let other = |what: &'static str, advice: &'static str| Err(ImportError::OtherFile { what, advice });

@@ -1,8 +1,9 @@
-//! Folds a graph: whatever does not depend on the picture becomes a constant, and every value's
-//! shape is computed, not believed.
+//! Constant folding: every value that does not depend on the picture becomes a constant. Shapes are
+//! computed; declared ones are not trusted.
 //!
-//! What is left is written in one way, whichever the exporter chose: convolutions and poolings with
-//! explicit, equal pads, upsampling as a Resize by whole factors, no renames.
+//! The remaining nodes are normalized, whatever form the exporter chose: convolutions and poolings
+//! have explicit, equal pads, upsampling is a Resize by whole factors, and renaming nodes are
+//! removed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,10 +16,10 @@ use crate::tensor::{self, Tensor, data_type};
 use crate::value::{Data, Failure, Kind, MAX_NUMBERS, Value};
 use crate::window::{self, Window};
 
-/// The operator set in which what is left is written.
+/// The operator set of the folded graph.
 pub(crate) const OPSET: i64 = 17;
 
-/// The most numbers that all values computed here may hold together: four of the largest.
+/// Largest total size of the computed values, in numbers: four of the largest value.
 const MAX_ALL_NUMBERS: usize = 4 * MAX_NUMBERS;
 
 /// Shapes of the values that depend on the picture.
@@ -57,8 +58,7 @@ pub(crate) fn fold(
     Ok(fold.values.into_iter().map(|(name, value)| (name, value.shape)).collect())
 }
 
-/// The nodes, each after those whose results it reads, otherwise as they were: converters append
-/// nodes wherever they like.
+/// Sorts the nodes topologically, in a stable way: converters may append nodes anywhere.
 pub(crate) fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportError> {
     let mut producers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportEr
     let sources: Vec<Vec<usize>> = (nodes.iter())
         .map(|node| read_by(node).into_iter().filter_map(|name| producers.get(name).copied()).collect())
         .collect();
-    // Each node's place in the new order; begun before its sources, done after them.
+    // Each node's state: started before its sources are visited, done after them.
     let (mut begun, mut done, mut order) = (vec![false; nodes.len()], vec![false; nodes.len()], Vec::new());
     for start in 0..nodes.len() {
         let mut path = vec![start];
@@ -92,7 +92,7 @@ pub(crate) fn in_order(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, ImportEr
     Ok(order.into_iter().filter_map(|at| nodes[at].take()).collect())
 }
 
-/// What a node reads, in the graphs of its branches, too.
+/// A node's inputs, including those of the graphs of its branches.
 fn read_by(node: &NodeProto) -> Vec<&str> {
     let branches = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
     let inner = branches.flat_map(|branch| &branch.node).flat_map(read_by);
@@ -102,14 +102,14 @@ fn read_by(node: &NodeProto) -> Vec<&str> {
 #[derive(Default)]
 struct Fold {
     opset: i64,
-    /// The file's constants that nobody needed the numbers of yet.
+    /// The file's constants whose numbers were not needed yet.
     constants: HashMap<String, TensorProto>,
     values: HashMap<String, Value>,
-    /// Results of operators that are not known here, and of what reads them.
+    /// Results of unknown operators, and everything that depends on them.
     opaque: HashSet<String>,
     renamed: HashMap<String, String>,
     kept: Vec<NodeProto>,
-    /// How many numbers were computed.
+    /// Count of computed numbers.
     numbers: usize,
 }
 
@@ -122,7 +122,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Every name is given once.
+    /// Every value has one definition.
     fn define(&self, name: &str) -> Result<(), ImportError> {
         let known = self.constants.contains_key(name)
             || self.values.contains_key(name)
@@ -191,14 +191,14 @@ impl Fold {
         }
     }
 
-    /// A node that is not understood stays, and so does all that reads it.
+    /// An unknown node is kept, and so is everything that reads it.
     fn leave(&mut self, node: NodeProto) -> Result<(), ImportError> {
         self.opaque.extend(node.output.iter().filter(|output| !output.is_empty()).cloned());
         self.kept.push(node);
         Ok(())
     }
 
-    /// What the node reads; `None` if that is not understood.
+    /// The node's input values; `None` if one of them is unknown.
     fn inputs<'a>(&mut self, node: &'a NodeProto) -> Result<Option<Inputs<'a>>, ImportError> {
         let mut values = Vec::with_capacity(node.input.len());
         for (at, name) in node.input.iter().enumerate() {
@@ -209,7 +209,7 @@ impl Fold {
             if self.opaque.contains(name) {
                 return Ok(None);
             }
-            // Weights stay where they are: their shape is enough.
+            // Weights are not loaded: their shape is enough.
             let weights = node.op_type == "Conv" && at > 0;
             if let Some(tensor) = self.constants.get(name) {
                 let Some(kind) = Kind::of(tensor.data_type) else { return Ok(None) };
@@ -230,8 +230,8 @@ impl Fold {
         Ok(Some(Inputs { node, values, opset: self.opset }))
     }
 
-    /// Whether the node only gives another name to what depends on the picture; the width of floats
-    /// does not matter.
+    /// Whether the node only renames a value that depends on the picture; a cast between float
+    /// types counts as renaming.
     fn is_alias(&self, inputs: &Inputs<'_>) -> bool {
         let Some(source) = inputs.get(0).filter(|source| !source.is_known()) else { return false };
         let standard = matches!(inputs.node.domain.as_str(), "" | "ai.onnx");
@@ -257,7 +257,7 @@ impl Fold {
         Ok(attribute(node, name).and_then(|branch| branch.g.as_ref()).cloned())
     }
 
-    /// A branch's nodes in place of the node that chose it.
+    /// Replaces an If node by the nodes of the chosen branch.
     fn inline(&mut self, branch: GraphProto, outputs: &[String]) -> Result<(), ImportError> {
         self.add_constants(branch.initializer)?;
         self.walk(branch.node)?;
@@ -269,8 +269,8 @@ impl Fold {
         Ok(())
     }
 
-    /// The node as it is written in what is left; one that cannot be is left for the network's
-    /// check to refuse.
+    /// The node in normalized form. A node that has none is kept; the check of the network refuses
+    /// it.
     fn in_one_way(&mut self, inputs: &Inputs<'_>, outputs: &[Value]) -> Result<NodeProto, ImportError> {
         let mut node = inputs.node.clone();
         let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
@@ -315,8 +315,8 @@ impl Fold {
         Ok(node)
     }
 
-    /// Pads spelled out. Where they differ from side to side, the window grows by weights of zero
-    /// until they do not: the same sums.
+    /// Explicit pads. Where they are asymmetric, the kernel is extended with zero weights until
+    /// they are symmetric, which gives the same sums.
     fn convolution(
         &mut self,
         node: &mut NodeProto,
@@ -349,7 +349,7 @@ impl Fold {
         Ok(())
     }
 
-    /// A constant's numbers; `None` where it is none.
+    /// A constant's numbers; `None` if the value is not a constant.
     fn floats(&self, name: &str) -> Result<Option<Tensor>, ImportError> {
         if let Some(tensor) = self.constants.get(name) {
             return tensor::floats(tensor).map(Some);
@@ -363,8 +363,8 @@ impl Fold {
 /// bottom, right) of the other side are larger.
 fn grown(weight: &Tensor, [top, left, bottom, right]: [usize; 4]) -> Tensor {
     let [out, per_group, height, width] = weight.shape[..] else { unreachable!("weights have four axes") };
-    // A window that starts earlier by as much as the padding grows sees what it saw before, after
-    // its zeros.
+    // The window starts earlier by the additional padding, and the leading zero weights compensate
+    // for that.
     let (above, before) = (bottom.saturating_sub(top), right.saturating_sub(left));
     let (tall, wide) = (height + top.abs_diff(bottom), width + left.abs_diff(right));
     let mut data = vec![0.0; out * per_group * tall * wide];
@@ -378,7 +378,7 @@ fn grown(weight: &Tensor, [top, left, bottom, right]: [usize; 4]) -> Tensor {
     Tensor::new(vec![out, per_group, tall, wide], data)
 }
 
-/// Constants kept in another precision become 32-bit floats.
+/// Converts constants of another precision to 32-bit floats.
 fn widened(tensor: TensorProto) -> Result<TensorProto, ImportError> {
     let values = tensor::floats(&tensor)?;
     Ok(TensorProto { name: tensor.name, ..float_tensor(values.shape, &values.data) })

@@ -1,4 +1,4 @@
-//! Graphs that something other than a YOLOv5 exporter had a hand in, by their operators.
+//! Recognizes graphs that were modified by other tools, by their operators.
 
 use onnx_ir::{GraphProto, NodeProto};
 
@@ -25,10 +25,10 @@ pub(crate) fn check(graph: &GraphProto) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Whether a node is of a kind.
+/// A test of a node's kind.
 type Test = fn(&NodeProto) -> bool;
 
-/// Ways of writing an int8 model that are not read; `qdq` reads the third, pairs of
+/// Forms of int8 models that are not supported; `qdq` reads the supported one, pairs of
 /// `QuantizeLinear` and `DequantizeLinear`.
 const FORMS: [(&str, Test); 2] = [
     ("operators on integers, QOperator", |node| node.op_type.starts_with("QLinear")),
@@ -37,7 +37,7 @@ const FORMS: [(&str, Test); 2] = [
     }),
 ];
 
-/// ONNX's own suppression, and TensorRT's plugins for it.
+/// Non-maximum suppression of ONNX, and of TensorRT's plugins.
 fn is_postprocessing(node: &NodeProto) -> bool {
     matches!(&*node.op_type, "NonMaxSuppression" | "TopK")
         || ["EfficientNMS", "BatchedNMS", "BatchedNMSDynamic", "EfficientRotatedNMS"]

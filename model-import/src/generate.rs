@@ -1,5 +1,5 @@
-//! Writes the Rust code: burn-onnx generates the network, this adds what the function needs around
-//! it.
+//! Writes the Rust code: burn-onnx generates the network; this module adds the code around it that
+//! the function uses.
 
 use std::env;
 use std::fmt::Write as _;
@@ -16,10 +16,10 @@ use crate::{ImportError, Imported, fuse, operators};
 /// The generated file: `Model` and `METADATA`.
 pub const GENERATED_FILE: &str = "eye_state_model.rs";
 
-/// The same for burn's own operators alone: what tests and benchmarks compare with.
+/// The network with burn's own operators only, for tests and benchmarks.
 pub const PLAIN_FILE: &str = "eye_state_plain_model.rs";
 
-/// What a generated network's own `forward` takes.
+/// The input of a generated network's `forward`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     /// Samples of three channels.
@@ -30,7 +30,7 @@ enum Takes {
     Levels,
 }
 
-/// How a network in floats takes levels.
+/// The body of `forward_levels` for a float network.
 const FROM_LEVELS: &str = "self.forward(model_runtime::ops::int8::samples(levels))";
 
 impl Imported {
@@ -56,12 +56,12 @@ impl Imported {
     }
 
     /// The network that is generated, in standard operators, as an ONNX file: its outputs are the
-    /// heads' raw maps. For comparing.
+    /// heads' raw maps. For comparisons.
     pub fn network(&self) -> Result<Vec<u8>, ImportError> {
         self.plain.write_to_bytes().map_err(|error| ImportError::Generation { reason: error.to_string() })
     }
 
-    /// Whether [`Self::generate`] would succeed: generates into a folder that is gone afterwards.
+    /// Whether [`Self::generate`] would succeed: generates into a temporary folder.
     pub fn check(&self) -> Result<(), ImportError> {
         let folder =
             env::temp_dir().join(format!("model-import-{}-{}", std::process::id(), self.description.version));
@@ -75,7 +75,7 @@ impl Imported {
     fn source(&self, network: &str, takes: Takes) -> String {
         let description = &self.description;
         let head_count = description.heads.len();
-        // One result comes alone, several as a tuple.
+        // One result is returned directly, several as a tuple.
         let network_forward = |input: &str| match head_count {
             1 => format!("[self.network.forward({input})]"),
             _ => format!("self.network.forward({input}).into()"),
@@ -86,7 +86,7 @@ impl Imported {
                 network_forward("levels"),
             ],
             Takes::Gray => [network_forward("images"), FROM_LEVELS.to_owned()],
-            // burn's own convolution must see three channels.
+            // burn's own convolution needs three channels.
             Takes::Colour => {
                 let (height, width) = (description.input_height, description.input_width);
                 let images = format!("images.expand([1, 3, {height}, {width}])");
@@ -169,7 +169,7 @@ pub static METADATA: model_runtime::ModelMetadata = model_runtime::ModelMetadata
     }
 }
 
-/// A network as burn-onnx writes it; leaves the weights in `folder`, under `name`.
+/// A network as burn-onnx writes it; writes the weights to `folder`, under `name`.
 fn network(model: &ModelProto, folder: &Path, name: &str) -> Result<String, ImportError> {
     let onnx = folder.join(name).with_extension("onnx");
     let bytes =
@@ -184,18 +184,18 @@ fn network(model: &ModelProto, folder: &Path, name: &str) -> Result<String, Impo
     let source = folder.join(name).with_extension("rs");
     let network =
         fs::read_to_string(&source).map_err(|error| ImportError::Generation { reason: error.to_string() })?;
-    // Neither is part of what was asked for, and the source would be compiled from nowhere.
+    // Both are intermediate files that nothing reads.
     for left_over in [onnx, source] {
         fs::remove_file(&left_over).map_err(|source| ImportError::Write { path: left_over, source })?;
     }
     Ok(network)
 }
 
-/// Runs burn-onnx without its log, and with its panics as errors: a failing build says one thing
-/// only.
+/// Runs burn-onnx without its log, and with its panics as errors: a failing build prints one
+/// message.
 fn quietly(run: impl FnOnce() + panic::UnwindSafe) -> Result<(), ImportError> {
-    // burn-onnx installs a subscriber and a panic hook of its own unless there is a subscriber
-    // already; a second call of this finds ours, which is as good.
+    // burn-onnx installs a subscriber and a panic hook of its own unless a subscriber is set. On a
+    // second call this one is set already.
     let _ = dispatcher::set_global_default(Dispatch::new(NoSubscriber::default()));
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));

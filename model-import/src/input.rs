@@ -1,4 +1,4 @@
-//! The image that a model takes: which input it is, and how large.
+//! Finds a model's image input and its size.
 
 use onnx_ir::GraphProto;
 
@@ -6,11 +6,11 @@ use crate::ImportError;
 use crate::onnx::{Graph, declared_shape, declared_type, float_input};
 use crate::tensor::data_type;
 
-/// What every YOLOv5 model's input must be a multiple of, unless its metadata says more (P6 models:
-/// 64).
+/// The sides of every YOLOv5 model's input are multiples of this, or of the stride in its metadata
+/// (P6 models: 64).
 const USUAL_STRIDE: usize = 32;
 /// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A
-/// file that declares more would only take all of the memory.
+/// larger one would exhaust the memory.
 const LARGEST_SIDE: usize = 4096;
 
 /// The one image input.
@@ -21,7 +21,7 @@ pub(crate) struct ImageInput {
     pub(crate) width: usize,
 }
 
-/// Finds the input, gives it the size of `wanted` (height, width) where the file leaves it open,
+/// Finds the input, gives it the size of `wanted` (height, width) where the file has dynamic axes,
 /// and makes it one of 32-bit floats.
 pub(crate) fn choose(
     graph: &mut GraphProto,
@@ -59,7 +59,7 @@ pub(crate) fn choose(
         }
         (_, _, None) => return Err(ImportError::DynamicInput { shape }),
     };
-    // A fixed size is the exporter's choice; its heads will show whether the strides divide it.
+    // A fixed size is not checked here: the heads show whether the strides divide it.
     let stride = stride.filter(|_| wanted.is_some()).unwrap_or(USUAL_STRIDE);
     check_size(width, height, stride.max(USUAL_STRIDE))?;
     let name = input.name.clone();

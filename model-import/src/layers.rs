@@ -1,4 +1,5 @@
-//! The network's body: which operators it may have, every value's shape, and what each layer costs.
+//! Checks the operators of the network's body, and computes every value's shape and each layer's
+//! cost.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,14 +16,14 @@ use crate::value::MAX_NUMBERS;
 const OPERATORS: [&str; 9] =
     ["Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Relu", "LeakyRelu"];
 
-/// One convolution of the network, for people and for benchmarks.
+/// One convolution of the network, for `inspect` and for benchmarks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// The node's name in the ONNX file.
     pub name: String,
-    /// Channels, height, width of what goes in.
+    /// Channels, height and width of the input.
     pub input: [usize; 3],
-    /// Channels, height, width of what comes out.
+    /// Channels, height and width of the output.
     pub output: [usize; 3],
     /// Kernel height and width.
     pub kernel: [usize; 2],
@@ -34,7 +35,7 @@ pub struct Layer {
     pub multiply_accumulates: u64,
 }
 
-/// What is known about the body after one walk through it.
+/// The result of one pass over the body.
 #[derive(Debug)]
 pub(crate) struct Body {
     /// Channels, height and width of every value.
@@ -76,7 +77,7 @@ pub(crate) fn walk(graph: &Graph<'_>, nodes: &[&NodeProto], shapes: &Shapes) -> 
     Ok(body)
 }
 
-/// Names the first operator, in the file's order, that has no place in the network.
+/// Returns the first unsupported operator, in the file's order.
 fn check_operators(nodes: &[&NodeProto]) -> Result<(), ImportError> {
     let mut unknown: BTreeMap<&str, Vec<&NodeProto>> = BTreeMap::new();
     for node in nodes {
@@ -86,7 +87,7 @@ fn check_operators(nodes: &[&NodeProto]) -> Result<(), ImportError> {
         }
     }
     let Some((operator, nodes)) = unknown.into_iter().next() else { return Ok(()) };
-    // YOLOv5 before v6 took the image apart with slices (its Focus layer).
+    // YOLOv5 before v6 sliced the image (its Focus layer).
     if operator == "Slice" {
         return Err(ImportError::OldExport { sign: "it has a Focus stem".into() });
     }
@@ -103,7 +104,7 @@ fn convolution(
     input: [usize; 3],
     output: [usize; 3],
 ) -> Result<Layer, ImportError> {
-    // A tensor that is too short must not wait until the generated program runs.
+    // A tensor that is too short must be found now, not when the generated code runs.
     let weight = (node.input.get(1)).and_then(|name| graph.initializer(name));
     let weight = tensor::floats(weight.ok_or_else(|| broken(node, "its weights are no constant"))?)?;
     let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
@@ -118,7 +119,7 @@ fn convolution(
     };
     let pads = ints(node, "pads").unwrap_or_default();
     if pads.len() == 4 && pads[..2] != pads[2..] {
-        // Folding makes them equal where nothing is dilated.
+        // Folding makes the pads symmetric where there is no dilation.
         let what = "its pads differ from side to side while it is dilated";
         return Err(ImportError::UnsupportedForm { node: described(node), what });
     }
@@ -138,7 +139,7 @@ fn convolution(
     })
 }
 
-/// What burn's pooling computes otherwise than ONNX, or not at all, is refused.
+/// Refuses poolings that burn computes differently from ONNX, or not at all.
 fn check_pool(node: &NodeProto) -> Result<(), ImportError> {
     let pads = ints(node, "pads").unwrap_or_default();
     let kernel = ints(node, "kernel_shape").unwrap_or_default();
@@ -156,8 +157,7 @@ fn check_pool(node: &NodeProto) -> Result<(), ImportError> {
     Err(ImportError::UnsupportedForm { node: described(node), what })
 }
 
-/// Folding has written every resize that repeats whole pixels in one way; what is left does
-/// something else.
+/// Folding normalized every resize that repeats whole pixels; any other resize is not supported.
 fn check_resize(graph: &Graph<'_>, node: &NodeProto) -> Result<(), ImportError> {
     let text = |name: &str| attribute(node, name).map(|text| text.s.to_vec()).unwrap_or_default();
     let scales = node.input.get(2).and_then(|name| graph.floats(name)).and_then(Result::ok);

@@ -2,19 +2,20 @@
 //!
 //! # Layout
 //!
-//! - [`import`] and [`inspect`] are what a caller uses; [`build_script`] is all of
+//! - [`import`] and [`inspect`] are the entry points; [`build_script`] implements
 //!   `function/build.rs`.
-//! - `onnx` reads a file (`file_kind` says what other files are, `external` reads weights beside
-//!   it), `foreign` refuses what another tool rewrote, `input` finds the image.
-//! - `qdq` takes the pairs of quantization out of the graph and keeps what they say.
-//! - `fold` computes what does not depend on the picture, and every shape: `compute` holds the
-//!   operators, `value` moves numbers, `window` is the geometry of convolutions, poolings and
-//!   upsampling.
-//! - `detect` recognizes what is left, `evaluate` runs its decode tail to read the anchors,
-//!   `layers` walks its body, `classes` reads its names (`literal`: as Python and JSON write them).
-//! - `rewrite` cuts the tail off, `fuse` joins what model-runtime computes in one go, `generate`
-//!   writes the Rust code through burn-onnx, `operators` tells it how to call model-runtime.
-//! - [`ImportError`] holds every way in which a file can be something else, each with what to do.
+//! - `onnx` reads a file (`file_kind` recognizes other files, `external` reads weights beside it),
+//!   `foreign` refuses graphs that other tools modified, `input` finds the image.
+//! - `qdq` removes the quantization nodes from the graph and keeps their scales.
+//! - `fold` folds constants and computes every shape: `compute` holds the operators, `value` holds
+//!   their numbers, `window` is the geometry of convolutions, poolings and upsampling.
+//! - `detect` recognizes the folded graph, `evaluate` runs its decode tail to read the anchors,
+//!   `layers` checks its body, `classes` reads its names (`literal`: as Python and JSON write
+//!   them).
+//! - `rewrite` removes the tail, `fuse` replaces patterns by model-runtime's fused operators,
+//!   `generate` writes the Rust code through burn-onnx, `operators` tells it how to call
+//!   model-runtime.
+//! - [`ImportError`] holds every reason to refuse a file, each with what to do.
 
 mod build_script;
 mod classes;
@@ -53,7 +54,7 @@ pub use license::LICENSE_NOT_STATED;
 use detect::Detector;
 use onnx::{Graph, Onnx};
 
-/// What the file does not say, or what shall be understood differently.
+/// Options for what the file does not state, or that override it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// All class names in order, in place of the metadata's.
@@ -62,16 +63,15 @@ pub struct Options {
     pub open_classes: Option<Vec<String>>,
     /// Names of the classes that mean a closed eye.
     pub closed_classes: Option<Vec<String>>,
-    /// The licence of the weights, an SPDX expression, in place of what the file beside the model
-    /// says.
+    /// The licence of the weights, an SPDX expression, overriding the file beside the model.
     pub license: Option<String>,
-    /// Height and width in pixels, for files that leave them open.
+    /// Height and width in pixels, for files with dynamic axes.
     pub image_size: Option<[usize; 2]>,
-    /// Leave the network to burn's own operators.
+    /// Use burn's own operators instead of the fused ones.
     pub plain: bool,
 }
 
-/// What a model is.
+/// The description of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// The file's stem.
@@ -83,7 +83,7 @@ pub struct Description {
     pub license: String,
     /// Who wrote the file: producer and its version, and the ONNX operator set.
     pub producer: String,
-    /// `YOLOv5n` to `YOLOv5x`, or what is known about another one.
+    /// `YOLOv5n` to `YOLOv5x`, or a description of another scale.
     pub scale: String,
     /// Width of the input, in pixels.
     pub input_width: usize,
@@ -120,12 +120,13 @@ impl Description {
     }
 }
 
-/// A model that can be generated: recognized, with both states among its classes, its tail cut off.
+/// A model that code can be generated for: recognized, with classes for both states, and without
+/// its decode tail.
 #[derive(Debug, Clone)]
 pub struct Imported {
-    /// What the model is.
+    /// The model's description.
     pub description: Description,
-    /// Which of its classes mean what.
+    /// The meaning of its classes.
     pub states: StateClasses,
     /// Files beside the model that hold its weights.
     pub external: Vec<PathBuf>,
@@ -135,7 +136,7 @@ pub struct Imported {
     fused: Option<onnx_ir::ModelProto>,
 }
 
-/// Reads a model and says what it is.
+/// Reads a model and describes it.
 pub fn inspect(path: &Path, options: &Options) -> Result<Description, ImportError> {
     let mut onnx = read(path)?;
     let detector = recognize(&mut onnx, options)?;
@@ -147,7 +148,7 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
     prepare(read(path)?, Some(path), &stem(path), options)
 }
 
-/// The same for the bytes of a file whose weights are all in it.
+/// The same for the bytes of a file without external weights.
 pub fn import_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Imported, ImportError> {
     prepare(Onnx::parse(bytes, None)?, None, name, options)
 }
@@ -180,7 +181,7 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Folds the graph and says what it is.
+/// Folds the graph and describes it.
 fn recognize(onnx: &mut Onnx, options: &Options) -> Result<Detector, ImportError> {
     let stride = onnx.metadata("stride").and_then(classes::parse_stride);
     let opset = onnx.opset;
@@ -207,7 +208,7 @@ fn describe(
     if class_names.len() != detector.classes {
         return Err(ImportError::NameCount { names: class_names.len(), classes: detector.classes });
     }
-    // The graph itself tells the strides; metadata that contradicts it belongs to another model.
+    // The strides are read from the graph; metadata that contradicts it belongs to another model.
     let stride = detector.heads.last().map_or(0, |head| head.stride);
     if let Some(text) = onnx.metadata("stride").filter(|text| classes::parse_stride(text) != Some(stride)) {
         return Err(ImportError::StrideMismatch { metadata: text.to_owned(), graph: stride });

@@ -1,4 +1,4 @@
-//! Under which licence the weights are: what the user says, or else the file beside the model.
+//! The licence of the weights: as set by the user, or else from the file beside the model.
 //!
 //! `platforms/image/metadata.sh` reads the same for the image's label; a test compares the two.
 

@@ -1,5 +1,5 @@
-//! The command line over the library: what is this model, can the function be built with it, what
-//! does the generated code look like.
+//! The command line of the library: describe a model, check that the function can be built with it,
+//! write the generated code.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        // One line whatever RUST_BACKTRACE says: what is wrong is in the file, not in here.
+        // One line, independent of RUST_BACKTRACE: the fault is in the file, not in this program.
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Reading ONNX: bytes to a graph, and the few questions that the other rooms ask of it.
+//! Reads ONNX files into a graph, with the queries that the other modules use.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::qdq::Quantization;
 use crate::tensor::{self, Tensor, data_type};
 use crate::{ImportError, external, file_kind};
 
-/// How many hexadecimal digits of the SHA-256 of a model's files name its version.
+/// Hexadecimal digits of the SHA-256 of a model's files that are its version.
 const VERSION_DIGITS: usize = 12;
-/// Operators broadcast since then; what is older is of 2017 and 2018, before there was a YOLOv5.
+/// Operators broadcast since this version; older ones, of 2017 and 2018, predate YOLOv5.
 const OLDEST_OPSET: i64 = 7;
 
 /// An ONNX file's model.
@@ -27,12 +27,12 @@ pub(crate) struct Onnx {
     pub(crate) opset: i64,
     /// Files beside it that hold its weights.
     pub(crate) external: Vec<PathBuf>,
-    /// What a quantized file says about its maps and weights, once its pairs are taken out.
+    /// The scales of a quantized file's maps and weights, whose quantization nodes were removed.
     pub(crate) quantization: Option<Quantization>,
 }
 
 impl Onnx {
-    /// Reads a model; weights that are not in it are looked for in `folder`.
+    /// Reads a model; external weights are read from `folder`.
     pub(crate) fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Self, ImportError> {
         file_kind::check(bytes)?;
         let mut model = ModelProto::parse_from_bytes(bytes)
@@ -64,7 +64,7 @@ impl Onnx {
     }
 }
 
-/// A graph with its names looked up once.
+/// A graph with an index of its names.
 #[derive(Debug)]
 pub(crate) struct Graph<'a> {
     pub(crate) proto: &'a GraphProto,
@@ -97,7 +97,7 @@ impl<'a> Graph<'a> {
         self.initializer(value).map(tensor::floats)
     }
 
-    /// The nodes that `outputs` depend on, in the file's (topological) order, not going past
+    /// The nodes that `outputs` depend on, in the file's (topological) order, stopping at
     /// `borders`.
     pub(crate) fn ancestors(&self, outputs: &[&str], borders: &[&str]) -> Vec<&'a NodeProto> {
         let mut wanted: HashSet<&str> = HashSet::new();
@@ -187,7 +187,7 @@ pub(crate) fn integer_tensor(shape: Vec<usize>, values: &[i64]) -> TensorProto {
 pub(crate) fn float_input(name: &str, shape: [i64; 4]) -> ValueInfoProto {
     let mut axes = TensorShapeProto::default();
     for size in shape {
-        // The axis type has no public name: grown in place.
+        // The axis type has no public name, so the vector is resized in place.
         axes.dim.resize_with(axes.dim.len() + 1, Default::default);
         axes.dim.last_mut().expect("just grown").set_dim_value(size);
     }

@@ -9,7 +9,7 @@ use burn_import::ext::{
 
 use crate::fuse::{CHAIN, CONV, DOMAIN, SPLIT, SPPF_POOL, STEM, int8};
 
-/// Teaches `generator` every operator of [`DOMAIN`].
+/// Registers every operator of [`DOMAIN`] with `generator`.
 pub(crate) fn register(generator: &mut ModelGen) {
     for (operator, write) in [
         (CONV, convolution as Write),
@@ -123,7 +123,7 @@ fn sppf_pool(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> TokenSt
     quote! { let #output = model_runtime::ops::sppf_pool(#input, #kernel); }
 }
 
-/// Whether an operator gives 8-bit maps: those in integers do, heads aside.
+/// Whether an operator's output is an 8-bit map: all integer operators except heads.
 fn is_of_bytes(node: &CustomNode) -> bool {
     match node.op_type.as_str() {
         int8::CONV => sizes(node, "head")[0] == 0,
@@ -228,7 +228,7 @@ fn split_channels(node: &CustomNode, context: &mut CodegenContext<'_, '_>) -> To
     }
 }
 
-/// Of the `stage`th convolution of a chain; of a single one, the first.
+/// The `stage`th convolution of a chain; a single convolution is stage 0.
 fn options(node: &CustomNode, stage: usize) -> TokenStream {
     let pair = |name: &str| {
         let [vertical, horizontal] = sizes(node, name)[2 * stage..][..2] else {

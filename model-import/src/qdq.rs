@@ -1,9 +1,8 @@
-//! Quantized files in QDQ form: pairs of `QuantizeLinear` and `DequantizeLinear` around what 8-bit
-//! operators compute.
+//! Quantized files in QDQ form: pairs of `QuantizeLinear` and `DequantizeLinear` around the 8-bit
+//! operators.
 //!
-//! The pairs are taken out of the graph, and what they say is kept beside it. What is left is the
-//! float network with rounded weights, which everything else in this crate reads as it reads any
-//! other.
+//! The pairs are removed from the graph, and their scales are kept beside it. The remaining graph
+//! is the float network with rounded weights, which the rest of this crate handles like any other.
 
 use std::collections::HashMap;
 
@@ -22,7 +21,7 @@ pub(crate) struct Levels {
     pub(crate) scales: Vec<f32>,
 }
 
-/// What a file's pairs said.
+/// The scales of a file's pairs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Quantization {
     /// The maps that are quantized, by value.
@@ -31,7 +30,7 @@ pub(crate) struct Quantization {
     pub(crate) weights: HashMap<String, Levels>,
 }
 
-/// Takes the pairs out of the graph; `None` if there are none.
+/// Removes the pairs from the graph; `None` if there are none.
 pub(crate) fn take(graph: &mut GraphProto) -> Result<Option<Quantization>, ImportError> {
     let is_pair = |node: &NodeProto| matches!(&*node.op_type, "QuantizeLinear" | "DequantizeLinear");
     if !graph.node.iter().any(is_pair) {
@@ -46,7 +45,7 @@ pub(crate) fn take(graph: &mut GraphProto) -> Result<Option<Quantization>, Impor
     }
     let mut found = Quantization::default();
     let mut renamed: HashMap<String, String> = HashMap::new();
-    // The levels' value, and which map they are of.
+    // The quantized value, and the map that it stands for.
     let mut quantized: HashMap<String, (String, Scale)> = HashMap::new();
     let mut kept = Vec::with_capacity(graph.node.len());
     for mut node in in_order(std::mem::take(&mut graph.node))? {
@@ -113,7 +112,7 @@ fn map_scale(node: &NodeProto, constants: &HashMap<String, TensorProto>) -> Resu
         Some(name) => {
             let tensor = constants.get(name).ok_or_else(|| broken("its zero point is not a constant"))?;
             match bytes(tensor)?[..] {
-                // Signed levels are unsigned ones, less 128.
+                // Signed levels are unsigned ones minus 128.
                 [zero_point] if tensor.data_type == data_type::INT8 => zero_point + 128,
                 [zero_point] => zero_point,
                 _ => return Err(broken("a map has one zero point")),
@@ -142,7 +141,7 @@ fn dequantized(
     if scales.is_empty() || scales.len() != zero_points.len() {
         return Err(broken("it has not as many zero points as scales"));
     }
-    // Of a constant of one axis, such as a bias, each value may have its own.
+    // A constant with one axis, such as a bias, may have a scale for each value.
     let axis = int(node, "axis", 1);
     let axis = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).unwrap_or(usize::MAX);
     let each = if scales.len() == 1 {

@@ -1,4 +1,4 @@
-//! Cuts the decode tail off: the network ends in its raw head maps.
+//! Removes the decode tail: the network's outputs are its raw head maps.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::detect::Head;
 use crate::fold::OPSET;
 use crate::onnx::{Graph, Onnx, float_input};
 
-/// The model with the heads' logits as its outputs, in their order, and nothing that they do not
+/// The model with the heads' logits as its outputs, in their order, and only the nodes that they
 /// need.
 pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
     let graph = Graph::new(onnx.graph());
@@ -35,7 +35,7 @@ pub(crate) fn cut_tail(onnx: &Onnx, heads: &[Head]) -> ModelProto {
         producer_version: onnx.model.producer_version.clone(),
         ..ModelProto::default()
     };
-    // The entry's type has no public name: grown in place.
+    // The entry's type has no public name, so the vector is resized in place.
     model.opset_import.resize_with(1, Default::default);
     model.opset_import[0].version = OPSET;
     let rewritten = model.graph.mut_or_insert_default();

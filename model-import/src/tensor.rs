@@ -1,4 +1,4 @@
-//! Constant tensors: reading them out of ONNX in any width.
+//! Constant tensors: reads ONNX tensors of any width.
 
 use half::{bf16, f16};
 use onnx_ir::TensorProto;

@@ -7,8 +7,8 @@ use crate::ImportError;
 use crate::tensor::{self, data_type};
 
 /// The most numbers that a value may hold, 128 MB as 32-bit floats: half as many again as the
-/// candidates of COCO's 80 classes at 2048 x 2048. A file that asks for more is refused before
-/// memory is.
+/// candidates of COCO's 80 classes at 2048 x 2048. A file that needs more is refused before
+/// anything is allocated.
 pub(crate) const MAX_NUMBERS: usize = 1 << 25;
 
 /// What kind of numbers a value holds; widths do not matter here.
@@ -37,16 +37,16 @@ pub(crate) enum Data {
     Float(Vec<f32>),
     Integer(Vec<i64>),
     Bool(Vec<bool>),
-    /// They depend on the picture.
+    /// Unknown: they depend on the picture.
     Unknown(Kind),
 }
 
 /// Why an operator has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It is not known here, or not in this form.
+    /// The operator, or this form of it, is unknown.
     Unknown,
-    /// It contradicts itself or its inputs.
+    /// The operator contradicts itself or its inputs.
     Broken(String),
 }
 
@@ -93,8 +93,7 @@ impl Data {
     }
 }
 
-/// How many numbers a shape holds; nothing where they, or those of a part of its axes, are too many
-/// to count.
+/// How many numbers a shape holds; `None` on overflow, also for a part of its axes.
 pub(crate) fn count(shape: &[usize]) -> Option<usize> {
     let bound = shape.iter().try_fold(1_isize, |all, &size| all.checked_mul(size.max(1).try_into().ok()?))?;
     Some(if shape.contains(&0) { 0 } else { bound as usize })
@@ -118,7 +117,7 @@ fn steps(shape: &[usize]) -> Vec<isize> {
     steps
 }
 
-/// Places reached by walking row-major over `shape`, each axis with its own step.
+/// Offsets in row-major order over `shape`, with a step for each axis.
 struct Walk<'a> {
     shape: &'a [usize],
     steps: &'a [isize],
@@ -209,7 +208,7 @@ impl Value {
         }
     }
 
-    /// The numbers as floats, whatever they are.
+    /// The numbers, converted to floats.
     pub(crate) fn as_floats(&self) -> Option<Vec<f32>> {
         match &self.data {
             Data::Float(values) => Some(values.clone()),
@@ -240,7 +239,7 @@ impl Value {
         Self { shape: self.shape.clone(), data }
     }
 
-    /// The numbers at the places that a walk over `shape` reaches.
+    /// The numbers at the offsets of `shape` with the given steps.
     fn walked(&self, shape: Vec<usize>, start: usize, steps: &[isize]) -> Result<Self, Failure> {
         let count = count(&shape).ok_or_else(|| Failure::broken("its shape is too large"))?;
         if self.is_known() && count > MAX_NUMBERS {
@@ -341,7 +340,7 @@ impl Value {
             return Err(Failure::broken("its result is too large"));
         }
         let outer: usize = shape[..axis].iter().product();
-        // Taken from one after the other, a row of each part in turn.
+        // Rows are taken from each part in turn.
         let rows = |part: &Self| part.count().checked_div(outer).unwrap_or(0);
         macro_rules! join {
             ($variant:ident) => {{

@@ -1,5 +1,4 @@
-//! What slides over a map, and what enlarges it: the geometry of Conv, MaxPool and Resize as ONNX
-//! defines it.
+//! The geometry of Conv, MaxPool and Resize as ONNX defines it.
 
 use onnx_ir::NodeProto;
 
@@ -15,13 +14,13 @@ pub(crate) struct Window {
     pub(crate) dilation: [usize; 2],
     /// Top, left, bottom, right.
     pub(crate) pads: [usize; 4],
-    /// A last window that reaches beyond the padding counts, too.
+    /// `ceil_mode`: whether a last window that extends beyond the padding counts.
     ceil: bool,
 }
 
 impl Window {
-    /// Of a node over a map of `from` (height, width), whose weights, if it has any, have these
-    /// last axes.
+    /// The window of a node over a map of size `from` (height, width); `weights`: the last axes of
+    /// its weights, if any.
     pub(crate) fn of(node: &NodeProto, weight: Option<&[usize]>, from: [usize; 2]) -> Result<Self, Failure> {
         let misfit = || Failure::broken("its window is not two-dimensional");
         fn sizes<const N: usize>(node: &NodeProto, name: &str) -> Result<Option<[usize; N]>, Failure> {
@@ -59,7 +58,7 @@ impl Window {
         Ok(window)
     }
 
-    /// As many cells as strides fit into the map; what cannot be divided goes to the end, or with
+    /// `auto_pad`: the output has ceil(size / stride) cells; odd padding goes to the end, or with
     /// `lower` to the start.
     fn pad_to_same(&mut self, from: [usize; 2], lower: bool) -> Result<(), Failure> {
         for (axis, &size) in from.iter().enumerate() {
@@ -73,13 +72,13 @@ impl Window {
         Ok(())
     }
 
-    /// From the first to the last cell that the window sees.
+    /// The extent of the dilated window.
     fn reach(&self, axis: usize) -> Result<usize, Failure> {
         let reach = self.dilation[axis].checked_mul(self.kernel[axis] - 1).and_then(|gap| gap.checked_add(1));
         reach.ok_or_else(|| Failure::broken("its window is too large"))
     }
 
-    /// Height and width of the map that it makes of one of `from`.
+    /// Height and width of the output for a map of size `from`.
     pub(crate) fn output(&self, from: [usize; 2]) -> Result<[usize; 2], Failure> {
         Ok([self.cells(from, 0)?, self.cells(from, 1)?])
     }
@@ -90,7 +89,7 @@ impl Window {
             .and_then(|size| size.checked_sub(self.reach(axis).ok()?))
             .ok_or_else(|| Failure::broken("its window does not fit its input"))?;
         let cells = room / self.stride[axis] + 1;
-        // A further window may start in what is left, unless it would start in the padding at the
+        // One more window may start in the remainder, unless it would start in the padding at the
         // end.
         let more = self.ceil
             && !room.is_multiple_of(self.stride[axis])
@@ -98,13 +97,13 @@ impl Window {
         Ok(cells + usize::from(more))
     }
 
-    /// Whether `ceil_mode` makes no difference on a map of `from`.
+    /// Whether `ceil_mode` makes no difference for a map of size `from`.
     pub(crate) fn is_floored(&self, from: [usize; 2]) -> bool {
         !self.ceil || Self { ceil: false, ..self.clone() }.output(from) == self.output(from)
     }
 }
 
-/// The shape that Resize or Upsample makes: by scales or by sizes, of all axes or of some (opset
+/// The output shape of Resize or Upsample: by scales or by sizes, of all axes or of some (opset
 /// 18).
 pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
     let node = inputs.node;
@@ -135,7 +134,7 @@ pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
     }
     for (&axis, &scale) in axes.iter().zip(&scales) {
         let size = (from[axis] as f64 * f64::from(scale)).floor();
-        // Not a number must not pass.
+        // NaN must not pass.
         if !(0.0..=f64::from(u32::MAX)).contains(&size) {
             return Err(misfit());
         }
@@ -144,7 +143,7 @@ pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
     Ok(shape)
 }
 
-/// The factors or the sizes that Resize or Upsample is given: sizes win.
+/// The factors or the sizes of Resize or Upsample; sizes have precedence.
 fn scales_or_sizes<'a>(inputs: &'a Inputs<'_>) -> (Option<Result<Vec<f32>, Failure>>, Option<&'a Value>) {
     let given = |at: usize| inputs.get(at).filter(|value| value.count() > 0);
     // Opset 10 has no region of interest between the two, and no sizes.
@@ -161,12 +160,12 @@ fn scales_or_sizes<'a>(inputs: &'a Inputs<'_>) -> (Option<Result<Vec<f32>, Failu
     (scales, sizes)
 }
 
-/// How often Resize or Upsample repeats each row and each column; `None` where it does something
-/// else.
+/// The factors by which Resize or Upsample repeats each row and each column; `None` for any other
+/// resize.
 ///
-/// Judged by the pixel that each pixel comes from, so that every way of writing the same (by sizes,
-/// half-pixel coordinates, older operators) is the same. Follows `coordinate_transformation_mode`
-/// and `nearest_mode` of the ONNX specification.
+/// Determined from the source of each pixel, so that all equivalent forms (sizes, half-pixel
+/// coordinates, older operators) are recognized. Follows `coordinate_transformation_mode` and
+/// `nearest_mode` of the ONNX specification.
 pub(crate) fn repeats(inputs: &Inputs<'_>, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
     let (&[_, channels, ..], &[_, same, ..]) = (from, to) else { return None };
     if from.len() != 4 || to.len() != 4 || channels != same || from[0] != to[0] {
@@ -187,7 +186,7 @@ pub(crate) fn repeats(inputs: &Inputs<'_>, from: &[usize], to: &[usize]) -> Opti
             (text("coordinate_transformation_mode", "half_pixel"), text("nearest_mode", "round_prefer_floor"))
         }
     };
-    // A factor such as 2.01 may give the size of twice as many pixels, but not the same ones.
+    // A factor such as 2.01 may give the same size as 2, but other pixels.
     if let (Some(Ok(scales)), None) = scales_or_sizes(inputs)
         && scales.iter().any(|scale| scale.fract() != 0.0)
     {

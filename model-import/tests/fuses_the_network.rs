@@ -1,4 +1,4 @@
-//! What of a network becomes model-runtime's operators, and what must be left alone.
+//! Which parts of a network become model-runtime's operators, and which must be left unchanged.
 //! That both compute the same is tested in the function, where they can run.
 
 mod support;
@@ -41,7 +41,7 @@ fn all_of_the_built_in_model_is_fused() {
     // The first three convolutions, from the image to the first C3; and the last of that C3 with
     // the next step down.
     assert_eq!(count(&fused, "ops::stem_weight("), 1);
-    // Gray pictures are not made three channels first.
+    // Gray pictures are not expanded to three channels.
     assert_eq!((count(&fused, "images.expand("), count(&plain, "images.expand(")), (0, 1));
     assert_eq!(count(&fused, "ops::conv2d_chain("), 2);
     assert_eq!(count(&fused, "ops::ChainStage"), 3 + 2);
@@ -61,7 +61,8 @@ fn plain_burn_can_be_asked_for() {
     let path = save(&tiny_yolov5(Tail::Split));
     let (chosen, plain) = generate(&path, &Options { plain: true, ..Options::default() });
     assert_eq!(chosen, plain);
-    // Levels become samples by an operator of the project; the network itself has none.
+    // Levels are converted to samples by an operator of model-runtime; the network itself uses
+    // none.
     assert_eq!(count(&plain, "ops::int8::samples("), 1);
     assert_eq!(count(&plain, "ops::"), 1);
 }
@@ -138,8 +139,7 @@ fn a_grouped_convolution_is_left_to_burn() {
     assert!(source.contains("Conv2dConfig") && source.contains("with_groups(2)"));
 }
 
-/// One convolution's sum with another's raw result takes that result along: the other must still
-/// give it.
+/// The sum of two convolutions is fused into one of them: the other must still output its result.
 #[test]
 fn what_a_residual_reads_is_still_computed() {
     let source = fused(|model| {
@@ -177,7 +177,7 @@ fn a_pooling_that_somebody_else_reads_is_left_alone() {
 }
 
 /// By scales or by sizes, by the older operator or with half-pixel coordinates: where each pixel is
-/// repeated, it is read where it lies.
+/// repeated, it is read in place.
 #[test]
 fn every_way_of_doubling_pixels_is_fused() {
     let upsampled = |op: &str, sizes: bool, attributes: &[(&str, &str)]| {
@@ -210,7 +210,7 @@ fn every_way_of_doubling_pixels_is_fused() {
     assert_eq!(upsampled("Upsample", false, &[]), 1);
 }
 
-/// As Keras pads: the row that is missing at the end becomes one of weights that are zero.
+/// Asymmetric pads, as Keras writes them, become a row of zero weights.
 #[test]
 fn padding_that_differs_from_side_to_side_is_computed_by_a_larger_window() {
     let source = |auto_pad: &str| {
@@ -229,7 +229,7 @@ fn padding_that_differs_from_side_to_side_is_computed_by_a_larger_window() {
     }
 }
 
-/// What is computed from shapes and constants alone costs nothing at run time.
+/// Values that depend on shapes and constants only are folded and cost nothing at run time.
 #[test]
 fn sizes_computed_in_the_graph_are_folded() {
     let source = fused(|model| {

@@ -1,6 +1,6 @@
 //! Mutated files: each is imported or refused with one line, and nothing panics, aborts or hangs.
-//! From a seed, so that a failure comes again. `fuzz/` runs the same entry for as long as one
-//! likes.
+//! The seed is fixed, so that a failure is reproducible. `fuzz/` runs the same entry without a
+//! limit.
 
 mod support;
 
@@ -13,10 +13,10 @@ use support::*;
 const SEED: u64 = 19;
 const OF_BYTES: usize = 3000;
 const OF_GRAPHS: usize = 3000;
-/// Code is generated from as many of those that are accepted.
+/// Number of accepted files that code is generated from.
 const GENERATED: usize = 40;
 
-/// xorshift64* (Vigna, 2016): good enough to choose with.
+/// xorshift64* (Vigna, 2016): sufficient to choose mutations.
 struct Random(u64);
 
 impl Random {
@@ -125,7 +125,7 @@ fn mutate_graph(graph: &mut GraphProto, random: &mut Random) {
     }
 }
 
-/// Imports and, of some that are accepted, generates: what fails says so in one line.
+/// Imports a file and generates code from some accepted ones; every failure is one line.
 fn try_out(bytes: &[u8], number: usize, accepted: &mut usize) {
     let sizes = [None, Some([HEIGHT, WIDTH])];
     let options = Options { image_size: sizes[number % 2], ..Options::default() };

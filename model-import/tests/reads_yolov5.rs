@@ -1,4 +1,4 @@
-//! What a YOLOv5 detection model says about itself, read from the file alone.
+//! The description of a YOLOv5 detection model, read from the file alone.
 
 mod support;
 

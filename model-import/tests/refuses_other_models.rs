@@ -1,4 +1,4 @@
-//! What is no YOLOv5 detection model for this function fails with one message that says what it is
+//! Any file that is not a usable YOLOv5 detection model fails with one message that says what it is
 //! and what to do.
 
 mod support;
@@ -22,7 +22,7 @@ fn refusal_of(bytes: &[u8]) -> ImportError {
     error
 }
 
-/// A message is one line, and says more than what is wrong.
+/// A message is one line, and says what to do.
 fn one_line(error: &ImportError) {
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() < 420, "{text}");
@@ -35,7 +35,7 @@ fn outputs(model: &mut ModelProto, names: &[&str], build: impl FnOnce(&mut Build
     model.graph.as_mut().unwrap().output = names.iter().map(|name| value(name, FLOAT, &[])).collect();
 }
 
-/// Adds a node of another kind that reads the image; nobody reads it.
+/// Adds a node of another kind that reads the image; its output is unused.
 fn with_operator(model: &mut ModelProto, operator: &str, domain: &str) {
     append(model, |builder| {
         builder.node(operator, &["images"], &["other"], vec![]);
@@ -217,7 +217,7 @@ fn a_yolox_head_is_refused() {
     assert!(matches!(error, ImportError::DecoupledHead { convolutions: 3, .. }), "{error}");
 }
 
-/// Five landmarks after the box are no probabilities: yolov5-face, and armour plates.
+/// Five landmarks after the box are not probabilities: yolov5-face, and armour plates.
 #[test]
 fn landmarks_are_refused() {
     let error = refusal(|model| {
@@ -326,7 +326,7 @@ fn an_input_of_bytes_is_refused() {
     assert!(error.to_string().contains("uint8"), "{error}");
 }
 
-/// Whoever decodes otherwise has other anchors than the ones we would read.
+/// A different decoding means that the anchors would be read wrongly.
 #[test]
 fn a_tail_that_decodes_otherwise_has_no_anchors() {
     let change = |change: fn(&mut onnx_ir::NodeProto)| {
@@ -352,7 +352,7 @@ fn a_tail_that_decodes_otherwise_has_no_anchors() {
     }
 }
 
-/// Each was accepted before, and computed as if it said what YOLOv5's say.
+/// Each was accepted before and computed with YOLOv5's attributes instead of its own.
 #[test]
 fn what_would_be_computed_otherwise_is_refused() {
     let resize = |attributes: &[(&str, &str)], scale: f32| {
@@ -454,7 +454,7 @@ fn a_graph_that_goes_in_a_circle_is_refused() {
     assert!(error.to_string().contains("depends on itself"), "{error}");
 }
 
-/// What the check lets pass, the build takes.
+/// The build accepts every file that the check accepts.
 #[test]
 fn an_old_operator_set_is_accepted_by_the_check_and_by_the_build() {
     let mut model = tiny_yolov5(Tail::Slice);

@@ -6,13 +6,13 @@ use model_runtime::ModelMetadata;
 
 /// An accepted form.
 pub struct Form {
-    /// The file's stem: who wrote it and how.
+    /// The file's stem: the exporter and its options.
     pub name: &'static str,
-    /// What ONNX Runtime computes from the file: lines of head, index into its flat map, value.
+    /// Reference values from ONNX Runtime: lines of head, index into its flat map, value.
     pub reference: &'static str,
     /// From a picture `[1, 3, 64, 128]` to the heads' raw maps, smallest stride first, each flat.
     pub run: fn(Tensor<4>) -> Vec<Vec<f32>>,
-    /// What the import read.
+    /// The description that the import returned.
     pub metadata: &'static ModelMetadata,
 }
 

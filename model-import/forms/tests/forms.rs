@@ -1,5 +1,5 @@
-//! Every form that real exporters and tools write: the accepted ones compute what ONNX Runtime
-//! computes, the others say what they are.
+//! Every form that real exporters and tools write: accepted ones agree with ONNX Runtime, refused
+//! ones are named by their kind.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use burn::tensor::TensorData;
 use forms::FORMS;
 use model_import::{Options, import};
 
-/// Logits, which move by several units from picture to picture.
+/// Tolerance on logits, which differ by several units between pictures.
 const TOLERANCE: f32 = 1e-3;
 const HEIGHT: usize = 64;
 const WIDTH: usize = 128;
@@ -51,7 +51,7 @@ fn every_accepted_form_computes_what_onnx_runtime_computes() {
     }
 }
 
-/// Else a network that ignores its picture would agree as well.
+/// Otherwise a network that ignores its input would pass, too.
 #[test]
 fn the_references_move_by_several_units() {
     for form in FORMS {

@@ -1,5 +1,5 @@
-//! Which convolutions are computed together, a few rows at a time, because what lies between them
-//! outgrows the cache.
+//! Chooses chains of convolutions that are computed together, a few rows at a time, because their
+//! intermediate maps exceed the cache.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use model_runtime::kernels::chain::MAX_STAGES;
 
 use super::{Conv, Fusion};
 
-/// A map of as many bytes doesn't stay in a core's second-level cache (512 KB to 2 MB on today's
-/// servers) until it is read again. Chains over smaller ones gained nothing.
+/// A map of this size doesn't stay in a core's second-level cache (512 KB to 2 MB on current
+/// servers) until it is read. Chains over smaller ones gained nothing.
 const MIN_BYTES_BETWEEN: usize = 1 << 20;
 
 impl Fusion {
-    /// All convolutions, those together that are to be computed together.
+    /// All convolutions, grouped into chains.
     pub(super) fn take_chains(&mut self, shapes: &HashMap<String, [usize; 3]>) -> Vec<Vec<Conv>> {
         let followed: Vec<bool> = self.convs.iter().map(|conv| self.is_followed(conv, shapes)).collect();
         let mut chains: Vec<Vec<Conv>> = Vec::new();
@@ -34,8 +34,7 @@ impl Fusion {
         chains
     }
 
-    /// Whether one other convolution, and nobody else, reads what this one makes, and that is
-    /// large.
+    /// Whether this convolution's output is large and read by one other convolution only.
     fn is_followed(&self, conv: &Conv, shapes: &HashMap<String, [usize; 3]>) -> bool {
         let [(value, _)] = &conv.outputs[..] else { return false };
         let plain = |conv: &Conv| {

@@ -1,4 +1,4 @@
-//! Writes the fused operators as nodes, their weights packed the way the kernels read them.
+//! Writes the fused operators as nodes, with weights packed in the kernels' layout.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use super::{CHAIN, CONV, Conv, DOMAIN, Fusion, GRAY_WEIGHT, SPLIT, STEM};
 use crate::onnx::float_tensor;
 
 impl Fusion {
-    /// The graph of what is left and what is new, in the file's order.
+    /// The graph of the remaining and the new nodes, in the file's order.
     pub(super) fn finish(mut self, shapes: &HashMap<String, [usize; 3]>) -> GraphProto {
         let image = self.graph.input[0].name.clone();
         for chain in self.take_chains(shapes) {
@@ -17,7 +17,7 @@ impl Fusion {
         }
         let kept = self.nodes.into_iter().enumerate().filter_map(|(at, node)| node.map(|node| (at, node)));
         self.added.extend(kept);
-        // Stable: a merged convolution stays before the split of its result.
+        // The sort is stable, so that a merged convolution stays before the split of its result.
         self.added.sort_by_key(|(position, _)| *position);
         let mut graph = self.graph;
         graph.node = self.added.into_iter().map(|(_, node)| node).collect();
@@ -26,8 +26,8 @@ impl Fusion {
         graph
     }
 
-    /// One node for convolutions that follow each other, mostly a single one; `inputs`: what the
-    /// first reads, then every one's weight, its gray form if it reads the image, and bias, then
+    /// One node for a chain of convolutions, most often a single one. Its inputs are those of the
+    /// first convolution, then each one's weight, gray weight if it reads the image, and bias, then
     /// the residual.
     fn emit(&mut self, chain: Vec<Conv>, image: &str, shapes: &HashMap<String, [usize; 3]>) {
         let stem = chain[0].inputs.len() == 1 && chain[0].inputs[0].value == image;

@@ -1,8 +1,8 @@
-//! Rewrites a network into model-runtime's fused operators: what stays between them is ordinary
-//! ONNX.
+//! Rewrites a network into model-runtime's fused operators; all other nodes stay standard ONNX.
 //!
-//! A convolution takes its bias, SiLU and residual along; reads concatenated and upsampled inputs
-//! where they lie; siblings on the same input become one. What no pattern fits is left as it is.
+//! Bias, SiLU and residual are fused into the convolution; concatenated and upsampled inputs are
+//! read in place; siblings on the same input are merged. Nodes that match no pattern are left
+//! unchanged.
 
 mod chains;
 mod emit;
@@ -19,36 +19,35 @@ use patterns::{convolution, doubles, same_size_pool};
 
 /// The operators' domain in the rewritten graph.
 pub(crate) const DOMAIN: &str = "nv_micro";
-/// A convolution with all that it takes along.
+/// A convolution with everything that is fused into it.
 pub(crate) const CONV: &str = "FusedConv";
 /// The first convolution, with weights for one channel besides those for three.
 pub(crate) const STEM: &str = "FusedStem";
-/// Convolutions that follow each other, with weights for one channel besides if the first reads the
-/// image.
+/// A chain of convolutions, with additional weights for one channel if the first reads the image.
 pub(crate) const CHAIN: &str = "FusedConvChain";
 /// SPPF's three chained poolings, joined.
 pub(crate) const SPPF_POOL: &str = "SppfPool";
-/// Channels taken apart without a copy.
+/// A split along the channels, without a copy.
 pub(crate) const SPLIT: &str = "SplitChannels";
 
-/// How the names of weights for one channel end.
+/// Suffix of the names of weights for one channel.
 const GRAY_WEIGHT: &str = "gray_weight";
-/// As many inputs as the fused convolution takes.
+/// Most inputs of the fused convolution.
 const MOST_INPUTS: usize = 4;
 /// Siblings are merged where each one's channels fill whole blocks of the packed weights.
 const BLOCK: usize = model_runtime::pack::BLOCK;
 
-/// What a convolution reads.
+/// An input of a convolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Input {
     value: String,
     upsampled: bool,
 }
 
-/// A convolution with everything that was found to belong to it.
+/// A convolution with everything that will be fused into it.
 #[derive(Debug)]
 struct Conv {
-    /// Where in the file's order all of its inputs are computed.
+    /// The position in the file's order at which all of its inputs are computed.
     position: usize,
     inputs: Vec<Input>,
     weight: Tensor,
@@ -57,7 +56,7 @@ struct Conv {
     padding: [usize; 2],
     silu: bool,
     residual: Option<String>,
-    /// What it computes, and how many channels each has: more than one after merging siblings.
+    /// Its outputs and their numbers of channels: more than one after merging siblings.
     outputs: Vec<(String, usize)>,
 }
 
@@ -66,7 +65,7 @@ impl Conv {
         [self.weight.shape[2], self.weight.shape[3]]
     }
 
-    /// Only such a convolution can read several tensors, or an upsampled one, where they lie.
+    /// Only such a convolution can read several tensors, or an upsampled one, in place.
     fn is_pointwise(&self) -> bool {
         (self.kernel(), self.stride, self.padding) == ([1, 1], [1, 1], [0, 0])
     }
@@ -76,7 +75,7 @@ impl Conv {
     }
 }
 
-/// The graph while it is taken apart: nodes that are used up are gone.
+/// The graph during fusion: nodes that were fused are removed.
 struct Fusion {
     graph: GraphProto,
     nodes: Vec<Option<NodeProto>>,
@@ -103,8 +102,8 @@ pub(crate) fn fuse(mut model: ModelProto, shapes: &HashMap<String, [usize; 3]>) 
     model
 }
 
-/// Whether whatever reads the image of a fused model has weights for one channel, too: such a
-/// network takes gray as it is.
+/// Whether every reader of the image has weights for one channel, too: such a network takes gray
+/// images directly.
 pub(crate) fn takes_gray(model: &ModelProto) -> bool {
     let Some(image) = model.graph.input.first().map(|input| &input.name) else { return false };
     let mut readers = model.graph.node.iter().filter(|node| node.input.contains(image));
@@ -112,8 +111,8 @@ pub(crate) fn takes_gray(model: &ModelProto) -> bool {
 }
 
 impl Fusion {
-    /// Who reads `value`: nodes that are left, and for every taken convolution or output of the
-    /// graph one that is no node.
+    /// The readers of `value`: the remaining nodes, and `usize::MAX` for every fused convolution or
+    /// output of the graph.
     fn readers(&self, value: &str) -> Vec<usize> {
         let convs =
             self.convs.iter().filter(|conv| conv.reads(value) || conv.residual.as_deref() == Some(value));
@@ -150,7 +149,7 @@ impl Fusion {
         }
     }
 
-    /// x · σ(x), if nobody else reads x.
+    /// x · σ(x), if x has no other reader.
     fn take_silu(&self, conv: &mut Conv, used: &mut Vec<usize>) {
         let [a, b] = self.readers(&conv.outputs[0].0)[..] else { return };
         let pair = |sigmoid, product| {
@@ -164,7 +163,7 @@ impl Fusion {
         }
     }
 
-    /// The sum with something else, if nobody else reads this side of it.
+    /// The sum with another value, if this operand has no other reader.
     fn take_residual(&self, conv: &mut Conv, used: &mut Vec<usize>) {
         let value = &conv.outputs[0].0;
         let [at] = self.readers(value)[..] else { return };
@@ -199,8 +198,8 @@ impl Fusion {
         }
     }
 
-    /// Size and places of three equal poolings that keep the image's size, each of the one before,
-    /// read by the next and by `concat` only.
+    /// Kernel size and positions of three equal poolings in a chain that keep the image's size and
+    /// are read only by the next one and by `concat`.
     fn pool_chain(&self, source: &str, pooled: &[String], concat: usize) -> Option<(usize, Vec<usize>)> {
         let mut before = source;
         let mut pools = Vec::new();
@@ -218,7 +217,7 @@ impl Fusion {
         (read_in_turn && kernel == same && kernel == alike).then(|| (kernel, vec![first, second, third]))
     }
 
-    /// Whether the taken convolutions, all pointwise, are the only readers of `value`.
+    /// Whether pointwise fused convolutions are the only readers of `value`.
     fn only_pointwise_read(&self, value: &str) -> bool {
         let residual = |conv: &Conv| conv.residual.as_deref() == Some(value);
         let readers = || self.convs.iter().filter(|conv| conv.reads(value));
@@ -228,7 +227,7 @@ impl Fusion {
             && readers().all(Conv::is_pointwise)
     }
 
-    /// A concatenation that only pointwise convolutions read is read in parts.
+    /// Removes a concatenation that only pointwise convolutions read: they read its parts.
     fn take_concats(&mut self) {
         for at in 0..self.nodes.len() {
             let Some(concat) = self.operator(at, "Concat") else { continue };
@@ -248,7 +247,8 @@ impl Fusion {
         }
     }
 
-    /// Nearest 2x upsampling that only pointwise convolutions read is read pixel by pixel.
+    /// Removes nearest 2x upsampling that only pointwise convolutions read: they read each pixel in
+    /// place.
     fn take_upsampling(&mut self) {
         for at in 0..self.nodes.len() {
             let resize = self.operator(at, "Resize").filter(|node| doubles(&self.graph, node));
@@ -265,7 +265,7 @@ impl Fusion {
         }
     }
 
-    /// Pointwise convolutions of the same input become one.
+    /// Merges pointwise convolutions of the same input.
     fn merge_siblings(&mut self) {
         let fits = |conv: &Conv| {
             conv.is_pointwise()

@@ -1,4 +1,4 @@
-//! What a single node must be for the fused operators to compute it.
+//! Conditions on single nodes that the fused operators can compute.
 
 use onnx_ir::{GraphProto, NodeProto};
 
@@ -37,7 +37,7 @@ pub(super) fn convolution(graph: &GraphProto, node: &NodeProto, position: usize)
     })
 }
 
-/// The size of a square max pool that leaves the image's size as it is.
+/// The size of a square max pool that keeps the image's size.
 pub(super) fn same_size_pool(node: &NodeProto) -> Option<usize> {
     let [size, same] = ints(node, "kernel_shape")?[..] else { return None };
     let ones = |name: &str| ints(node, name).is_none_or(|values| values == [1, 1]);
@@ -49,7 +49,7 @@ pub(super) fn same_size_pool(node: &NodeProto) -> Option<usize> {
 pub(super) fn doubles(graph: &GraphProto, node: &NodeProto) -> bool {
     let text = |name: &str| attribute(node, name).map(|attribute| attribute.s.to_vec());
     let nearest = text("mode").is_none_or(|mode| mode == b"nearest");
-    // With any other of these, the blocks would start elsewhere.
+    // Other modes would shift the blocks.
     let floors = text("nearest_mode").is_some_and(|mode| mode == b"floor")
         && text("coordinate_transformation_mode").is_some_and(|mode| mode == b"asymmetric");
     let scales = node.input.get(2).and_then(|name| Graph::new(graph).floats(name));

@@ -1,4 +1,4 @@
-//! Small YOLOv5-like ONNX files, made on the spot: the same operators and the same tail as the
+//! Small YOLOv5-like ONNX files, built in memory: the same operators and the same tail as the
 //! official exporter writes, a few channels instead of many.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file compiles its own copy and uses a part of it")]
@@ -284,7 +284,7 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let folder =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(FILES.fetch_add(1, Ordering::Relaxed).to_string());
-    // What an earlier run left, a licence beside the model, must not count.
+    // A licence file from an earlier run must not be found.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);

@@ -1,5 +1,5 @@
-//! Writes the fused operators in 8-bit integers, where a file says how to quantize what they read
-//! and write.
+//! Writes the fused operators in 8-bit integers, for files that state the quantization of their
+//! maps.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,17 +13,17 @@ use crate::onnx::float_tensor;
 use crate::qdq::Quantization;
 use crate::tensor::data_type;
 
-/// A convolution with 8-bit maps on either side, or with floats behind it: a head.
+/// A convolution with 8-bit input and output, or with float output for a head.
 pub(crate) const CONV: &str = "Int8Conv";
 /// SPPF's poolings.
 pub(crate) const POOL: &str = "Int8SppfPool";
-/// Channels taken apart without a copy.
+/// A split along the channels, without a copy.
 pub(crate) const TAKE_APART: &str = "Int8SplitChannels";
-/// The 8-bit network of a model whose pairs of quantization were taken out; `shapes` as for
+/// The 8-bit network of a model whose quantization nodes were removed; `shapes` as for
 /// [`super::fuse`].
 ///
 /// # Errors
-/// [`ImportError::NotQuantized`] where something is left that no operator computes in integers.
+/// [`ImportError::NotQuantized`] where a node has no integer operator.
 pub(crate) fn fuse(
     mut model: ModelProto,
     shapes: &HashMap<String, [usize; 3]>,
@@ -50,7 +50,7 @@ struct Emitter<'a> {
     fusion: Fusion,
     shapes: &'a HashMap<String, [usize; 3]>,
     quantization: &'a Quantization,
-    /// The scale that every map is stored in.
+    /// The scale of every map.
     stored: HashMap<String, Scale>,
     /// The weight's name of each convolution of the file, by what it gives after activation and
     /// sum.
@@ -64,7 +64,7 @@ impl<'a> Emitter<'a> {
         quantization: &'a Quantization,
         original: &GraphProto,
     ) -> Self {
-        // A convolution's result goes by the name of the last thing that it took along.
+        // A fused convolution's result has the name of the last node that was fused into it.
         let mut weights = HashMap::new();
         for conv in original.node.iter().filter(|node| node.op_type == "Conv") {
             let mut value = conv.output[0].clone();
@@ -89,8 +89,8 @@ impl<'a> Emitter<'a> {
         emitter
     }
 
-    /// Concatenation, pooling and upsampling change no value: a map that only meets a quantized one
-    /// there takes its scale, in either direction.
+    /// Concatenation, pooling and upsampling change no value: a map without a scale takes that of
+    /// the map on the other side of such a node, in both directions.
     fn spread(&mut self, original: &GraphProto) {
         let passes: Vec<&NodeProto> = original
             .node
@@ -121,7 +121,7 @@ impl<'a> Emitter<'a> {
                 }
             }
         }
-        // What the poolings of SPPF became one of is of the scale of what they read.
+        // SPPF's fused pooling keeps the scale of its input.
         for (_, node) in self.fusion.added.iter().filter(|(_, node)| node.op_type == SPPF_POOL) {
             if let Some(&scale) = self.stored.get(&node.input[0]) {
                 self.stored.insert(node.output[0].clone(), scale);
@@ -163,7 +163,7 @@ impl<'a> Emitter<'a> {
         Ok(graph)
     }
 
-    /// The image comes as its levels, whatever type the file declares.
+    /// The image's input is its levels, whatever type the file declares.
     fn declare_image(&mut self, image: &str) -> Result<(), ImportError> {
         let scale = self.scale_of(image, "the first convolution")?;
         let exact = (scale.scale * 255.0 - 1.0).abs() < 1e-4 && scale.zero_point == 0;
@@ -241,7 +241,7 @@ impl<'a> Emitter<'a> {
             integers("input_zero_point", &[input.zero_point.into()]),
             integers("gray", &[usize::from(stem)]),
             integers("head", &[usize::from(is_head)]),
-            // That there is one, and its constants.
+            // Flags for the residual, and its constants.
             integers(
                 "residual",
                 &match (residual, multiplier) {
@@ -267,8 +267,8 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// Every output channel's weights and what its sums become; siblings were merged in the order
-    /// of their outputs.
+    /// Every output channel's weights and the conversion of its sums; merged siblings are in the
+    /// order of their outputs.
     fn channels(&self, conv: &Conv, is_head: bool) -> Result<(Vec<i8>, Vec<Channel>), ImportError> {
         let (mut levels, mut channels) = (Vec::new(), Vec::new());
         for (output, count) in &conv.outputs {

@@ -1,5 +1,5 @@
-//! Runs the rewritten graph of the built-in model's 8-bit form on the kernels and compares what
-//! each layer gives with what ONNX Runtime's gives for the same levels.
+//! Runs the rewritten graph of the built-in model's 8-bit form on the kernels and compares each
+//! layer's output with ONNX Runtime's for the same levels.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,11 +20,11 @@ use crate::onnx::ints;
 const REFERENCE: &str = include_str!("../../../reference/int8_maps.txt");
 const VALUES: &[u8] = include_bytes!("../../../reference/int8_maps.bin");
 const MODEL: &str = "weights/int8/eye-state-yolov5n-416.onnx";
-/// Of all levels that a layer gives, given ONNX Runtime's levels: a value between two levels goes
-/// either way.
+/// Tolerated share of a layer's levels that differ, given ONNX Runtime's levels as input: values
+/// close to the middle between two levels may round either way.
 const SAME_LEVELS: f64 = 0.985;
 
-/// A map of bytes, or a head's floats; `first` is where its channels begin in a pixel.
+/// A map of bytes, or a head's floats; `first` is the offset of its channels in a pixel.
 #[derive(Clone, Default)]
 struct Map {
     bytes: Vec<u8>,
@@ -80,7 +80,7 @@ fn pair(node: &NodeProto, name: &str) -> [usize; 2] {
     sizes(node, name).try_into().expect("a pair")
 }
 
-/// The network, every map by its name: those of `given` are read in place of what was computed.
+/// The network, every map by its name: those of `given` replace the computed ones.
 fn run(graph: &GraphProto, given: HashMap<String, Map>, isa: Int8Isa) -> HashMap<String, Map> {
     let raw: HashMap<&str, &[u8]> =
         graph.initializer.iter().map(|tensor| (tensor.name.as_str(), &*tensor.raw_data)).collect();
@@ -175,7 +175,7 @@ fn run(graph: &GraphProto, given: HashMap<String, Map>, isa: Int8Isa) -> HashMap
     found
 }
 
-/// Keeps what a node gave, and hands it on if nothing else is given for it.
+/// Stores a node's output, and passes it on unless `given` has a replacement.
 fn give(maps: &mut HashMap<String, Map>, found: &mut HashMap<String, Map>, name: &str, map: Map) {
     maps.entry(name.to_owned()).or_insert_with(|| map.clone());
     found.insert(name.to_owned(), map);
@@ -243,7 +243,7 @@ fn a_gray_image_gives_the_bits_that_its_three_equal_channels_give() {
     let imported = built_in();
     let graph = &imported.fused.as_ref().expect("a network in integers").graph;
     let colour = reference(&imported.description.version)["images"].clone();
-    // The darkest channel in place of all.
+    // The least of the three values in place of each.
     let gray = |at: usize| colour.bytes[at * colour.pitch..][..3].iter().copied().min().expect("three");
     let one = Map::planar(colour.size, 1, |at| gray(at).into(), false);
     let cells = colour.size[0] * colour.size[1];
