@@ -1,4 +1,4 @@
-//! The image back, with the boxes drawn: what `Accept: image/png` and `image/jpeg` ask for.
+//! Draws the boxes onto the image, for `Accept: image/png` and `image/jpeg`.
 
 use std::io::Cursor;
 
@@ -9,7 +9,7 @@ use crate::detection::{Detection, EyeState};
 use crate::error::RequestError;
 use picture::{Frame, Pixels};
 
-/// Orange and blue of Okabe and Ito's palette: told apart by the colour-blind as well.
+/// Orange and blue of Okabe and Ito's palette: distinguishable with colour blindness.
 const OPEN_COLOUR: Rgb<u8> = Rgb([230, 159, 0]);
 const CLOSED_COLOUR: Rgb<u8> = Rgb([86, 180, 233]);
 const LABEL_TEXT: Rgb<u8> = Rgb([0, 0, 0]);
@@ -17,7 +17,8 @@ const LABEL_TEXT: Rgb<u8> = Rgb([0, 0, 0]);
 /// Quality of annotated JPEGs: no visible artefacts around the lines.
 const JPEG_QUALITY: u8 = 90;
 
-/// Lines are one pixel for each this many pixels of the longer side, so that they show at any size.
+/// Lines are one pixel for each this many pixels of the longer side, so that they are visible at
+/// any size.
 const PIXELS_PER_LINE_WIDTH: u32 = 320;
 
 /// Width and height of a glyph in dots, and the dots from one to the next.
@@ -78,7 +79,7 @@ pub fn annotate(frame: &Frame, eyes: &[Detection], format: PictureFormat) -> Res
     Ok(encoded)
 }
 
-/// Pixel by pixel what was plane by plane.
+/// Converts planar samples to interleaved ones.
 fn interleaved(planes: &[u8]) -> Vec<u8> {
     let (red, rest) = planes.split_at(planes.len() / 3);
     let (green, blue) = rest.split_at(red.len());
@@ -117,7 +118,7 @@ fn draw(canvas: &mut RgbImage, eye: &Detection, line: u32) {
     }
 }
 
-/// Fills from `from` to before `to`, as far as the canvas goes.
+/// Fills from `from` up to but excluding `to`, clipped to the canvas.
 fn fill(canvas: &mut RgbImage, from: (u32, u32), to: (u32, u32), colour: Rgb<u8>) {
     for y in from.1..to.1.min(canvas.height()) {
         for x in from.0..to.0.min(canvas.width()) {
@@ -126,7 +127,7 @@ fn fill(canvas: &mut RgbImage, from: (u32, u32), to: (u32, u32), colour: Rgb<u8>
     }
 }
 
-/// Rows of a 5×7 dot letter, the leftmost dot in bit 4. Only what labels are made of.
+/// Rows of a 5×7 dot letter, the leftmost dot in bit 4. Only the characters of labels.
 fn glyph(letter: char) -> [u8; 7] {
     match letter {
         'C' => [14, 17, 16, 16, 16, 17, 14],

@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Stage;
 use crate::telemetry::traces;
 use picture::{BitDepth, Frame, Pixels, Undecoded};
 
-/// The phase that the process is in; it only ever goes forward.
+/// The phase of the process; phases never go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
@@ -29,33 +29,33 @@ pub enum Phase {
     Starting,
     /// Takes requests.
     Ready,
-    /// Asked to stop: says that it is not ready, so that no more requests are sent, and answers
-    /// those that come.
+    /// Draining: not ready, so that no more requests are routed here; those that arrive are
+    /// answered.
     Draining,
 }
 
 /// Shared by all requests.
 pub struct App {
-    /// Where classification happens.
+    /// The inference threads.
     pub pool: InferencePool<Classifier, ()>,
     /// Bounds on requests.
     pub limits: RequestLimits,
-    /// Thresholds where the request names none.
+    /// Default thresholds.
     pub thresholds: Thresholds,
-    /// Pages of which origins may use the function.
+    /// Origins whose pages may use the function.
     pub origins: Origins,
     /// All instruments.
     pub metrics: Metrics,
-    /// What all requests together may take.
+    /// The memory budget of all requests.
     pub memory: Memory,
-    /// Where the source of what runs here is, where that is known.
+    /// URL of the source of this build, if known.
     pub source_url: Option<String>,
     phase: AtomicU8,
     cpus: Arc<AtomicUsize>,
     concurrency: Option<NonZeroUsize>,
 }
 
-/// What came out for one image.
+/// The result for one image.
 #[derive(Debug)]
 pub struct Analysis {
     /// Width of the upright image.
@@ -66,7 +66,7 @@ pub struct Analysis {
     pub classification: Classification,
     /// Time for decoding.
     pub decode: Duration,
-    /// The picture with boxes, where it was asked for.
+    /// The picture with boxes, if requested.
     pub picture: Option<Picture>,
 }
 
@@ -110,7 +110,7 @@ impl App {
         })
     }
 
-    /// The phase that the process is in.
+    /// The phase of the process.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
@@ -119,13 +119,13 @@ impl App {
         }
     }
 
-    /// Goes forward to `phase`; never back.
+    /// Enters `phase`, unless a later one was reached.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
-    /// Follows a changed CPU allotment: inferences at once, unless that number is fixed, and
-    /// threads for each.
+    /// Adapts to a changed CPU allotment: concurrent inferences, unless their number is fixed, and
+    /// threads per inference.
     pub fn set_cpus(&self, cpus: NonZeroUsize) {
         self.cpus.store(cpus.get(), Ordering::Relaxed);
         if self.concurrency.is_none() {
@@ -134,13 +134,13 @@ impl App {
         self.set_memory(memory::container_limit());
     }
 
-    /// Follows a changed memory limit.
+    /// Adapts to a changed memory limit.
     pub fn set_memory(&self, container: Option<usize>) {
         self.memory.resize(container, self.pool.limit());
     }
 
-    /// Classifies one image on an inference thread. When `peer` has closed its side, others go
-    /// first.
+    /// Classifies one image on an inference thread. Once `peer` has closed its side, other requests
+    /// have priority.
     pub async fn classify(
         &self,
         body: Body,
@@ -153,8 +153,8 @@ impl App {
         self.run(peer, move |worker| worker.analyse(image, thresholds, picture)).await
     }
 
-    /// Does `work` on an inference thread, where parsing belongs, too, if it takes time. When
-    /// `peer` has closed its side, others go first.
+    /// Runs `work` on an inference thread; expensive parsing also runs there. Once `peer` has
+    /// closed its side, other requests have priority.
     pub async fn run<T: Send + 'static>(
         &self,
         peer: Option<Peer>,
@@ -169,11 +169,11 @@ impl App {
         let work = move |classifier: &Classifier, turn: Turn| {
             drop(queued);
             metrics.stage(Stage::Queue, turn.waited);
-            // An inference that runs alone is spread over the CPUs; several share them out.
+            // A single inference uses all CPUs; concurrent ones divide them.
             model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
             let _entered = request.enter();
             let worker = Worker { classifier, limits, memory: &memory, metrics: &metrics };
-            // The receiver is gone where the client is.
+            // The receiver is dropped if the client disconnected.
             let _ = done.send(work(&worker)?);
             Ok(())
         };
@@ -188,14 +188,14 @@ impl App {
     }
 }
 
-/// An image that was sent.
+/// An image of a request.
 #[derive(Debug)]
 pub enum Image {
-    /// A file of one of the formats that are read.
+    /// A file in one of the supported formats.
     Encoded {
         /// The file.
         bytes: Body,
-        /// How many bits of 16-bit samples count, where the client says so.
+        /// Significant bits of 16-bit samples, if the client states them.
         depth: Option<BitDepth>,
     },
     /// 8-bit samples, row by row from the top left, the channels of a pixel side by side.
@@ -230,12 +230,12 @@ impl Colour {
     }
 }
 
-/// What an inference thread has at hand for one request.
+/// The context of a request on an inference thread.
 pub struct Worker<'a> {
     classifier: &'a Classifier,
     /// Bounds on requests.
     pub limits: RequestLimits,
-    /// What all requests together may take.
+    /// The memory budget of all requests.
     pub memory: &'a Memory,
     metrics: &'a Metrics,
 }
@@ -244,7 +244,7 @@ pub struct Worker<'a> {
 type Decoded = (Frame, Reservation);
 
 impl Worker<'_> {
-    /// Decodes, classifies, and draws where that is asked for.
+    /// Decodes and classifies an image, and draws the boxes if requested.
     pub fn analyse(
         &self,
         image: Image,
@@ -288,7 +288,7 @@ impl Worker<'_> {
         Ok((undecoded.decode(depth)?, reserved))
     }
 
-    /// Samples as they were sent, channel by channel. Gray ones already are.
+    /// Samples of a request in planar order. Gray ones are already planar.
     fn arrange(
         &self,
         bytes: Body,

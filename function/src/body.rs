@@ -27,17 +27,17 @@ impl Body {
         Ok(Self { bytes: Vec::new(), reserved: memory.transit(0)? })
     }
 
-    /// Keeps `part` of the bytes and drops the others. What was taken of the budget stays taken.
+    /// Keeps `part` of the bytes and drops the others. The share of the budget stays the same.
     ///
     /// # Panics
     ///
-    /// Where `part` is not within the bytes.
+    /// If `part` is out of bounds.
     pub fn keep(&mut self, part: Range<usize>) {
         self.bytes.truncate(part.end);
         self.bytes.drain(..part.start);
     }
 
-    /// The bytes, to be changed where they lie.
+    /// The bytes, to be changed in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -47,15 +47,14 @@ impl Body {
         (self.bytes, self.reserved)
     }
 
-    /// Appends what came in, up to `limit` bytes in all. What is allocated counts, not what is
-    /// filled.
+    /// Appends received bytes, up to `limit` in all. The budget counts the allocated capacity.
     pub fn extend(&mut self, chunk: &[u8], limit: usize) -> Result<(), RequestError> {
         let length = self.bytes.len() + chunk.len();
         if length > limit {
             return Err(RequestError::TooManyBytes { limit });
         }
         if length > self.bytes.capacity() {
-            // Doubled, so that each byte is moved once on the average; no further than it may grow.
+            // Doubled, so that each byte is moved once on average; at most up to the limit.
             let capacity = (2 * self.bytes.capacity()).clamp(length, limit);
             self.reserved.grow(capacity)?;
             self.bytes.reserve_exact(capacity - self.bytes.len());

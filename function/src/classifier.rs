@@ -1,4 +1,4 @@
-//! The model with its eyes on: pixels in, eyes and verdict out. Runs on one inference thread.
+//! Runs the model: pixels to eyes and verdict. Used on one inference thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::telemetry::traces;
 use crate::verdict::{Verdict, judge};
 use picture::Frame;
 
-/// Candidates weaker than this are not even looked at; it bounds how sure `no_eyes` can be (0.95).
+/// Candidates below this are not decoded; it bounds the confidence of `no_eyes` (0.95).
 const WEAKEST_CANDIDATE: f32 = 0.05;
 
 /// The eyes in one image.
@@ -44,26 +44,26 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// What the built-in model is.
+    /// Metadata of the built-in model.
     pub fn metadata() -> &'static ModelMetadata {
         &model::METADATA
     }
 
-    /// Takes the weights from the binary.
+    /// Loads the weights from the binary.
     pub fn load() -> Self {
         let device = Device::flex();
         Self { model: Arc::new(model::Model::from_embedded(&device)), device }
     }
 
-    /// Runs the model once on gray, so that the first request finds everything in place. Not meant
-    /// for an inference thread: what the calling thread worked in is given back.
+    /// Runs the model once on gray, so that the first request does not pay for initialization. Not
+    /// meant for an inference thread: the calling thread's scratch memory is freed.
     pub fn warm_up(&self) {
         let frame = Frame { width: 64, height: 64, pixels: picture::Pixels::Gray(vec![114; 64 * 64]) };
         self.classify(&frame, Thresholds { confidence: 0.5, iou: 0.5 });
         model_runtime::buffers::release();
     }
 
-    /// The letterboxed image as the network takes it, and the way back.
+    /// The letterboxed image as the network's input, and the transform back to the image.
     fn prepare(&self, frame: &Frame) -> (Input, Transform) {
         let ModelMetadata { input_width: width, input_height: height, quantized, .. } = *Self::metadata();
         if quantized {
@@ -122,11 +122,11 @@ impl Classifier {
     }
 }
 
-/// What the network takes: `[1, C, H, W]`.
+/// The network's input: `[1, C, H, W]`.
 enum Input {
     /// 0 to 1.
     Samples(Tensor<4>),
-    /// 0 to 255, as a network in 8-bit integers takes them.
+    /// 0 to 255, for a network in 8-bit integers.
     Levels(Tensor<4, Int>),
 }
 
@@ -136,7 +136,7 @@ fn eye_state(metadata: &ModelMetadata, class_id: usize) -> Option<EyeState> {
     } else if metadata.closed_classes.contains(&class_id) {
         Some(EyeState::Closed)
     } else {
-        // A model may know more classes (a face, a head); they say nothing about the eyes.
+        // A model may have further classes (a face, a head), which are ignored.
         None
     }
 }

@@ -8,7 +8,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// Time between two looks at the allotment: a resize is felt within a second, and a look costs some
+/// Polling interval of the allotment: a resize has an effect within a second, and a poll costs some
 /// tens of microseconds.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -23,7 +23,7 @@ pub async fn watch(mut current: NonZeroUsize, mut changed: impl FnMut(NonZeroUsi
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A handful of reads from procfs and cgroupfs, which never touch a disk.
+        // A few reads from procfs and cgroupfs, which never access a disk.
         let now = allotment();
         if now != current {
             current = now;

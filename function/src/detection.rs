@@ -6,7 +6,7 @@ use serde::Serialize;
 /// Most boxes kept in one image (`max_det` of YOLOv5).
 pub const MAX_DETECTIONS: usize = 300;
 
-/// Most candidates looked at by NMS (`max_nms` of YOLOv5).
+/// Most candidates that NMS considers (`max_nms` of YOLOv5).
 pub const MAX_NMS_CANDIDATES: usize = 30_000;
 
 /// State of one eye.
@@ -61,7 +61,7 @@ pub struct Detection {
     pub state: EyeState,
     /// Objectness times class probability, 0..1.
     pub confidence: f32,
-    /// Where it is, in pixels of the image as sent (upright, where EXIF says how it is turned).
+    /// Its box, in pixels of the image as sent (upright, where EXIF says how it is turned).
     #[serde(rename = "box")]
     pub bounding_box: BoundingBox,
 }

@@ -1,5 +1,4 @@
-//! The one place where what can go wrong with a request becomes a status, a metric label and a
-//! message.
+//! Every error of a request, with its status, metric label and message.
 
 use std::time::Duration;
 
@@ -12,13 +11,13 @@ const MIB: usize = 1024 * 1024;
 /// Why a request was not answered with a result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
-    /// The body has no bytes.
+    /// The body is empty.
     #[error("the body is empty: send the bytes of an image")]
     EmptyBody,
-    /// The bytes are of no known image format.
+    /// The bytes are not of a known image format.
     #[error("the body is not an image that this service reads{0}: send JPEG, PNG, WebP, BMP, TIFF or PGM")]
     NotAnImage(
-        /// What it is instead, if that is plain to see; begins with a comma.
+        /// The kind of file, if recognized; begins with a comma.
         &'static str,
     ),
     /// The image ends before its last pixel or its data are corrupt.
@@ -30,7 +29,7 @@ pub enum RequestError {
     /// The decoder of the image's format panicked: a defect of that decoder, on this file.
     #[error("the decoder of this kind of image failed on it: convert it to PNG or JPEG")]
     DecoderFailed,
-    /// The content type is none that the contract lists.
+    /// The content type is not one that the contract lists.
     #[error(
         "content type {0:?} is not supported: send image/jpeg, image/png, image/webp, image/bmp, image/tiff, image/x-portable-graymap, application/octet-stream or multipart/form-data"
     )]
@@ -54,15 +53,15 @@ pub enum RequestError {
         /// The limit in pixels.
         limit: u64,
     },
-    /// Decoding the image would take more memory than the process may have.
+    /// Decoding the image would need more memory than the budget.
     #[error(
         "decoding the image takes {} MiB, of which there are {}: scale it down, or send it as gray and not progressive",
         .needed.div_ceil(MIB), .limit / MIB
     )]
     TooMuchMemory {
-        /// Bytes that it takes.
+        /// Bytes needed.
         needed: usize,
-        /// Bytes that there are.
+        /// Bytes of the budget.
         limit: usize,
     },
     /// More parts than allowed.
@@ -71,19 +70,19 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// The multipart body cannot be read as such.
+    /// The multipart body is malformed.
     #[error(
         "the multipart body cannot be read ({0}): send multipart/form-data with one or more parts named \"file\""
     )]
     BrokenMultipart(String),
-    /// A query parameter is not what it must be.
+    /// A query parameter is invalid.
     #[error("query parameter {name}={value:?} is not {expected}")]
     InvalidParameter {
         /// The parameter's name.
         name: String,
-        /// What was sent.
+        /// The value.
         value: String,
-        /// What is wanted.
+        /// The expected form.
         expected: &'static str,
     },
     /// The connection broke while the body was read.
@@ -107,28 +106,28 @@ pub enum RequestError {
     /// A defect of this service.
     #[error("the service failed on this image; other requests are not affected")]
     Internal,
-    /// There is nothing at this path.
+    /// The path does not exist.
     #[error("there is nothing at this path: see the README for the routes")]
     NotFound,
-    /// The path does not take this method.
+    /// The path does not support this method.
     #[error("this path takes {allowed} only")]
     MethodNotAllowed {
-        /// The methods that it takes, separated by commas.
+        /// The supported methods, separated by commas.
         allowed: &'static str,
     },
-    /// A request of the Open Inference Protocol is not one.
+    /// A request of the Open Inference Protocol is malformed.
     #[error("{0}")]
     BadInference(String),
-    /// An event of CloudEvents is not one, or has no image.
+    /// A CloudEvent is malformed or has no image.
     #[error("the event cannot be used: {0}")]
     BadEvent(String),
     /// There is no model of this name and version.
     #[error("there is no model {0}: {1}")]
     UnknownModel(String, &'static str),
-    /// Something in the head of the request is wrong.
+    /// The head of the request is malformed.
     #[error("the request is malformed: {0}")]
     BadRequest(&'static str),
-    /// There is no thread to compute on.
+    /// No inference thread could be started.
     #[error(
         "this instance cannot start an inference thread: send the request again, another one may take it"
     )]
@@ -260,11 +259,11 @@ impl RequestError {
         }
     }
 
-    /// Seconds for the `Retry-After` header, where waiting helps.
+    /// Seconds for the `Retry-After` header, if waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Overloaded { retry_after } => Some(retry_after.as_secs().max(1)),
-            // Another instance can take it at once; one second lets the endpoints settle.
+            // Another instance can answer at once; one second allows for endpoint propagation.
             Self::Draining | Self::NoThreads => Some(1),
             _ => None,
         }

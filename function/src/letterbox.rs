@@ -2,20 +2,20 @@
 //! `auto=False`).
 //!
 //! The scaling is OpenCV's `INTER_LINEAR` for 8-bit images, to the bit (fixed point, `resize.cpp`),
-//! because the model was trained on and is compared with what OpenCV gives.
+//! because the model was trained on, and is compared with, OpenCV's output.
 
 use model_runtime::kernels::Isa;
 use model_runtime::kernels::resize::{self, Columns};
 
 use picture::Frame;
 
-/// Gray that fills what the image does not (`color=(114, 114, 114)`).
+/// Gray of the padding (`color=(114, 114, 114)`).
 const PADDING: u8 = 114;
 
 /// The weights of two neighbours add up to this.
 const WEIGHT_ONE: i16 = 1 << resize::WEIGHT_BITS;
 
-/// How a model takes a level: as a number 0..1, or as it is.
+/// The input type of a model: levels as numbers 0..1, or unchanged.
 pub trait Sample: Copy {
     /// From a level, 0 to 255.
     fn from_level(level: u16) -> Self;
@@ -79,7 +79,7 @@ impl Transform {
         }
     }
 
-    /// Corners in input pixels to corners in image pixels, cut off at its edges (`scale_boxes`,
+    /// Corners in input pixels to corners in image pixels, clipped to the image (`scale_boxes`,
     /// `clip_boxes`).
     pub fn to_image(&self, [x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
         let x = |x: f32| ((x - self.pad_x) / self.gain).clamp(0.0, self.width);
@@ -92,7 +92,7 @@ impl Transform {
 pub fn letterbox<S: Sample>(frame: &Frame, width: usize, height: usize) -> Letterboxed<S> {
     let transform = Transform::new((frame.width, frame.height), (width, height));
     let gain = f64::min(width as f64 / f64::from(frame.width), height as f64 / f64::from(frame.height));
-    // Python's round() is half to even; a sliver of an image still gets one row or column.
+    // Python's round() is half to even; a very narrow image still gets one row or column.
     let fit =
         |length: u32, most: usize| ((f64::from(length) * gain).round_ties_even() as usize).clamp(1, most);
     let (fit_width, fit_height) = (fit(frame.width, width), fit(frame.height, height));
@@ -200,7 +200,7 @@ impl Tap {
     }
 }
 
-/// Where each output sample comes from along one axis.
+/// The source of each output sample along one axis.
 fn taps(from: usize, to: usize) -> impl Iterator<Item = Tap> {
     let scale = 1.0 / (to as f64 / from as f64);
     let last = from - 1;

@@ -1,11 +1,11 @@
-//! One budget for everything that a request can make grow, out of what the container may take.
+//! One memory budget for everything that requests allocate, derived from the container's limit.
 //!
-//! The budget is the container's memory limit less the process's fixed memory.
-//! One part of it is for bytes in transit: bodies that are read or wait, and pictures that are sent
-//! back; where they do not fit, the request is refused at once. The other part is for work on the
-//! inference threads: what decoders work in, pixels, drawings. Work that does not fit beside what
-//! runs waits for it; what could never fit is refused. Work never waits for bytes in transit, so
-//! that nothing waits for itself.
+//! The budget is the container's memory limit less the process's fixed memory. One part of it is
+//! for bytes in transit: bodies that are read or wait, and pictures that are sent back; where they
+//! do not fit, the request is refused at once. The other part is for work on the inference threads:
+//! what decoders work in, pixels, drawings. Work that does not fit beside the running work waits;
+//! work that could never fit is refused. Work never waits for bytes in transit, so that no deadlock
+//! is possible.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::cpu;
 use crate::error::RequestError;
 
-/// What the process takes beside requests: 22 MiB of code, weights, threads and telemetry, and 36
+/// Memory of the process without requests: 22 MiB of code, weights, threads and telemetry, and 36
 /// MiB for the request heads of [`CONNECTIONS_INCLUDED`] connections and as many to spare as there
 /// are, with what the allocator adds. `docs/hostile-input.md` has it measured.
 const PROCESS_BYTES: usize = 64 * 1024 * 1024;
@@ -22,11 +22,11 @@ const PROCESS_BYTES: usize = 64 * 1024 * 1024;
 /// Connections that [`PROCESS_BYTES`] has room for.
 const CONNECTIONS_INCLUDED: usize = 1024;
 
-/// What each further place takes: the head that hyper buffers, 16 KiB, for it and for half a place
-/// to spare.
+/// Memory of each further place: the head that hyper buffers, 16 KiB, for it and for half a spare
+/// place.
 const CONNECTION_BYTES: usize = 24 * 1024;
 
-/// What an inference thread works in: the network's maps, the letterboxed picture, and what the
+/// Memory of an inference thread: the network's maps, the letterboxed picture, and memory that the
 /// allocator keeps of earlier work.
 const THREAD_BYTES: usize = 12 * 1024 * 1024;
 
@@ -37,8 +37,7 @@ const LEAST_WORK_BYTES: usize = 8 * 1024 * 1024;
 /// most.
 const TRANSIT_FRACTION: usize = 4;
 
-/// How long to wait before asking again when bytes in transit take all the memory there is for
-/// them.
+/// `Retry-After` when bytes in transit use all of their part of the budget.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The budget, shared by all requests.
@@ -52,7 +51,7 @@ struct Shared {
     freed: Condvar,
     /// Upper bound of the bytes in transit, independent of the container's limit.
     most_transit: usize,
-    /// What is never there for requests.
+    /// Bytes that are not available to requests.
     process: usize,
 }
 
@@ -65,9 +64,9 @@ struct State {
 /// A part of the budget, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// What there is.
+    /// Total bytes.
     pub limit: usize,
-    /// What is taken.
+    /// Reserved bytes.
     pub taken: usize,
 }
 
@@ -96,7 +95,7 @@ impl Memory {
         memory
     }
 
-    /// Follows a changed limit or number of threads. What is taken stays taken.
+    /// Follows a changed limit or number of threads. Reservations stay.
     pub fn resize(&self, container: Option<usize>, threads: usize) {
         let mut state = self.0.lock();
         let budget = container
@@ -116,14 +115,14 @@ impl Memory {
         [state.transit, state.work]
     }
 
-    /// Takes bytes in transit, or says that there are none now.
+    /// Reserves bytes in transit, or fails if there are not enough now.
     pub fn transit(&self, bytes: usize) -> Result<Reservation, RequestError> {
         let mut reservation = Reservation { memory: self.clone(), part: Use::Transit, bytes: 0 };
         reservation.grow(bytes)?;
         Ok(reservation)
     }
 
-    /// Takes bytes to work in. Blocks while other work takes them; inference threads only.
+    /// Reserves bytes for work. Blocks while other work holds them; for inference threads only.
     #[expect(clippy::disallowed_methods, reason = "called on inference threads, which wait")]
     pub fn work(&self, bytes: usize) -> Result<Reservation, RequestError> {
         let mut state = self.0.lock();
@@ -147,7 +146,7 @@ impl Shared {
     }
 }
 
-/// Bytes of the budget, given back when dropped.
+/// A reservation of the budget, released when dropped.
 #[derive(Debug)]
 pub struct Reservation {
     memory: Memory,
@@ -156,12 +155,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Bytes taken.
+    /// Reserved bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes more bytes in transit, to `bytes` in all.
+    /// Extends a reservation in transit to `bytes` in all.
     pub fn grow(&mut self, bytes: usize) -> Result<(), RequestError> {
         let more = bytes.saturating_sub(self.bytes);
         let mut state = self.memory.0.lock();

@@ -1,4 +1,4 @@
-//! From the eyes that were found to the one answer.
+//! Derives the verdict from the detected eyes.
 //!
 //! An image with no eye above the threshold is `no_eyes`. Otherwise it is `open` if any eye is
 //! open: the case that matters is an open eye in a sleeper. `confidence` is that of the deciding

@@ -1,8 +1,8 @@
-//! Configuration: environment variables only, all of them read here.
+//! Configuration: environment variables only, all of them parsed in this module.
 //!
 //! Every variable has an `ENV_*` name and a `DEFAULT_*` value with its reason. All values are
-//! parsed before the first error is returned, so that a bad deployment is corrected in one round.
-//! Every number has an upper bound: a larger one could only exhaust memory or never end.
+//! parsed before the first error is returned, so that all errors of a deployment can be corrected
+//! at once. Every number has an upper bound: a larger value would exhaust memory or wait for ever.
 
 mod reader;
 pub mod telemetry;
@@ -25,8 +25,8 @@ pub const ENV_PORT: &str = "PORT";
 pub const DEFAULT_PORT: u16 = 8080;
 
 /// Address to listen on. Unset: every address of the machine, IPv6 and IPv4, or IPv4 alone where
-/// there is no IPv6. Probes and the sidecar come in through the pod's own address, whichever family
-/// that is of.
+/// there is no IPv6. Probes and the sidecar connect to the pod's address, which may be of either
+/// family.
 pub const ENV_HOST: &str = "HOST";
 
 /// Largest request body in bytes.
@@ -38,7 +38,7 @@ const MAX_MAX_IMAGE_BYTES: usize = 1 << 30;
 
 /// Largest image in pixels, checked in the header before anything is decoded.
 pub const ENV_MAX_IMAGE_PIXELS: &str = "MAX_IMAGE_PIXELS";
-/// 4096 × 4096: twice a 4K frame; what decoding may cost in memory follows from it.
+/// 4096 × 4096: twice a 4K frame; it bounds the memory of decoding.
 pub const DEFAULT_MAX_IMAGE_PIXELS: u64 = 4096 * 4096;
 /// 2^30 pixels: a gray picture of 32,768 × 32,768 takes 1 GiB.
 const MAX_MAX_IMAGE_PIXELS: u64 = 1 << 30;
@@ -47,12 +47,12 @@ const MAX_MAX_IMAGE_PIXELS: u64 = 1 << 30;
 pub const ENV_MAX_PARTS: &str = "MAX_PARTS";
 /// A short burst of frames from one camera; more belongs into several requests.
 pub const DEFAULT_MAX_PARTS: usize = 16;
-/// Results of all parts are held until the last is done.
+/// The results of all parts are kept until the last is done.
 pub(crate) const MAX_MAX_PARTS: usize = 1024;
 
 /// Memory that request bodies still being read or queued may hold together, in bytes.
 pub const ENV_MAX_BODY_MEMORY: &str = "MAX_BODY_MEMORY_BYTES";
-/// Six of the largest bodies at once; typical frames of 50 kB never get near it.
+/// Six of the largest bodies at once; typical frames of 50 kB stay far below it.
 pub const DEFAULT_MAX_BODY_MEMORY: usize = 64 * 1024 * 1024;
 /// 2 GiB: also a number on 32-bit machines.
 const MAX_MAX_BODY_MEMORY: usize = 1 << 31;
@@ -60,33 +60,33 @@ const MAX_MAX_BODY_MEMORY: usize = 1 << 31;
 /// Confidence below which a detection does not count.
 pub const ENV_CONFIDENCE_THRESHOLD: &str = "CONFIDENCE_THRESHOLD";
 /// Of the thresholds tried, the lowest with which the validation images meet both aims: under 1 %
-/// of open eyes missed, under 2 % of closed eyes called open (model card). Faces at odd angles ask
-/// for less rather than more.
+/// of open eyes missed, under 2 % of closed eyes called open (model card). Faces at unusual angles
+/// need a lower threshold, not a higher one.
 pub const DEFAULT_CONFIDENCE_THRESHOLD: f32 = 0.35;
 
-/// Overlap above which two boxes of one class are the same eye.
+/// Overlap (IoU) above which two boxes of one class are the same eye.
 pub const ENV_IOU_THRESHOLD: &str = "IOU_THRESHOLD";
 /// YOLOv5's own default in `detect.py`.
 pub const DEFAULT_IOU_THRESHOLD: f32 = 0.45;
 
 /// Inferences at once; 0 follows the CPU allotment while running.
 pub const ENV_MAX_CONCURRENCY: &str = "MAX_CONCURRENCY";
-/// Follow the CPUs: more inferences than CPUs only make each of them late.
+/// Follow the CPUs: more inferences than CPUs only delay each other.
 pub const DEFAULT_MAX_CONCURRENCY: usize = 0;
 /// Each is a thread with its own buffers (about 10 MB).
 const MAX_MAX_CONCURRENCY: usize = 1024;
 
 /// Requests that may wait for an inference.
 pub const ENV_QUEUE_CAPACITY: &str = "QUEUE_CAPACITY";
-/// Rides out a burst of a few hundred milliseconds; a longer queue only turns overload into
+/// Absorbs a burst of a few hundred milliseconds; a longer queue would only turn overload into
 /// latency.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 16;
 /// Room for all places is allocated at the start; a queue this long is minutes of work.
 const MAX_QUEUE_CAPACITY: usize = 65_536;
 
-/// Longest a request may wait in the queue before it is answered 504 without being computed.
+/// Longest time in the queue; after it a request is answered with 504 and not computed.
 pub const ENV_REQUEST_DEADLINE_MS: &str = "REQUEST_DEADLINE_MS";
-/// An alarm later than this is worth nothing, and its sender has given up.
+/// A later alarm is useless, and its sender has given up.
 pub const DEFAULT_REQUEST_DEADLINE_MS: u64 = 2_000;
 
 /// Longest a client may take to send its request (head, then body).
@@ -96,7 +96,7 @@ pub const DEFAULT_BODY_TIMEOUT_MS: u64 = 10_000;
 
 /// After SIGTERM: how long requests are still taken while `/readyz` already says no.
 pub const ENV_DRAIN_DELAY_MS: &str = "DRAIN_DELAY_MS";
-/// None on a laptop; in a cluster the manifests set it to what endpoint propagation takes.
+/// None on a laptop; in a cluster the manifests set it to the time that endpoint propagation takes.
 pub const DEFAULT_DRAIN_DELAY_MS: u64 = 0;
 
 /// After the drain delay: how long accepted requests may take to finish.
@@ -108,33 +108,34 @@ pub const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 20_000;
 pub const ENV_MAX_CONNECTIONS: &str = "MAX_CONNECTIONS";
 /// Each costs a few kilobytes; a gateway in front keeps far fewer.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
-/// Ports that one client address has, and more than the file descriptors most systems allow.
+/// The number of ports of one client address, and more than the file descriptors that most systems
+/// allow.
 const MAX_MAX_CONNECTIONS: usize = 65_535;
 
 /// Origins whose pages may use the function from a browser, separated by commas, or `*` for all.
 ///
-/// None by default: the function's own page needs no leave, and what a gateway in front decides is
-/// not undone here.
+/// None by default: the function's own page needs no permission, and a gateway's decision is not
+/// overridden.
 pub const ENV_CORS_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
 
-/// Where the source of what runs here is: the page offers it, as the AGPL (section 13) asks of a
-/// modified program that users reach over a network. Unset: not known to the program; an image
-/// carries the repository that it was built from.
+/// URL of the source of this build: the page offers it, as the AGPL (section 13) requires of a
+/// modified program that users reach over a network. Unset: unknown; an image has the repository
+/// that it was built from.
 pub const ENV_SOURCE_URL: &str = "SOURCE_URL";
 
 /// Exit code of a bad configuration: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Everything that can be set from outside.
+/// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address to listen on; `None` for all of them.
     pub host: Option<IpAddr>,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
-    /// Bounds on what a request may bring.
+    /// Limits of a request.
     pub limits: RequestLimits,
-    /// Thresholds where the request names none.
+    /// Default thresholds.
     pub thresholds: Thresholds,
     /// A fixed number of inferences at once, or `None` to follow the CPU allotment.
     pub concurrency: Option<NonZeroUsize>,
@@ -148,7 +149,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Connections open at once.
     pub max_connections: usize,
-    /// An http or https URL of the source, where one is known.
+    /// An http or https URL of the source, if known.
     pub source_url: Option<String>,
     /// Origins whose pages may use the function.
     pub origins: Origins,
@@ -182,7 +183,7 @@ impl Origins {
     }
 }
 
-/// Bounds on what a request may bring.
+/// Limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
     /// Bytes of one image.
@@ -202,7 +203,7 @@ pub struct RequestLimits {
 pub struct Thresholds {
     /// Detections at or below it do not count.
     pub confidence: f32,
-    /// Boxes of one class that overlap more are one.
+    /// Boxes of one class that overlap more are merged.
     pub iou: f32,
 }
 
@@ -210,7 +211,7 @@ impl Config {
     /// Reads the process environment.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(std::env::vars_os().filter_map(|(name, value)| {
-            // A value that is not Unicode is kept, so that it is reported and not passed over.
+            // A value that is not Unicode is kept, so that it is reported.
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         }))
     }
@@ -290,8 +291,8 @@ impl Config {
     }
 }
 
-/// An http or https URL made of the characters that RFC 3986 allows, so that it can stand in a link
-/// as it is.
+/// An http or https URL made of the characters that RFC 3986 allows, so that it can be used in a
+/// link without escaping.
 fn web_address(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"))?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&()*+,;=%".contains(c);

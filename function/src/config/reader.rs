@@ -19,7 +19,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The environment, and what was found wrong with it so far.
+/// The environment, and the errors found so far.
 pub(super) struct Reader {
     vars: HashMap<String, String>,
     pub(super) errors: Vec<String>,
@@ -30,7 +30,7 @@ impl Reader {
         Self { vars: vars.into_iter().collect(), errors: Vec::new() }
     }
 
-    /// Names of all variables that are set to something.
+    /// Names of all variables that are not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.vars.iter().filter(|(_, value)| !value.trim().is_empty()).map(|(name, _)| name.as_str())
     }
@@ -40,14 +40,13 @@ impl Reader {
         self.vars.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// Records that the value of `name` is not what it must be.
+    /// Records an invalid value of `name`.
     pub(super) fn refuse(&mut self, name: &str, expected: impl fmt::Display) {
         let value = self.text(name).unwrap_or_default();
         self.errors.push(format!("{name}={value:?}: expected {expected}"));
     }
 
-    /// The value that `parse` makes of the variable; `None` where it is unset, and where it is
-    /// refused.
+    /// The variable parsed by `parse`; `None` if it is unset or invalid.
     pub(super) fn parsed<T>(
         &mut self,
         name: &str,

@@ -1,8 +1,8 @@
 //! What is logged and traced: `RUST_LOG` and OpenTelemetry's standard variables.
 //!
-//! The OpenTelemetry SDK reads some of these itself, and takes its default without a word for a
-//! value that it does not understand. All of them are checked here, so that a value is either
-//! honoured or refused.
+//! The OpenTelemetry SDK reads some of these itself, and silently uses its default for a value that
+//! it does not understand. All of them are checked here, so that a value is either honoured or
+//! refused.
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
@@ -20,11 +20,11 @@ pub const ENV_LOG: &str = "RUST_LOG";
 /// Start, shutdown, configuration and defects; single requests are at `debug`.
 pub const DEFAULT_LOG: LevelFilter = LevelFilter::INFO;
 
-/// `true`: neither metrics nor traces. For measuring what they cost.
+/// `true`: neither metrics nor traces. To measure their cost.
 pub const ENV_SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 
-/// `otlp` or `none`. Unset, traces are exported where an endpoint is named, and nowhere otherwise:
-/// a function on a laptop does not look for a collector.
+/// `otlp` or `none`. Unset, traces are exported only if an endpoint is set: a function on a laptop
+/// does not look for a collector.
 pub const ENV_TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 /// `prometheus` (the default: `GET /metrics`) or `none`.
 pub const ENV_METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
@@ -34,8 +34,7 @@ pub const ENV_LOGS_EXPORTER: &str = "OTEL_LOGS_EXPORTER";
 /// Settings of the exporter; each is read with this prefix and the name of the signal first, then
 /// without.
 const OTLP: &str = "OTEL_EXPORTER_OTLP_";
-/// Where OTLP over HTTP is expected unless `OTEL_EXPORTER_OTLP_ENDPOINT` says otherwise (exporter
-/// specification).
+/// Default endpoint of OTLP over HTTP (exporter specification).
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
 /// Path of traces below the general endpoint (OTLP specification, section OTLP/HTTP request).
 const TRACES_PATH: &str = "v1/traces";
@@ -55,12 +54,12 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
-/// Which context is taken over from the caller.
+/// The propagator of the caller's context.
 pub const ENV_PROPAGATORS: &str = "OTEL_PROPAGATORS";
 
 /// The service's name; wins over `service.name` in the resource attributes.
 pub const ENV_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
-/// What describes this instance: `key=value` pairs separated by commas.
+/// Attributes of this instance: `key=value` pairs separated by commas.
 pub const ENV_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Numbers that the SDK reads itself, and the largest that makes sense. It allocates its queue of
@@ -78,19 +77,19 @@ const SDK_NUMBERS: [(&str, u64, u64); 7] = [
 /// Logs, metrics and traces.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
-    /// What is logged.
+    /// The filter of the log.
     pub log: Targets,
     /// Whether metrics are recorded.
     pub metrics: bool,
-    /// Where traces go, if anywhere.
+    /// The destination of traces, if any.
     pub traces: Option<TraceExport>,
-    /// Whether the environment names the service; if not, the SDK needs our name.
+    /// Whether the environment sets the service's name; if not, the default is passed to the SDK.
     pub service_is_named: bool,
-    /// Variables of OpenTelemetry that are set and have no effect here.
+    /// OpenTelemetry variables that are set and have no effect.
     pub without_effect: Vec<String>,
 }
 
-/// Where traces go.
+/// The destination of traces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceExport {
     /// The collector's URL for traces, plain HTTP.
@@ -124,8 +123,8 @@ impl TelemetryConfig {
     }
 }
 
-/// Levels and `target=level` pairs. What no pair names has the level that stands alone, or the
-/// default: a pair or a misspelt level never turns off everything else.
+/// Levels and `target=level` pairs. Targets without a pair have the level that stands alone, or the
+/// default: neither a pair nor a misspelt level turns off everything else.
 fn log_filter(text: &str) -> Option<Targets> {
     let mut filter = Targets::new().with_default(DEFAULT_LOG);
     for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -207,7 +206,7 @@ fn traces(env: &mut Reader) -> Option<TraceExport> {
     }
     let mut timeout = Duration::from_millis(DEFAULT_TIMEOUT_MS);
     for name in otlp("TIMEOUT") {
-        // The general one first: the signal's own wins.
+        // The general one first: the signal's own overrides it.
         let default = timeout.as_millis() as u64;
         timeout = env.milliseconds(&name, default, 1..=MAX_MILLISECONDS);
     }

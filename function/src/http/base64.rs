@@ -1,5 +1,4 @@
-//! Base64 as JSON carries it (RFC 4648, section 4), decoded where it lies: an image takes no second
-//! place in memory.
+//! Base64 as JSON carries it (RFC 4648, section 4), decoded in place: an image is not copied.
 
 use std::ops::Range;
 
@@ -9,11 +8,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// Characters decoded at a time: a multiple of four.
 const STEP: usize = 4096;
 
-/// Decodes the text at `at` in `buffer` to the same place; gives where the bytes are, or `None`
-/// where it is not base64. Padding may be left out, line breaks may not be put in.
+/// Decodes the text at `at` in `buffer` to the same place; returns the range of the bytes, or
+/// `None` if it is not base64. Padding is optional; line breaks are refused.
 pub(super) fn decode_in_place(buffer: &mut [u8], at: Range<usize>) -> Option<Range<usize>> {
     let text = &buffer[at.clone()];
-    // Padding fills the last four characters, so that there is none where their number is another.
+    // Padding completes the last group of four characters, so there is none at other lengths.
     let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
     if padding > 0 && !text.len().is_multiple_of(4) {
         return None;

@@ -22,7 +22,7 @@ pub(super) async fn read_body<B: Buf>(
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(RequestError::TooManyBytes { limit });
         }
-        // The length that is announced is what comes: hyper sees to that.
+        // hyper ensures that a body has the announced length.
         let most = announced.map_or(limit, |length| limit.min(length as usize));
         let mut body = Body::new(&app.memory)?;
         while let Some(chunk) = stream.next().await {

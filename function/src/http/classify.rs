@@ -21,7 +21,7 @@ use crate::error::RequestError;
 use crate::server::Peer;
 use crate::telemetry::traces;
 
-/// An error, and the part or event that it is about.
+/// An error, and the index of its part or event.
 pub(super) struct Failure {
     pub(super) error: RequestError,
     pub(super) part: Option<usize>,
@@ -88,7 +88,7 @@ async fn respond<B: Buf>(
     }
 }
 
-/// A single image: a result, or the picture where that is asked for.
+/// A single image: a result, or the picture if requested.
 async fn one(
     app: &App,
     body: Body,

@@ -3,8 +3,8 @@
 //!
 //! Not warp's `cors()`: that answers 403 to every request with an `Origin` that it does not know,
 //! and browsers send one with the page's own requests, too. Here such a request is answered without
-//! the headers, and it is the browser that withholds the answer from a foreign page, as the
-//! protocol has it.
+//! the headers, and the browser withholds the answer from a foreign page, as the protocol
+//! specifies.
 
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -49,7 +49,8 @@ pub(super) fn mark(origins: &Origins, origin: Option<&HeaderValue>, answer: &mut
         Origins::None => return,
         Origins::Any => HeaderValue::from_static("*"),
         Origins::These(origins) => {
-            // Caches must not give one origin's answer to another, nor to none.
+            // Caches must not serve one origin's answer to another, or to a request without an
+            // origin.
             answer.append(VARY, HeaderValue::from_static("origin"));
             let listed = |origin: &&HeaderValue| {
                 origin.to_str().is_ok_and(|origin| origins.iter().any(|o| o.eq_ignore_ascii_case(origin)))

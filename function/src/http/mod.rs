@@ -1,16 +1,17 @@
-//! HTTP: what is answered to which request. Knows nothing of tensors.
+//! HTTP: routes and handlers. Independent of tensors.
 //!
 //! # Layout
 //!
-//! - [`Service`] does what concerns every request: the head's validity, 404 and 405, CORS, metrics
+//! - [`Service`] handles the aspects of every request: the head's validity, 404 and 405, CORS,
+//!   metrics
 //! - `route`: the table of paths, methods and metric labels; a new route goes there and into
 //!   [`routes`]
-//! - `classify`: `POST /` and `POST /classify`; `body` reads what they are sent, `negotiate` what
-//!   they are asked
+//! - `classify`: `POST /` and `POST /classify`; `body` reads their input, `negotiate` their
+//!   parameters
 //! - `page`: the page for people and its samples; `openapi`: the contract for programs
 //! - `event`: CloudEvents, on the paths of `classify`; `v2`: the Open Inference Protocol; both read
 //!   images out of JSON by `json` and `base64`
-//! - `reply`: results as JSON, errors as problem documents or as the path has them
+//! - `reply`: results as JSON, errors as problem documents or in the form of the path
 
 mod base64;
 mod body;
@@ -62,8 +63,8 @@ impl Service {
         Self { routes: routes(Arc::clone(&app)), app }
     }
 
-    /// Answers one request. All but probes and scrapes are let in by `admitted` first, or refused
-    /// by it.
+    /// Answers one request. All but probes and scrapes first need a place from `admitted`, which
+    /// may refuse them.
     pub async fn answer<B>(
         &self,
         request: Request<B>,
@@ -79,7 +80,7 @@ impl Service {
         let mut response = self.respond(request, route, admitted).await;
         cors::mark(&self.app.origins, origin.as_ref(), response.headers_mut());
         if self.app.phase() >= Phase::Draining {
-            // The client's next request goes to an instance that stays.
+            // Directs the client's next request to an instance that is not draining.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         observation.status = Some(response.status().as_u16());
@@ -243,8 +244,8 @@ fn text(status: StatusCode, text: &'static str) -> Response {
     reply::bytes(status, "text/plain; charset=utf-8", text)
 }
 
-/// What warp itself refuses, of which the table of routes leaves nothing. Handlers never reject, so
-/// that no error falls through to another route.
+/// Rejections of warp, which the table of routes makes unreachable. Handlers never reject, so that
+/// no error falls through to another route.
 async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     tracing::debug!(?rejection, "rejected by warp");
     let error = if rejection.is_not_found() {

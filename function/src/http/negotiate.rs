@@ -48,7 +48,7 @@ const COMPRESSED: [(&[u8], &str); 3] =
 /// begins with two hyphens.
 const BOUNDARY_CHARACTERS: RangeInclusive<usize> = 1..=70;
 
-/// How the body is packed.
+/// The form of the body.
 #[derive(Debug, PartialEq)]
 pub enum Content {
     /// The body is one image.
@@ -62,7 +62,7 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Refuses a body that is compressed on the way.
+/// Refuses a body with a content coding.
 pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), RequestError> {
     let codings =
         headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -111,7 +111,7 @@ pub(super) fn check_image_type(media_type: &str) -> Result<(), RequestError> {
     }
 }
 
-/// Refuses bytes that are an image compressed once more.
+/// Refuses an image inside of a compressed file.
 pub fn check_compression(bytes: &[u8]) -> Result<(), RequestError> {
     match COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => Err(RequestError::Compressed((*name).into())),
@@ -119,7 +119,7 @@ pub fn check_compression(bytes: &[u8]) -> Result<(), RequestError> {
     }
 }
 
-/// What can be answered, the usual first, with its type.
+/// The media types that can be answered, the default first.
 const OFFERS: [(&str, &str, Option<PictureFormat>); 3] = [
     ("application", "json", None),
     ("image", "png", Some(PictureFormat::Png)),
@@ -150,8 +150,7 @@ pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
     best.and_then(|(.., format)| format)
 }
 
-/// A media range of `Accept` in lower case, and its quality. One that cannot be read counts as not
-/// there.
+/// A media range of `Accept` in lower case, and its quality. Malformed ones are ignored.
 fn range(text: &str) -> Option<(String, f32)> {
     let mut parameters = text.split(';').map(|part| part.trim().to_ascii_lowercase());
     let name = parameters.next().filter(|name| !name.is_empty())?;
@@ -169,7 +168,7 @@ pub fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds, Reque
         let target = match name.as_ref() {
             "confidence_threshold" => &mut thresholds.confidence,
             "iou_threshold" => &mut thresholds.iou,
-            // Unknown parameters are for others on the way (tracing, cache busting).
+            // Unknown parameters may be meant for intermediaries (tracing, cache busting).
             _ => continue,
         };
         *target = value
@@ -182,7 +181,7 @@ pub fn thresholds(query: &str, defaults: Thresholds) -> Result<Thresholds, Reque
     Ok(thresholds)
 }
 
-/// How many bits of 16-bit samples the camera fills, if the client says so.
+/// Significant bits of 16-bit samples, if the client states them.
 pub fn bit_depth(query: &str) -> Result<Option<BitDepth>, RequestError> {
     const NAME: &str = "bit_depth";
     let mut pairs = form_urlencoded::parse(query.as_bytes());

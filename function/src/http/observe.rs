@@ -7,7 +7,7 @@ use warp::http::Method;
 use super::route::Route;
 use crate::telemetry::Metrics;
 
-/// A request under way. Dropped without a status, it counts as one whose client went away
+/// A request in progress. Dropped without a status, it counts as one whose client disconnected
 pub(super) struct Observation {
     metrics: Metrics,
     method: &'static str,

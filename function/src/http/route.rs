@@ -6,14 +6,14 @@
 
 use warp::http::Method;
 
-/// What a path is.
+/// A route.
 #[derive(Debug)]
 struct Entry {
     /// The path; `*` stands for any segment that is not empty.
     path: &'static str,
     /// `http.route` in metrics.
     label: &'static str,
-    /// As `Allow` has them.
+    /// Methods, as in `Allow`.
     methods: &'static str,
 }
 
@@ -40,17 +40,16 @@ const ENTRIES: &[Entry] = &[
     Entry { path: "/v2/models/*/versions/*/infer", label: CLASSIFY, methods: "POST" },
 ];
 
-/// What is asked about a model.
+/// Operations on a model.
 const MODEL: &str = "/v2/models/{model}";
 
 /// All ways to classify count as one, which rules, dashboards and the comparison look at.
 const CLASSIFY: &str = "/classify";
 
-/// What tells whether the process is well. Answered even when every connection and every place is
-/// taken.
+/// Probes and metrics. Answered even when every connection and every place is taken.
 const PROBES: [&str; 5] = ["/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
-/// The label of a path that is not there.
+/// The label of unknown paths.
 const OTHER: &str = "_OTHER";
 
 /// The route of a request.
@@ -58,7 +57,7 @@ const OTHER: &str = "_OTHER";
 pub(crate) struct Route(Option<&'static Entry>);
 
 impl Route {
-    /// Looks a path up. One slash at its end makes no difference, as in warp.
+    /// Looks up a path. One trailing slash is ignored, as in warp.
     pub(crate) fn of(path: &str) -> Self {
         let short = path.strip_suffix('/').filter(|short| !short.is_empty() && !short.ends_with('/'));
         let path = short.unwrap_or(path);
@@ -81,7 +80,7 @@ impl Route {
         }
     }
 
-    /// The methods that it takes, as `Allow` has them; `None` where there is nothing at the path.
+    /// The supported methods, as in `Allow`; `None` for unknown paths.
     pub(crate) fn methods(self) -> Option<&'static str> {
         self.0.map(|entry| entry.methods)
     }

@@ -1,9 +1,9 @@
-//! Hands jobs to threads: a bounded queue, a limit on what runs at once, and which thread has each
+//! Dispatches jobs to threads: a bounded queue, a limit on concurrent jobs, and the state of each
 //! job.
 //!
-//! Nothing here knows of tokio, of time or of what a job does. The primitives come from
-//! `super::sync`, so that a model checker can put its own in their place: `function/loom` runs this
-//! very file through every interleaving.
+//! Independent of tokio, of time and of what a job does. The primitives come from `super::sync`, so
+//! that a model checker can replace them: `function/loom` runs this file through every
+//! interleaving.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use super::sync::{AtomicBool, AtomicU8, Condvar, Mutex, MutexGuard, Ordering, Po
 #[derive(Debug)]
 pub(crate) struct Ticket {
     state: AtomicU8,
-    /// Its requester may have gone away.
+    /// Its requester may have disconnected.
     unattended: AtomicBool,
 }
 
@@ -26,12 +26,12 @@ impl Ticket {
         Self { state: AtomicU8::new(QUEUED), unattended: AtomicBool::new(false) }
     }
 
-    /// A thread takes the job. Exactly one of `start` and `abandon` succeeds.
+    /// Claims the job for a thread. Exactly one of `start` and `abandon` succeeds.
     pub(crate) fn start(&self) -> bool {
         self.leave_queue(STARTED)
     }
 
-    /// The requester gives the job up.
+    /// Abandons the job for its requester.
     pub(crate) fn abandon(&self) -> bool {
         self.leave_queue(ABANDONED)
     }
@@ -44,7 +44,7 @@ impl Ticket {
         self.state.load(Ordering::Acquire) == ABANDONED
     }
 
-    /// Lets others go first from now on.
+    /// Gives other jobs priority from now on.
     pub(crate) fn set_unattended(&self) {
         self.unattended.store(true, Ordering::Relaxed);
     }
@@ -64,9 +64,9 @@ pub(crate) trait Queued {
 pub(crate) enum Refusal {
     /// The queue is full.
     Full,
-    /// Nothing is taken any more.
+    /// The queue is closed.
     Closed,
-    /// There is no thread that could ever run it.
+    /// There is no thread to run it.
     NoThreads,
 }
 
@@ -95,7 +95,8 @@ impl<J: Queued> Dispatch<J> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
-        // Nothing under this lock panics half-way; what a poisoned lock guards is still whole.
+        // Nothing under this lock panics between two changes, so the state of a poisoned lock is
+        // consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,7 +106,7 @@ impl<J: Queued> Dispatch<J> {
         self.wake.notify_all();
     }
 
-    /// Jobs that may run at once: the limit, or the threads there are if they are fewer.
+    /// Concurrent jobs: the limit, or the number of threads if that is smaller.
     pub(crate) fn at_once(&self) -> usize {
         self.lock().at_once()
     }
@@ -183,7 +184,7 @@ impl<J: Queued> Dispatch<J> {
                     state.running += 1;
                     return Some((job, state.running));
                 }
-                // Given up while it waited.
+                // Abandoned in the queue.
                 Some(_) => {}
                 None if state.closed && state.queue.is_empty() => return None,
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -191,12 +192,12 @@ impl<J: Queued> Dispatch<J> {
         }
     }
 
-    /// A job that `next` gave is done.
+    /// Marks a job of `next` as done.
     pub(crate) fn done(&self) {
         self.lock().running -= 1;
     }
 
-    /// Takes nothing any more and gives back what waits; jobs that run are finished.
+    /// Closes the queue and returns the waiting jobs; running jobs are finished.
     pub(crate) fn close(&self) -> VecDeque<J> {
         let mut state = self.lock();
         state.closed = true;
@@ -216,12 +217,12 @@ impl<J: Queued> State<J> {
         self.running + self.queue.len() >= self.at_once() + capacity
     }
 
-    /// Abandoned jobs hold no place.
+    /// Abandoned jobs do not count.
     fn forget_abandoned(&mut self) {
         self.queue.retain(|job| !job.ticket().is_abandoned());
     }
 
-    /// The oldest job whose requester is there for certain, or the oldest of all.
+    /// The oldest job whose requester is certainly connected, or else the oldest of all.
     fn pop(&mut self) -> Option<J> {
         let attended = self.queue.iter().position(|job| !job.ticket().is_unattended());
         self.queue.remove(attended.unwrap_or(0))

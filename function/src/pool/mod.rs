@@ -1,14 +1,14 @@
 //! The inference threads: bounded concurrency, a short bounded queue in front, deadlines.
 //!
-//! A job is decoded, letterboxed, run and judged on one of these threads and never on an async one.
-//! At most `limit` jobs run at once; the limit follows the CPU allotment while running. At most
+//! A job is decoded, letterboxed, run and judged on one of these threads, never on an async one. At
+//! most `limit` jobs run at once; the limit follows the CPU allotment while running. At most
 //! `capacity` jobs wait; one more is refused with the time after which a place is expected to be
 //! free. A job whose deadline passes while it waits is answered at that moment and never computed.
 //! Where no thread can be started, every request is refused at once (503).
 
 mod dispatch;
 
-/// What [`dispatch`] is built from.
+/// The primitives of [`dispatch`].
 mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
     pub(super) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// system).
 const THREAD_RETRY: Duration = Duration::from_secs(1);
 
-/// What a job learns when its turn comes.
+/// Facts that a job gets when it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     /// Time spent in the queue.
@@ -47,7 +47,7 @@ pub struct Turn {
     pub running: usize,
 }
 
-/// What a job does on an inference thread.
+/// The work of a job on an inference thread.
 type Work<C, T> = Box<dyn FnOnce(&C, Turn) -> Result<T, RequestError> + Send>;
 
 struct Job<C, T> {
@@ -72,7 +72,7 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// Gives the place of a thread back when it ends, however it ends: the next request starts another.
+/// Releases the slot of a thread when it ends, also by a panic: the next request starts another.
 struct ThreadPlace<'a, J: Queued>(&'a Dispatch<J>);
 
 impl<J: Queued> Drop for ThreadPlace<'_, J> {
@@ -92,7 +92,7 @@ struct Shared<C, T> {
     dispatch: Dispatch<Job<C, T>>,
     /// Running mean in seconds.
     service_time: Mutex<f64>,
-    /// When a thread could not be started last.
+    /// Last time that a thread could not be started.
     thread_refused: Mutex<Option<Instant>>,
     deadline: Duration,
     context: C,
@@ -198,8 +198,8 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
         self.run_for(std::future::pending(), work).await
     }
 
-    /// The same for a requester that may disconnect. Once `closed` completes, other jobs run first,
-    /// and when the queue is full, a new one displaces this one.
+    /// As `run`, for a requester that may disconnect. Once `closed` completes, other jobs run
+    /// first, and when the queue is full, a new one displaces this one.
     pub async fn run_for(
         &self,
         closed: impl Future<Output = ()>,
@@ -235,11 +235,11 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
         if abandon.0.abandon() {
             return Err(RequestError::DeadlineExceeded(self.shared.deadline));
         }
-        // It started in time; a result that is nearly there is worth waiting for.
+        // It started in time, so its result is awaited.
         answered.await.unwrap_or(Err(RequestError::Internal))
     }
 
-    /// Refuses what is queued and what comes; jobs that run are finished.
+    /// Refuses queued and new jobs; running ones are finished.
     pub fn close(&self) {
         for job in self.shared.dispatch.close() {
             let _ = job.answer.send(Err(RequestError::Draining));
@@ -248,7 +248,7 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
 }
 
 impl<C, T> Shared<C, T> {
-    /// With all places taken one becomes free each time that a job ends: `at_once` of them in a
+    /// With a full queue, a place becomes free each time that a job ends: `at_once` of them per
     /// service time.
     fn overloaded(&self) -> RequestError {
         let service_time = *self.service_time.lock().unwrap_or_else(PoisonError::into_inner);

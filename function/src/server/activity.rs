@@ -1,13 +1,13 @@
-//! What one connection is doing, as far as the others' room depends on it.
+//! The state of a connection that decides whether it can be closed to make room.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What one connection is doing. Written by its own task, read by the search for a connection to
+/// The state of one connection. Written by its own task, read by the search for a connection to
 /// close.
 ///
-/// The fields are independent of each other, and a connection that loses its place looks at its own
-/// again: `Relaxed` is enough.
+/// The fields are independent of each other, and a connection that loses its place checks its own
+/// state again: `Relaxed` is enough.
 #[derive(Debug)]
 pub(super) struct Activity {
     accepted: Instant,
@@ -67,7 +67,7 @@ impl Activity {
         self.serving.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the client does not take what is written to it.
+    /// Whether the client does not read its answer.
     pub(super) fn set_writing(&self, writing: bool) {
         self.writing.store(writing, Ordering::Relaxed);
     }
@@ -88,7 +88,7 @@ impl Activity {
             || (self.serving.load(Ordering::Relaxed) && !self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Whether it ever brought a whole request head.
+    /// Whether it ever sent a whole request head.
     pub(super) fn has_served(&self) -> bool {
         self.served.load(Ordering::Relaxed) || self.serving.load(Ordering::Relaxed)
     }

@@ -17,7 +17,8 @@ pub fn listen(host: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
         Some(host) => bind(SocketAddr::new(host, port)),
         None => {
             bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.kind() {
-                // Taken is taken in both families; a listener on IPv4 alone would hide it.
+                // An address in use is an error in either family; falling back to IPv4 would hide
+                // it.
                 io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
                 _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
             })
@@ -30,7 +31,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
-    // A restart does not wait for the connections of the process before it to time out.
+    // Lets a restart bind while connections of the previous process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -32,15 +32,15 @@ use crate::http;
 pub use listen::listen;
 pub use peer::Peer;
 
-/// How long a connection may lie idle. Longer than the gateways in front keep theirs (Envoy, Go and
-/// Google's load balancer: up to 600 s), since a server that closes first races with a request.
+/// Longest idle time of a connection. Longer than gateways keep theirs (Envoy, Go and Google's load
+/// balancer: up to 600 s), since a server that closes first races with a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
 
 /// Largest head of a request, and what hyper reads at a time: Node's limit, too. With 1,536
 /// connections that send this much and no end of it, heads take 24 MiB.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Time between two looks for request heads that stay incomplete.
+/// Polling interval for request heads that stay incomplete.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause while every connection is too young to be closed for a new one.
@@ -49,7 +49,7 @@ const ADMIT_RETRY: Duration = Duration::from_millis(2);
 /// Pause after the kernel refused a connection (out of file descriptors), so as not to spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How long a connection that lost its place may take to end by itself.
+/// Grace period of a connection that lost its place.
 const CLOSE_TIME: Duration = Duration::from_millis(100);
 
 /// When a request that found every place taken may come back: any of them may become free at any
@@ -79,10 +79,10 @@ pub enum Drained {
     TimedOut,
 }
 
-/// How a shutdown is paced.
+/// The time limits of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainPolicy {
-    /// How long requests are still taken, while readiness already says no.
+    /// How long requests are still accepted while readiness already fails.
     pub delay: Duration,
     /// How long accepted requests may then take.
     pub timeout: Duration,
@@ -213,7 +213,7 @@ impl Server {
     }
 
     fn serve(&self, stream: TcpStream, place: Place) {
-        // Answers are small and written at once: waiting for more to send only delays them.
+        // Answers are small and written at once: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let (stream, place) = (Arc::new(stream), Arc::new(place));
         let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place.activity));
@@ -246,8 +246,8 @@ impl Server {
             let ended = tokio::select! {
                 ended = connection.as_mut() => Some(ended),
                 () = lingered => {
-                    // hyper drops a connection here from which it has read nothing: not before it
-                    // had its time.
+                    // hyper drops a connection here that it has read nothing from, so it first gets
+                    // its time.
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         ended = connection.as_mut() => Some(ended),
@@ -258,7 +258,7 @@ impl Server {
             };
             let ended = match ended {
                 Some(ended) => ended,
-                // Nothing was asked, so there is nothing to answer.
+                // No request was sent, so none is lost.
                 None if !place.activity.has_served() => Ok(()),
                 None => {
                     connection.as_mut().graceful_shutdown();
@@ -279,7 +279,7 @@ impl Server {
     }
 }
 
-/// What the requests of one connection share.
+/// State shared by the requests of one connection.
 struct Exchange {
     http: http::Service,
     place: Arc<Place>,
@@ -304,7 +304,7 @@ impl Exchange {
         response
     }
 
-    /// Waits for a place where there is none.
+    /// Waits for a place if there is none.
     async fn admitted(&self) -> Result<(), RequestError> {
         match tokio::time::timeout(self.longest_wait, self.place.wait()).await {
             Ok(Some(())) => Ok(()),
@@ -338,7 +338,7 @@ fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {
         SockFilter::new(0x54, 0, 0, SYN | ACK), // keep two of its bits
         SockFilter::new(0x15, 0, 1, SYN),       // skip one instruction unless only SYN is set
         SockFilter::new(0x06, 0, 0, 0),         // drop
-        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass, whole
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass the whole segment
     ])
 }
 

@@ -1,4 +1,4 @@
-//! The other end of a connection: whether it still listens.
+//! Observes whether the client has closed its side of the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Time between two looks while unread bytes hide the end of the stream.
+/// Polling interval while unread bytes hide the end of the stream.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The client of a request.

@@ -1,11 +1,11 @@
-//! Room for connections: a fixed number of places, and some to spare for probes.
+//! Admission of connections: a fixed number of places, and spare ones for probes.
 //!
 //! A connection is always accepted, since the one that waits may be the kubelet's. When all places
-//! are taken, the oldest connection that has nothing to lose makes room: first one that never sent
-//! a whole request head, then one that lies idle between requests. When every connection has a
-//! request under way, newcomers get a spare place: probes and scrapes are answered there at once,
-//! other requests wait for a place that becomes free. When the spare places are taken, too, the
-//! oldest of them is refused or closed.
+//! are taken, the oldest connection without a request is closed: first one that never sent a whole
+//! request head, then one that is idle between requests. When every connection has a request in
+//! progress, new ones get a spare place: probes and scrapes are answered there at once, other
+//! requests wait for a place that becomes free. When the spare places are taken, too, the oldest of
+//! them is refused or closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::activity::Activity;
 
-/// A connection younger than this is not closed to make room: its request may be under way, or lie
+/// A connection younger than this is not closed to make room: its request may be in transit, or
 /// unread in the kernel. With 512 spare places, 5,000 half-sent bodies hold a probe up for less
 /// than half a second.
 const SETTLES: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ fn spare(places: usize) -> usize {
     (places / 2).max(MIN_SPARE)
 }
 
-/// As many of the `wanted` places as the process may have files open.
+/// The `wanted` places, limited by the number of files that the process may open.
 #[expect(clippy::disallowed_methods, reason = "procfs never waits for a disk")]
 pub(super) fn fitting(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    // In the order in which they came.
+    // In order of arrival.
     connections: BTreeMap<u64, Connection>,
     taken: usize,
     waiting: usize,
@@ -74,7 +74,7 @@ struct Connection {
     lost: Arc<Notify>,
 }
 
-/// A connection's place, given back when dropped.
+/// A connection's place, released when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -164,7 +164,7 @@ impl Table {
             .filter(|(_, connection)| connection.is_spare == is_spare && !connection.activity.is_busy())
             .map(|(id, connection)| (connection.activity.has_served(), connection.activity.idle(), *id))
             .filter(|(_, idle, _)| *idle >= SETTLES)
-            // Strangers before those that brought a request, and the longest idle of each.
+            // Connections without a request first; of each kind the one that was idle longest.
             .min_by_key(|(served, idle, _)| (*served, std::cmp::Reverse(*idle)))
             .map(|(.., id)| id)
     }
@@ -198,7 +198,7 @@ impl Place {
                     waiting = Some(Waiting(self));
                 }
             }
-            // Others also become old enough to be closed.
+            // Meanwhile other connections become old enough to be closed.
             let _ = tokio::time::timeout(SETTLES, changed).await;
         }
     }

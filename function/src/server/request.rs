@@ -1,5 +1,5 @@
-//! The body of a request on loan to the routes: what they leave of it comes back, and is read or
-//! given up.
+//! Lends a request's body to the routes and takes back the unread rest, which is then read or
+//! discarded.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
 
-/// A rest up to this size is read, so that the connection can be kept: a new one costs more.
+/// An unread rest up to this size is read, so that the connection can be kept: a new one would cost
+/// more.
 const SMALL_REST: u64 = 64 * 1024;
 /// How long that may take: the rest of a small body is in the kernel or on the wire.
 const SMALL_REST_TIME: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ pub(super) struct LentBody {
     left: Left,
 }
 
-/// Where a body that was not read to its end is found again.
+/// The slot to which a body that was not read to its end is returned.
 #[derive(Clone, Default)]
 pub(super) struct Left(Arc<Mutex<Option<Incoming>>>);
 
@@ -73,8 +74,8 @@ impl Drop for LentBody {
 }
 
 impl Left {
-    /// Reads what is left of the body if that is little. False: it was not read, and the connection
-    /// must end.
+    /// Reads the rest of the body if it is small. False: it was not read, and the connection must
+    /// be closed.
     ///
     /// A client that waits for a `100 Continue` (`expects`) would be sent one by reading: it sends
     /// nothing more when it is not.

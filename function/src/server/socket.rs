@@ -1,5 +1,4 @@
-//! A client's connection as hyper sees it: writes that never end are cut off, and closing it loses
-//! no answer.
+//! The socket that hyper reads and writes: stalled writes time out, and closing it loses no answer.
 
 use std::io;
 use std::net::Shutdown;
@@ -19,22 +18,22 @@ use super::activity::Activity;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_PROGRESS: usize = 64 * 1024;
 
-/// After an answer that came before the request was read to its end: how much of the rest is taken
-/// and thrown away, so that its sender gets to read the answer instead of a reset connection (RFC
-/// 9112, section 9.6).
+/// After an answer that came before the request was read to its end: how much of the rest is read
+/// and discarded, so that its sender receives the answer instead of a reset connection (RFC 9112,
+/// section 9.6).
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// How long that may take.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Bytes thrown away at a time.
+/// Bytes discarded at a time.
 const SCRATCH: usize = 16 * 1024;
 
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     activity: Arc<Activity>,
-    /// The client does not take what is written.
+    /// The client does not read the answer.
     stall: Option<Stall>,
-    /// Our side is closed, and the client's rest is being thrown away.
+    /// The server's side is closed, and the client's rest is being discarded.
     linger: Option<Linger>,
 }
 
@@ -128,7 +127,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// hyper flushes when it has written all that it has.
+    /// hyper flushes when it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stall = None;
         self.activity.set_writing(false);

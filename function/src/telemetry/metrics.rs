@@ -98,7 +98,7 @@ struct Instruments {
     _provider: SdkMeterProvider,
 }
 
-/// What the build is, for `eye_state_build_info`.
+/// The labels of `eye_state_build_info`.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildInfo {
     /// The model's name.
@@ -219,7 +219,7 @@ impl Metrics {
         self.0.active_requests.add(1, &[]);
     }
 
-    /// An HTTP request ended; `status` is `None` where the client went away first.
+    /// An HTTP request ended; `status` is `None` if the client disconnected first.
     pub fn request_ended(
         &self,
         method: &'static str,

@@ -23,7 +23,7 @@ use crate::config::TelemetryConfig;
 /// The service's name where the environment gives none.
 pub const DEFAULT_SERVICE_NAME: &str = "eye-state";
 
-/// Flushes what is still to be sent when dropped.
+/// Flushes pending telemetry when dropped.
 #[derive(Debug)]
 #[must_use = "telemetry stops when this is dropped"]
 pub struct TelemetryGuard {

@@ -1,5 +1,4 @@
-//! Sending spans: OTLP over plain HTTP with the hyper that is here anyway, and a warning when spans
-//! are lost.
+//! Exports spans as OTLP over plain HTTP with hyper, and warns when spans are lost.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -20,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::config::telemetry::TraceExport;
 
-/// Most that is read of a collector's answer: what the OTLP specification recommends.
+/// Most bytes that are read of a collector's answer, as the OTLP specification recommends.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Least time between two warnings about lost spans. A batch is exported every 5 s, and a collector
@@ -80,7 +79,7 @@ struct Losses(Mutex<Loss>);
 #[derive(Debug, Default)]
 struct Loss {
     spans: usize,
-    /// Why, as the transport has it: the exporter's own error says "network error" only.
+    /// The transport's error: the exporter's own error is only "network error".
     cause: Option<String>,
     warned: Option<Instant>,
 }
@@ -141,7 +140,7 @@ struct Client {
 }
 
 impl HttpClient for Client {
-    // What `async_trait`, which the trait is written with, makes of an async method.
+    // The expansion of an async method by `async_trait`, which the trait uses.
     fn send_bytes<'a, 'send>(
         &'a self,
         request: Request<Bytes>,

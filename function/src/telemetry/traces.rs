@@ -1,7 +1,7 @@
 //! Spans: W3C trace context in and out, exported where an endpoint is configured.
 //!
-//! Whether a request is traced is decided once, when it comes in. One that is not builds no spans
-//! at all, so that tracing a tenth of the requests costs a tenth.
+//! Whether a request is traced is decided once, when it comes in. An untraced request creates no
+//! spans, so that tracing a tenth of the requests costs a tenth.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +26,7 @@ const TRACEPARENT: &str = "traceparent";
 /// Target of the spans that are exported: a traced request and its stages.
 pub const TARGET: &str = "eye_state::request";
 
-/// Whether there is a collector. One a process, like the subscriber that the spans go to.
+/// Whether there is a collector. Process-wide, like the subscriber that the spans go to.
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
 /// A provider that sends to the configured collector, or none.
@@ -100,7 +100,7 @@ pub fn is_traced() -> bool {
     Span::current().metadata().is_some_and(|metadata| metadata.target() == TARGET)
 }
 
-/// The span of a stage of the current request, where that is traced: `stage!("decode", bytes = 5)`.
+/// The span of a stage of the current request, if it is traced: `stage!("decode", bytes = 5)`.
 macro_rules! stage {
     ($($span:tt)+) => {
         if $crate::telemetry::traces::is_traced() {
