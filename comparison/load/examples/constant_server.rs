@@ -1,5 +1,5 @@
-//! A server that answers every POST after a fixed time: a known quantity for the load generator and
-//! its peers.
+//! A server that answers every POST after a fixed time: a reference for the load generator and its
+//! peers.
 //!
 //!     cargo run --release -p load --example constant_server -- 9911 10
 

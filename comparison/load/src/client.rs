@@ -14,12 +14,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::images::Picture;
 use scenario::{DEADLINE_EXCEEDED, Outcome};
 
-/// Where requests go.
+/// The target of the requests.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// `http://ADDRESS:PORT/path`.
     pub url: Uri,
-    /// The name asked for, where it differs from the address (a gateway routes by it).
+    /// The `Host` header, if it differs from the address (a gateway routes by it).
     pub host: Option<HeaderValue>,
 }
 
@@ -34,7 +34,7 @@ impl Target {
     }
 }
 
-/// Bytes of a problem that are looked at: the function's have a few hundred.
+/// Bytes of a problem document that are read: the function's have a few hundred.
 const MAX_PROBLEM: usize = 4096;
 
 fn is_deadline_exceeded(problem: &[u8]) -> bool {
@@ -77,7 +77,8 @@ impl LoadClient {
             };
             let status = response.status();
             let mut body = response.into_body();
-            // Kept of a 504 only: its problem tells the function's from a gateway's.
+            // The body is kept for a 504 only: its problem type distinguishes the function's from a
+            // gateway's.
             let mut problem = Vec::new();
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return Outcome::Broken };

@@ -12,9 +12,9 @@ use scenario::schedule::{Arrival, Schedule};
 /// One picture, ready to be posted.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// What the file holds.
+    /// The file's content.
     pub bytes: Bytes,
-    /// By the file's ending.
+    /// The media type, by the file's extension.
     pub content_type: &'static str,
 }
 
@@ -46,7 +46,7 @@ impl Pictures {
         schedule.images.iter().map(of_kind).collect::<Result<_>>().map(Self)
     }
 
-    /// The same picture for everything: for tests of the load generator itself.
+    /// The same picture for every arrival, for tests of the load generator.
     pub fn single(picture: Picture, schedule: &Schedule) -> Self {
         Self(schedule.images.iter().map(|_| vec![picture.clone()]).collect())
     }
@@ -66,7 +66,7 @@ fn read_kind(folder: &Path) -> Result<Vec<Picture>> {
     read_files(&paths, folder)
 }
 
-/// One entry of `samples.json`, as far as it matters here.
+/// One entry of `samples.json`; other fields are ignored.
 #[derive(serde::Deserialize)]
 struct Sample {
     file: String,

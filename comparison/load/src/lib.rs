@@ -1,7 +1,7 @@
 //! The load generator: sends a schedule open loop, each request at its time whether or not earlier
 //! ones were answered.
 //!
-//! Knows HTTP and the clock; nothing of Kubernetes, autoscalers or reports.
+//! Depends on HTTP and the clock; independent of Kubernetes, autoscalers and reports.
 
 pub mod client;
 pub mod images;

@@ -1,5 +1,5 @@
 //! Pacing: a thread of its own sleeps until each arrival and hands it to the runtime, so that a
-//! busy runtime makes a request late (and visibly so) but never moves the ones behind it.
+//! busy runtime delays a request (which is recorded) but never the requests after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,18 +12,17 @@ use crate::images::Pictures;
 use scenario::schedule::Schedule;
 use scenario::{Outcome, RequestRecord};
 
-/// More requests than this under way at once is the end of what one generator is trusted with: each
-/// is a socket. What would exceed it is not sent, and the run is no result.
+/// Most requests in flight, each with a socket. Further requests are not sent, and the run is void.
 pub const MAX_IN_FLIGHT: usize = 8192;
 
-/// Everything that was sent.
+/// The record of a load.
 #[derive(Debug)]
 pub struct Sent {
     /// One for each request sent, in no particular order.
     pub records: Vec<RequestRecord>,
     /// Arrivals that were not sent because [`MAX_IN_FLIGHT`] was reached.
     pub unsent: usize,
-    /// When second 0 of the schedule was.
+    /// The time of second 0 of the schedule.
     pub started: std::time::SystemTime,
 }
 
@@ -56,7 +55,7 @@ pub fn send_schedule(
             let outcome = client.send(pictures.of(&arrival)).await;
             in_flight.fetch_sub(1, Ordering::Relaxed);
             let record = record(arrival.at, late, intended.elapsed(), outcome);
-            // The receiver lives until the last sender is gone.
+            // The receiver lives until the last sender is dropped.
             let _ = results.send(record);
         });
     }

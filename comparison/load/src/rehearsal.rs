@@ -1,5 +1,5 @@
-//! A look at this machine before anything is sent: can its threads wake in time? Two seconds tell
-//! what would otherwise be known after a whole run.
+//! Checks before a run that this machine's threads wake in time. Two seconds show what would
+//! otherwise be known only after a whole run.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use scenario::summary::{LATE_SHARE_OF_OBJECTIVE, MAX_LATE_SHARE};
 
 use crate::pace::sleep_until;
 
-/// Long enough for some periods of the kernel's CPU quota (100 ms) and of another program's turns.
+/// Covers several periods of the kernel's CPU quota (100 ms) and of the scheduling of other
+/// programs.
 const LENGTH: Duration = Duration::from_secs(2);
-/// Between two wake-ups: as often as a scenario at its peak on a small cluster.
+/// Interval of the wake-ups: that of a scenario's peak on a small cluster.
 const EVERY: Duration = Duration::from_millis(4);
 
 /// How late threads woke, sorted.
@@ -28,7 +29,7 @@ pub fn rehearse(runtime: &tokio::runtime::Handle) -> Rehearsal {
         sleep_until(intended);
         let sender = sender.clone();
         runtime.spawn(async move {
-            // The receiver lives until the last sender is gone.
+            // The receiver lives until the last sender is dropped.
             let _ = sender.send(intended.elapsed());
         });
     }
@@ -39,7 +40,7 @@ pub fn rehearse(runtime: &tokio::runtime::Handle) -> Rehearsal {
 }
 
 impl Rehearsal {
-    /// Why a load with this objective would not be sent in time, if so.
+    /// The reason why a load with this objective would be sent too late, if any.
     pub fn fault(&self, slo_ms: u64) -> Option<String> {
         let late_after = Duration::from_millis(slo_ms).mul_f64(LATE_SHARE_OF_OBJECTIVE);
         let late = self.0.iter().filter(|l| **l > late_after).count();

@@ -1,18 +1,18 @@
-//! Threads that belong to the load alone. Watches, queries and progress have their own: nothing
-//! they do can hold up a request.
+//! Threads of the load only. Watches, queries and progress have threads of their own and cannot
+//! delay a request.
 
 use std::io;
 use std::process::{Command, Stdio};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Nice value of the load's threads, where the system lets us have it but no real-time turn. Under
+/// Nice value of the load's threads, where that is allowed and real-time scheduling is not. Under
 /// `sched_autogroup_enabled`, the default of most distributions, it counts within one session only.
 const NICENESS: i32 = -10;
 
-/// The lowest real-time priority: before every ordinary thread, behind the kernel's own. The load's
-/// threads sleep nearly all the time and run for microseconds, so they take nothing from what is
-/// measured; but they must run when they wake.
+/// The lowest real-time priority: above every ordinary thread, below the kernel's own. The load's
+/// threads sleep nearly all the time and run for microseconds, so they use negligible CPU time; but
+/// they must run when they wake.
 const PRIORITY: &str = "1";
 
 /// A runtime for requests only.
@@ -25,9 +25,9 @@ pub fn runtime(threads: usize) -> io::Result<Runtime> {
         .build()
 }
 
-/// Puts the calling thread before ordinary ones: SCHED_RR, which a child process does not inherit.
-/// Without the right to, it gets a nice value, and without that it stays as it is: whether the load
-/// was late is judged by its lateness, not by this.
+/// Raises the priority of the calling thread: SCHED_RR, which a child process does not inherit.
+/// Without that permission it gets a nice value, or else stays unchanged: a run is judged by the
+/// measured lateness, not by this.
 pub(super) fn raise() {
     if !in_turns() {
         // On Linux "no process" is the calling thread, not the whole process.

@@ -1,4 +1,4 @@
-//! The load generator against a server whose behaviour is known, over real sockets.
+//! The load generator against a server with known behaviour, over real sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,8 +88,8 @@ fn a_known_service_time_is_what_it_measures() {
 
 #[test]
 fn a_stalled_server_is_charged_from_the_intended_time() {
-    // One request at a time would take 40 s for these; open loop, all are under way and time out on
-    // their own.
+    // One request at a time would take 40 s for these; open loop, all are in flight together and
+    // time out separately.
     let summary = run(&constant(200.0, 0.5), OK, Duration::from_secs(60), Duration::from_millis(300));
     assert_eq!(summary.count(Outcome::Timeout), summary.planned);
     assert_eq!(summary.within_slo, 0);

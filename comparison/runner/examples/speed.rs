@@ -26,7 +26,7 @@ const OBJECTIVE: Micros = SECOND / 2;
 const SIZE: PodSize = PodSize { millicores: 1000, memory: 268_435_456.0 };
 const MANY_PODS: i64 = 1_000_000;
 
-/// Defaults but for the target: what fits pods that do one request after another.
+/// Defaults except for the target: one that suits pods that process one request at a time.
 fn autoscalers() -> [(&'static str, Autoscaler); 3] {
     let kpa = KpaSettings { max_scale: MANY_PODS, ..KpaSettings::defaults(1.0) };
     [
@@ -36,7 +36,7 @@ fn autoscalers() -> [(&'static str, Autoscaler); 3] {
     ]
 }
 
-/// What is compared: requests, good answers in per cent, p99 in ms, pod-seconds, time.
+/// The compared values: requests, good answers in per cent, p99 in ms, pod-seconds, time.
 struct Outcome {
     sent: f64,
     good: f64,

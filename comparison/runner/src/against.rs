@@ -1,6 +1,6 @@
-//! The simulator beside recorded runs: the same schedule, the same settings, and how far its ready
-//! pods are from theirs. What pods are like comes from `comparison fit`, the settings come from the
-//! manifests.
+//! The simulator beside recorded runs: the same schedule, the same settings, and the distance
+//! between their ready pods. The pod's parameters come from `comparison fit`, the settings come
+//! from the manifests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -60,7 +60,7 @@ fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms) -> Result<Differen
     })
 }
 
-/// Means of two step functions and of the distance between them, second by second.
+/// Means of two step functions and of the distance between them, sampled every second.
 fn distance(one: &[(f64, f64)], other: &[(f64, f64)], seconds: f64) -> [f64; 3] {
     let count = seconds.floor().max(1.0);
     let mut sums = [0.0; 3];
@@ -72,10 +72,10 @@ fn distance(one: &[(f64, f64)], other: &[(f64, f64)], seconds: f64) -> [f64; 3] 
     sums.map(|sum| sum / count)
 }
 
-/// A row of the summary: its name, and the value that it takes from a group.
+/// A row of the summary: its name, and its value for a group.
 type Column = (&'static str, fn(&Apart) -> f64);
 
-/// How far the simulation of one group is from its recording, means over the repeats.
+/// Distance between the simulation and the recording of one group, means over the repeats.
 struct Apart {
     /// Mean ready pods, per cent of the recorded.
     pods: f64,
@@ -95,7 +95,7 @@ fn groups(differences: &[Difference]) -> BTreeMap<&(String, String, String), Vec
     groups
 }
 
-/// The mean of what at least one repeat has.
+/// The mean over the repeats that have the value.
 fn mean(group: &[&Difference], of: impl Fn(&Difference) -> Option<f64>) -> Option<f64> {
     let values: Vec<f64> = group.iter().filter_map(|d| of(d)).collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -122,11 +122,11 @@ fn apart(group: &[&Difference]) -> Apart {
     }
 }
 
-/// How far the simulation is from recorded runs, as the calculator shows it beside its numbers:
-/// means over the groups of an autoscaler, without sign.
+/// Distance between simulation and recorded runs, as shown in the calculator: mean absolute values
+/// over the groups of an autoscaler.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Errors {
-    /// What was compared, for the reader.
+    /// A description of the comparison.
     pub about: String,
     /// By the calculator's name of the autoscaler.
     pub autoscalers: BTreeMap<&'static str, AutoscalerErrors>,
@@ -147,7 +147,7 @@ pub struct AutoscalerErrors {
     pub cost_percent: f64,
 }
 
-/// What the calculator's page is made with.
+/// The data of the calculator's page.
 pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
     let mut aparts: BTreeMap<&'static str, Vec<Apart>> = BTreeMap::new();
     for ((_, variant, configuration), group) in groups(differences) {
@@ -182,7 +182,7 @@ pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
 }
 
 /// Recorded and simulated side by side as a Markdown table, means over the repeats, and below it
-/// how far they are apart over all groups.
+/// the distances over all groups.
 pub fn table(differences: &[Difference]) -> String {
     let mut text = String::from(
         "| scenario | variant | runs | ready pods, mean | apart | good answers | p99 | core-seconds requested |\n\

@@ -1,5 +1,6 @@
-//! Searches an autoscaler's settings for one scenario: which share of good answers can be had for
-//! which cost, and with what settings. Simulated, so a candidate for a real run and not a result.
+//! Searches an autoscaler's settings for one scenario: the best share of good answers for each
+//! cost, and the settings for it. Simulated, so the outcome is a candidate for a real run, not a
+//! result.
 
 use std::fmt::Write;
 
@@ -18,10 +19,10 @@ use crate::fit::{Arm, Arms};
 use crate::report::table::number;
 
 /// Watched after the load, seconds: longer than any autoscaler keeps pods by default (300 s) and
-/// any pod drains, so that what is kept after the load is paid for.
+/// any pod drains, so that pods that are kept after the load are billed.
 pub const TAIL_S: f64 = 420.0;
 
-/// One setting and what came of it, means over the seeds.
+/// One setting and its outcome, means over the seeds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// One of [`AUTOSCALERS`].
@@ -39,23 +40,23 @@ pub struct Point {
 /// The autoscalers that are searched.
 pub const AUTOSCALERS: [&str; 4] = ["KPA", "HPA", "HPA + VPA", "KEDA"];
 
-/// How much is tried.
+/// The effort of the search.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Random settings of each autoscaler; then as many that differ in one or two settings from the
-    /// best so far.
+    /// Random settings of each autoscaler; then the same number of variations of the best so far in
+    /// one or two settings.
     pub candidates: u32,
-    /// Seeds that each is tried with, and again as many others for what is shown.
+    /// Seeds for each candidate, and the same number of others for the shown ones.
     pub seeds: u32,
 }
 
 /// Rounds in which the candidates near the best are tried: each begins from the frontier of all
 /// before it.
 const ROUNDS: u32 = 4;
-/// Choices that make a setting, at most.
+/// Most choices of a setting.
 const GENES: usize = 16;
-/// What is shown is simulated with seeds this far from those by which it was chosen: the best of
-/// many is flattered by the seeds that made it the best.
+/// Offset of the seeds for the shown settings from those of the search: the best of many is biased
+/// by the seeds that selected it.
 const OTHER_SEEDS: u64 = 1 << 32;
 
 /// A number in 0..1 for each choice.
@@ -96,10 +97,10 @@ pub fn explore(arms: &Arms, scenario: &Scenario, drawn: Drawn, effort: Effort) -
     Ok(points)
 }
 
-/// An autoscaler as its manifests have it, if they do.
+/// An autoscaler with the settings of its manifests, if it has any.
 fn known_arm(arms: &Arms, autoscaler: &str, known: &str) -> Result<Option<Arm>> {
     if autoscaler == "KEDA" {
-        // There is one component for it, KEDA as it comes.
+        // KEDA has one component only, with its defaults.
         return if known == "defaults" { Ok(Some(base_of(arms, autoscaler, "keda")?)) } else { Ok(None) };
     }
     let mut arm = base_of(arms, autoscaler, known)?;
@@ -154,7 +155,7 @@ fn candidate(base: &Arm, autoscaler: &str, genes: &Genes) -> Autoscaler {
                 total: choices.of(&[0.25, 0.5, 1.0, 1.5, 2.0]),
                 utilization: choices.of(&[0.5, 0.7, 0.85, 1.0]),
                 stable_window_s,
-                // Never below the six seconds of the defaults: shorter ones see noise.
+                // At least the six seconds of the defaults: shorter windows follow noise.
                 panic_window_percentage: (choices.of(&[6.0, 12.0]) / stable_window_s * 100.0).min(100.0),
                 panic_threshold_percentage: choices.of(&[110.0, 150.0, 200.0, 400.0]),
                 target_burst_capacity: choices.of(&[-1.0, 0.0, 10.0, 211.0]),
@@ -257,7 +258,7 @@ fn rules(s: &HpaSettings) -> String {
     format!("up: {}; down: {}", direction(&s.up), direction(&s.down))
 }
 
-/// Those that no other beats in both cost and good answers, cheapest first.
+/// The Pareto frontier of cost and good answers, cheapest first.
 fn frontier<'a, T>(points: impl Iterator<Item = (T, &'a Point)>) -> impl Iterator<Item = (T, &'a Point)> {
     let mut own: Vec<(T, &Point)> = points.collect();
     own.sort_by(|(_, a), (_, b)| a.cost.total_cmp(&b.cost).then(b.good.total_cmp(&a.good)));
@@ -269,7 +270,7 @@ fn frontier<'a, T>(points: impl Iterator<Item = (T, &'a Point)>) -> impl Iterato
     })
 }
 
-/// What was found for an autoscaler, cheapest first.
+/// The frontier of an autoscaler, cheapest first.
 fn found<'a>(points: &'a [Point], autoscaler: &str) -> Vec<&'a Point> {
     let mut own: Vec<&Point> =
         points.iter().filter(|p| p.autoscaler == autoscaler && p.known.is_empty()).collect();
@@ -277,7 +278,7 @@ fn found<'a>(points: &'a [Point], autoscaler: &str) -> Vec<&'a Point> {
     own
 }
 
-/// The frontiers as a Markdown table, and where the known settings lie.
+/// The frontiers as a Markdown table, with the known settings.
 pub fn table(points: &[Point]) -> String {
     let mut text = String::from(
         "| autoscaler | good answers | core-seconds requested | settings |\n|---|--:|--:|---|\n",
@@ -295,8 +296,7 @@ pub fn table(points: &[Point]) -> String {
     text
 }
 
-/// Colours that differ also for the colour-blind (Okabe and Ito), and marks that differ without any
-/// colour.
+/// Colours that are distinguishable with colour blindness (Okabe and Ito), and different shapes.
 const INK: [(&str, &str); 4] =
     [("#0072b2", "circle"), ("#d55e00", "square"), ("#009e73", "diamond"), ("#cc79a7", "triangle")];
 const WIDTH: f64 = 760.0;

@@ -46,8 +46,7 @@ pub fn read_run(path: &Path) -> Result<Run> {
     Run::parse(&text).with_context(|| path.display().to_string())
 }
 
-/// Writes a results file whole or not at all: an interrupted write leaves no file that looks like a
-/// result.
+/// Writes a results file atomically: an interrupted write leaves no partial result.
 pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let path = folder.join(format!("{}.json", run.id()));
@@ -58,12 +57,12 @@ pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Within a results folder: runs that are no results, with the reason in them.
+/// Subfolder for void runs, which contain the reason.
 pub const VOID: &str = "void";
-/// Within a results folder: what one pod carried before its first run.
+/// File with the calibration before the first run.
 pub const CALIBRATION: &str = "calibration.toml";
 
-/// Takes a run out of the results and keeps it with the reason.
+/// Moves a run out of the results and stores the reason in it.
 pub fn make_void(path: &Path, reason: &str) -> Result<()> {
     let run = Run { void: Some(reason.to_owned()), ..read_run(path)? };
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -71,7 +70,7 @@ pub fn make_void(path: &Path, reason: &str) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// What one pod carried, if it was measured for this folder.
+/// The calibration of this folder, if there is one.
 pub fn read_calibration(folder: &Path) -> Result<Option<Calibration>> {
     let path = folder.join(CALIBRATION);
     match std::fs::read_to_string(&path) {
@@ -84,7 +83,7 @@ pub fn read_calibration(folder: &Path) -> Result<Option<Calibration>> {
     }
 }
 
-/// Keeps what one pod carried.
+/// Stores the calibration.
 pub fn write_calibration(folder: &Path, calibration: &Calibration) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let path = folder.join(CALIBRATION);
@@ -93,7 +92,7 @@ pub fn write_calibration(folder: &Path, calibration: &Calibration) -> Result<()>
 }
 
 /// The same as [`read_runs`], but a folder that is not there yet has none. One that cannot be read
-/// is an error: what is in it could not be compared with.
+/// is an error, because new runs could not be compared with its content.
 pub fn read_runs_if_any(folder: &Path) -> Result<Vec<Run>> {
     match folder.try_exists() {
         Ok(false) => Ok(vec![]),
@@ -140,7 +139,7 @@ mod tests {
     fn a_results_folder_that_is_not_there_has_no_runs_and_one_that_cannot_be_read_is_an_error() {
         let folder = std::env::temp_dir().join(format!("unreadable-{}", std::process::id()));
         assert!(read_runs_if_any(&folder).expect("none").is_empty());
-        // A file in the place of the folder: root may read every folder.
+        // A file instead of the folder: root may read every folder.
         std::fs::write(&folder, "").expect("written");
         assert!(read_runs_if_any(&folder).is_err());
         std::fs::remove_file(&folder).expect("cleaned");

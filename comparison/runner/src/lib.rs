@@ -4,9 +4,9 @@
 //! # Layout
 //!
 //! * [`files`]: scenario files and results files on disk.
-//! * [`cluster`]: the runner; everything that talks to Kubernetes and Prometheus.
+//! * [`cluster`]: the runner; access to Kubernetes and Prometheus.
 //! * [`analysis`]: from results files to measures; [`report`]: from measures to a page.
-//! * [`manifests`], [`fit`]: what the simulator is told, from the manifests and from recorded runs.
+//! * [`manifests`], [`fit`]: the simulator's input, from the manifests and from recorded runs.
 //! * [`explore`]: searches settings with the simulator.
 //! * [`against`]: the simulator beside recorded runs.
 

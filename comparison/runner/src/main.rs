@@ -1,4 +1,4 @@
-//! The command line: `comparison schedule`, and so on. Each subcommand is a few lines over the
+//! The command line: `comparison schedule` and the other subcommands, each a few lines over the
 //! library.
 
 use std::io::Write;
@@ -26,7 +26,7 @@ use scenario::schedule::Schedule;
 use scenario::summary::LoadSummary;
 use simulator::Drawn;
 
-/// A table in the documents leaves out what was repeated less often than this.
+/// Least number of repeats of an arm in the tables of the documents.
 const LEAST_REPEATS: usize = 3;
 
 #[derive(Parser)]
@@ -40,20 +40,21 @@ struct Cli {
 enum Command {
     /// Print the arrivals of a scenario as CSV
     Schedule(ScheduleArgs),
-    /// Send a scenario to any URL and print what came back (no cluster needed)
+    /// Send a scenario to any URL and print the outcome (no cluster needed)
     Load(LoadArgs),
     /// Run scenarios on the current cluster, every arm, and write results files
     Run(RunArgs),
-    /// Print what `run` with the same options would do, how long it takes and what it could show
+    /// Print the plan of `run` with the same options: its runs, their duration and what they could
+    /// show
     Plan(RunArgs),
-    /// Measure what one pod carries on the current cluster, and keep it for the results folder
+    /// Measure the capacity of one pod on the current cluster, and store it in the results folder
     Calibrate(RunArgs),
     /// Run scenarios through the simulator and write results files labelled simulated
     Simulate(SimulateArgs),
-    /// Run the simulator on the schedules of recorded runs and print how far its pods are from
-    /// theirs
+    /// Run the simulator on the schedules of recorded runs and print the distance between their
+    /// pods
     Against(AgainstArgs),
-    /// Take what pods are like from recorded runs, and print it for --plant
+    /// Estimate the pod's parameters from recorded runs, and print them for --plant
     Fit(FitArgs),
     /// Search settings: the frontier of good answers against cost, as a table and a picture
     Explore(ExploreArgs),
@@ -88,8 +89,8 @@ struct LoadArgs {
     /// Threads of the load generator, which do nothing else
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Warn where requests left too late, instead of refusing the result: for shows, not for
-    /// measurements
+    /// Warn when requests left too late, instead of refusing the result: for demonstrations, not
+    /// for measurements
     #[arg(long)]
     allow_late: bool,
     #[command(flatten)]
@@ -121,10 +122,10 @@ struct PlanArgs {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Where things are on the cluster
+    /// The description of the cluster
     #[arg(long, default_value = "comparison/cluster.toml")]
     cluster: PathBuf,
-    /// The gateway as reached from here, http://ADDRESS:PORT, where it is not that file's
+    /// The gateway as reached from here, http://ADDRESS:PORT, overriding that file
     #[arg(long)]
     gateway: Option<String>,
     /// The kubectl to use
@@ -142,21 +143,20 @@ struct RunArgs {
     /// Seconds that a run may go on after its tail until the arm is at rest
     #[arg(long, default_value_t = 600)]
     longest_tail: u64,
-    /// Seconds that the HPA's controller is given to forget an HPA that was removed
+    /// Seconds for the HPA's controller to drop the state of a removed HPA
     #[arg(long, default_value_t = FORGETS_AFTER_S)]
     forget: u64,
-    /// Seconds over which the beginnings of runs are spread, so that they meet the autoscalers'
-    /// clocks at different points
+    /// Seconds over which the beginnings of runs are spread, so that they start at different phases
+    /// of the autoscalers' periods
     #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
     spread: f64,
-    /// What a rate of 1.0 stands for as a share of what one pod carries (see calibrate), in the
-    /// place of --scale
+    /// A rate of 1.0 as a share of one pod's capacity (see calibrate), instead of --scale
     #[arg(long)]
     pod_load: Option<f64>,
-    /// Do not measure what one pod carries before the runs and between repeats
+    /// Do not measure the capacity of one pod before the runs and between repeats
     #[arg(long)]
     no_calibration: bool,
-    /// Take the variants as they are deployed: neither remove nor apply anything
+    /// Use the variants as deployed: neither remove nor apply anything
     #[arg(long)]
     as_is: bool,
     /// Commit, for the results files
@@ -394,7 +394,8 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
                     stretch: plan.draw.stretch,
                     seed: plan.draw.seed + u64::from(repeat) - 1,
                 };
-                // A simulation has time: longer than any autoscaler keeps what it no longer needs.
+                // Watched after a simulated load: longer than any autoscaler keeps pods that it no
+                // longer needs.
                 let run = arm.run(scenario, repeat, drawn, plan.tail.max(explore::TAIL_S));
                 files::write_run(&run, &plan.results)?;
             }

@@ -1,10 +1,10 @@
 //! The autoscalers' settings and the pod's size, read from the manifests that are deployed:
 //! `function/manifests`, `knative/`, `k8s-autoscalers/` and, for a platform, `platforms/`. They are
-//! written there and nowhere else.
+//! defined only there.
 //!
-//! This renders as much of kustomize as those files use: components within components, strategic
-//! merges of maps and `$patch: delete`, JSON 6902 `add`, `replace` and `remove`, and replacements
-//! of one field by another. `platforms/check` renders the same with kustomize itself.
+//! This implements the part of kustomize that those files use: components within components,
+//! strategic merges of maps and `$patch: delete`, JSON 6902 `add`, `replace` and `remove`, and
+//! replacements of one field by another. `platforms/check` renders the same with kustomize itself.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use simulator::{Autoscaler, PodSize};
 
 use crate::cluster::quantity;
 
-/// What a variant in a configuration is made of.
+/// The settings of a variant in a configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deployed {
     /// The autoscaler with its settings.
@@ -181,7 +181,7 @@ impl Changes {
         let file: Kustomization = yaml(&folder.join("kustomization.yaml"))?;
         let inline = file.patches.iter().all(|p| !p.patch.is_empty());
         ensure!(inline, "{}: only patches that are written in place are understood", folder.display());
-        // What routes and spreads pods is not simulated.
+        // Routing and placement of pods are not simulated.
         let settings =
             |path: &&String| !path.ends_with("kourier-route") && !path.ends_with("topology-spread");
         file.components.iter().filter(settings).try_for_each(|path| self.collect(&folder.join(path)))?;
@@ -231,7 +231,7 @@ struct Operation {
     value: Value,
 }
 
-/// A list is JSON 6902, a map is merged. What is deleted becomes null.
+/// A list is JSON 6902, a map is merged. Deleted fields become null.
 fn apply(object: &mut Value, patch: &Value) -> Result<()> {
     if patch["$patch"] == "delete" {
         *object = Value::Null;
@@ -269,7 +269,7 @@ fn merge(object: &mut Value, patch: &Value) {
 
 const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
 const PREFIX: &str = "autoscaling.knative.dev/";
-/// Stands in the bases where function/manifests fills in the target.
+/// Placeholder in the bases for the target, which function/manifests fills in.
 const REPLACED: &str = "set-by-replacement";
 
 fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
@@ -286,7 +286,7 @@ fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
             "class" => ensure!(value == "kpa.autoscaling.knative.dev", "class {value}: not simulated"),
             "metric" => ensure!(value == "concurrency", "metric {value}: not simulated"),
             "initial-scale" => {}
-            // Filled in from scaling.yaml, unless the settings have one of their own.
+            // The target of scaling.yaml, unless the settings have their own.
             "target" if value == REPLACED => {}
             "target" => s.total = number()?,
             "target-utilization-percentage" => s.utilization = number()? / 100.0,
@@ -376,7 +376,7 @@ fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
     })
 }
 
-/// KEDA's own times and bounds; its HPA has the defaults.
+/// KEDA's own intervals and bounds; its HPA has the defaults.
 fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
     let spec = object.get("spec").context("a ScaledObject without spec")?;
     let number = |key: &str| spec[key].as_i64().with_context(|| format!("the ScaledObject has no {key}"));
@@ -386,7 +386,7 @@ fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
         let behavior: Behavior = serde_json::from_value(behavior.clone()).context("KEDA's behavior")?;
         (settings.hpa.up, settings.hpa.down) = (rules(behavior.scale_up)?, rules(behavior.scale_down)?);
     }
-    // The first trigger scales, the others only wake.
+    // The first trigger scales, the others only activate.
     if let Some(threshold) = spec.pointer("/triggers/0/metadata/activationThreshold") {
         settings.activation =
             threshold.as_str().and_then(|t| t.parse().ok()).context("activationThreshold is no number")?;

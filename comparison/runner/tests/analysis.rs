@@ -1,4 +1,4 @@
-//! The analysis on recordings made up so that the answers are known.
+//! The analysis of synthetic recordings with known results.
 
 use std::collections::BTreeMap;
 
@@ -174,7 +174,7 @@ fn a_known_delay_is_the_decision_lag() {
 fn a_step_without_a_reaction_has_no_lag() {
     let values = measure(&run(two_pods(), &[95.0]));
     assert!(!values.contains_key("lag_decided_s") && !values.contains_key("lag_ready_s"));
-    // The reaction to a later step is not taken for one to an earlier.
+    // The reaction to a later step is not attributed to an earlier one.
     let values = measure(&run(two_pods(), &[0.0, 11.0]));
     assert_eq!(values["lag_decided_s"], 8.0);
 }

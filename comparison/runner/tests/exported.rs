@@ -1,5 +1,5 @@
-//! What the calculator exports deploys what it simulated: the exported files, in a copy of the
-//! repository, are read as `comparison` reads what is deployed.
+//! The calculator's exports deploy the simulated settings: the exported files are read from a copy
+//! of the repository, as `comparison` reads the manifests.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use calculator::settings::{Kind, Values};
 use comparison::manifests;
 use simulator::Autoscaler;
 
-/// An autoscaler, its variant, and what is not as it comes.
+/// An autoscaler, its variant, and the changed settings.
 type Changed = (Kind, &'static str, &'static [(&'static str, f64)]);
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;

@@ -1,5 +1,5 @@
-//! The runner against a played cluster: a whole run, an interruption and what comes after it, and
-//! what it says when something is wrong. What a real cluster does is in comparison/results.
+//! The runner against a fake cluster: a whole run, an interruption and the resumption, and error
+//! messages. Recordings of a real cluster are in comparison/results.
 
 mod played;
 
@@ -55,8 +55,8 @@ fn error(stage: &Stage) -> String {
     error_of(stage, &plan(stage))
 }
 
-/// A test machine that compiles beside may be too late for a run of two seconds; the refusal itself
-/// is tested elsewhere.
+/// A busy test machine may send a run of two seconds too late; the refusal itself is tested
+/// elsewhere.
 fn patiently(mut attempt: impl FnMut() -> Result<(), String>) {
     for left in (0..5).rev() {
         match attempt() {
@@ -84,8 +84,8 @@ fn a_whole_run_is_recorded_and_not_done_twice() {
     let names: Vec<&str> = one.recording.pods.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["coming", "standing"]);
     let values = measure(one);
-    // The standing pod all the time; the coming one from about 0.6 s on, ready 0.6 s later, which
-    // is 0.2 s after the step.
+    // The existing pod all the time; the new one from about 0.6 s on, ready 0.6 s later, which is
+    // 0.2 s after the step.
     assert!((values["pod_seconds"] - (2.5 + 1.9)).abs() < 0.6, "{}", values["pod_seconds"]);
     assert!((values["core_seconds_requested"] - values["pod_seconds"] * 0.5).abs() < 1e-6);
     assert_eq!((values["pods_max"], values["pods_end"], values["pod_starts"]), (2.0, 2.0, 1.0));

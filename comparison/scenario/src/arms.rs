@@ -9,26 +9,26 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
-    /// On the command line.
+    /// The name on the command line.
     pub name: String,
-    /// For people.
+    /// The title.
     pub title: String,
-    /// What is special about it.
+    /// Its distinguishing settings.
     pub about: String,
     /// `knative` or `k8s-autoscalers`: the folder of the workload.
     pub variant: String,
     /// A folder of its `components/`, and the names of ablations after `+`.
     pub configuration: String,
-    /// Which objects decide how many pods there are, and how large.
+    /// The objects that decide the number and the size of the pods.
     pub autoscaler: Deciding,
     /// Pods at rest.
     pub rest_pods: usize,
-    /// Only in old recordings, unless it is asked for.
+    /// Retired: only in old recordings, unless named explicitly.
     #[serde(default)]
     pub retired: bool,
 }
 
-/// Which objects hold an arm's decisions.
+/// The objects that hold an arm's decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Deciding {
     /// Knative's PodAutoscaler.
@@ -51,28 +51,28 @@ pub enum Deciding {
 pub struct Pair {
     /// Names of arms; differences are the second minus the first.
     pub arms: [String; 2],
-    /// What the comparison answers.
+    /// The question of the comparison.
     pub question: String,
-    /// Of old recordings only.
+    /// Retired: for old recordings only.
     #[serde(default)]
     pub retired: bool,
 }
 
-/// One condition that is changed in an arm.
+/// One changed condition of an arm.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ablation {
     /// After the `+` in the name of a configuration.
     pub name: String,
-    /// What is changed.
+    /// The change.
     pub about: String,
-    /// Where it applies.
+    /// The arms that it applies to.
     pub variants: Vec<String>,
-    /// A setting of the node, which nothing that is deployed can change.
+    /// A setting of the node, which no manifest can change.
     pub node: Option<NodeSetting>,
 }
 
-/// A setting of the node that a run must find there.
+/// A setting of the node that a run requires.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeSetting {
@@ -98,7 +98,7 @@ pub fn all() -> &'static [Arm] {
     &FILE.arm
 }
 
-/// What is compared with what, in the order of the report.
+/// The compared pairs, in the order of the report.
 pub fn pairs() -> &'static [Pair] {
     &FILE.pair
 }
@@ -128,7 +128,7 @@ impl Arm {
         changes.filter_map(ablation).collect()
     }
 
-    /// What is deployed: the configuration without the settings of the node.
+    /// The deployed configuration, without the settings of the node.
     pub fn deployed_settings(&self) -> String {
         let (base, changes) = split(&self.configuration);
         let deployed = changes.filter(|name| ablation(name).is_none_or(|a| a.node.is_none()));

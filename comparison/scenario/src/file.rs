@@ -1,4 +1,4 @@
-//! Scenario files: what is offered, to whom, and what counts as good service.
+//! Scenario files: the offered load, its time window, and the objective.
 
 use std::collections::BTreeMap;
 
@@ -16,30 +16,29 @@ pub struct Scenario {
     pub name: String,
     /// For headings.
     pub title: String,
-    /// What it is for, one or two sentences.
+    /// Its purpose, in one or two sentences.
     pub about: String,
     /// A request slower than this, or failed, breaks the service-level objective.
     pub slo_ms: u64,
-    /// When a request is given up.
+    /// The time-out of a request.
     pub timeout_ms: u64,
     /// Kind of image and its share of the requests, kinds in alphabetical order.
     pub images: Vec<(String, f64)>,
-    /// In units of the scale: 1.0 is as many requests a second as `--scale` says. Of a trace, its
-    /// mean.
+    /// The rate in units of the scale: 1.0 is `--scale` requests a second. For a trace, its mean.
     pub rate: RateCurve,
-    /// Recorded arrivals, in the place of arrivals drawn from the rate.
+    /// Recorded arrivals, instead of arrivals drawn from the rate.
     pub trace: Option<Trace>,
-    /// Which part of a run counts.
+    /// The part of a run that counts.
     pub counted: Counted,
 }
 
-/// Which part of a run quality and cost are counted over.
+/// The part of a run over which quality and cost are counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Counted {
-    /// From the first second until the arm is at rest again: what is kept after the load is paid
-    /// for.
+    /// From the first second until the arm is at rest again: pods that are kept after the load are
+    /// billed.
     UntilRest,
-    /// From this second to the end of the load: neither the start from rest nor the end counts.
+    /// From this second to the end of the load: neither the start from rest nor the tail counts.
     After(f64),
 }
 
@@ -82,7 +81,7 @@ enum RateFile {
     Points { points: Vec<(f64, f64)>, repeat: Option<usize> },
 }
 
-/// How far image shares may be from adding up to 1.
+/// Tolerance of the sum of the image shares.
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
@@ -97,7 +96,7 @@ const SHIPPED: [(&str, &str); 9] = [
     ("spike", include_str!("../../scenarios/spike.toml")),
     ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
 ];
-/// The tables that they name.
+/// The tables that they refer to.
 const TABLES: [(&str, &str); 2] = [
     ("azure-llm-code-2023.gaps", include_str!("../../scenarios/azure-llm-code-2023.gaps")),
     ("population-by-utc-offset.csv", include_str!("../../scenarios/population-by-utc-offset.csv")),

@@ -1,5 +1,5 @@
-//! What the load generator, the simulator and the runner share: scenarios, schedules and the
-//! results file.
+//! The shared part of load generator, simulator and runner: scenarios, schedules and the results
+//! file.
 //!
 //! No I/O, no clock, no threads: the callers read the files.
 //!
@@ -7,9 +7,9 @@
 //!
 //! * [`Scenario`], [`rate`], [`sleep`], [`trace`], [`schedule`]: from the text of a scenario file
 //!   to a seeded list of arrivals.
-//! * [`Outcome`], [`RequestRecord`], [`summary`]: what became of the requests.
-//! * [`arms`]: what is compared with what.
-//! * [`recording`]: one run, as its results file keeps it.
+//! * [`Outcome`], [`RequestRecord`], [`summary`]: the outcome of the requests.
+//! * [`arms`]: the arms and the pairs that are compared.
+//! * [`recording`]: one run, as stored in its results file.
 
 pub mod arms;
 mod file;

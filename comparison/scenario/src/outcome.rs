@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The `type` of the problem (RFC 9457) with which the function answers 504.
 pub const DEADLINE_EXCEEDED: &str = "urn:nv-micro:problem:deadline-exceeded";
 
-/// What became of one request.
+/// The outcome of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -20,7 +20,7 @@ pub enum Outcome {
     Expired,
     /// Any other 5xx, a gateway's 504 among them.
     ServerError,
-    /// Any other 4xx, and everything that is no answer at all to a classification (1xx, 3xx).
+    /// Any other 4xx, and every status that is not an answer to a classification (1xx, 3xx).
     ClientError,
     /// No connection.
     Connect,
@@ -44,7 +44,7 @@ impl Outcome {
         Self::Timeout,
     ];
 
-    /// The outcome of an answer with this status. Who sent a 504 only its body tells: see
+    /// The outcome of an answer with this status. Only the body shows who sent a 504: see
     /// [`DEADLINE_EXCEEDED`].
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -57,15 +57,15 @@ impl Outcome {
     }
 }
 
-/// One request, as it went.
+/// The record of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRecord {
     /// Intended send time, microseconds from the start.
     pub at_us: u64,
-    /// How much later than intended it really left.
+    /// The delay of the actual send time.
     pub late_us: u64,
     /// From the **intended** send time to the last byte of the answer, or to the failure.
     pub latency_us: u64,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }

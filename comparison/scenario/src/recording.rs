@@ -1,5 +1,5 @@
-//! What one run leaves behind: the results file. Recorded from a cluster or made by the simulator,
-//! always labelled which.
+//! The results file of one run. Recorded from a cluster or produced by the simulator, and labelled
+//! accordingly.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::Scenario;
 use crate::schedule::Schedule;
 use crate::summary::LoadSummary;
 
-/// Written into every file; a reader refuses what it does not know.
+/// Schema version of every file; a reader refuses unknown ones.
 pub const SCHEMA: &str = "nv-micro/comparison-run/v3";
 
 /// Still read: see [`Run::parse`].
 const SCHEMA_V2: &str = "nv-micro/comparison-run/v2";
 
-/// Where the numbers come from.
+/// The origin of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -41,25 +41,25 @@ pub struct Run {
     pub configuration: String,
     /// Counted from 1.
     pub repeat: u32,
-    /// When second 0 was, RFC 3339; empty in a simulation.
+    /// The time of second 0, RFC 3339; empty in a simulation.
     pub started: String,
-    /// How the schedule was drawn.
+    /// The parameters of the schedule.
     pub draw: Draw,
-    /// What it ran on: versions, nodes, image, commit, and so on, by name.
+    /// The environment: versions, nodes, image, commit and so on, by name.
     pub environment: BTreeMap<String, String>,
     /// The load, as offered and answered.
     pub load: LoadSummary,
     /// The pods and the autoscaler's decisions.
     pub recording: Recording,
-    /// What one pod carried before these runs; absent where it was not measured.
+    /// The calibration of one pod before these runs; absent if it was not measured.
     #[serde(default)]
     pub calibration: Option<Calibration>,
-    /// Why this run is no result, if it is none. Such runs are kept apart.
+    /// The reason why this run is void, if it is. Void runs are kept apart.
     #[serde(default)]
     pub void: Option<String>,
 }
 
-/// What one pod carries on a cluster, in requests a second.
+/// The capacity of one pod on a cluster, in requests a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// When it was measured, RFC 3339.
@@ -68,9 +68,9 @@ pub struct Calibration {
     pub slo_ms: u64,
     /// The highest rate of Poisson arrivals of which 99 % get a good answer.
     pub capacity: f64,
-    /// Answers a second when more is offered than it can take.
+    /// Answers a second when it is saturated.
     pub saturated: f64,
-    /// The rate at which one request is in flight on average: what a target of 1 holds.
+    /// The rate at which one request is in flight on average: the load of a pod at a target of 1.
     pub rate_at_one: Option<f64>,
     /// Every rate that was tried.
     pub steps: Vec<CalibrationStep>,
@@ -96,9 +96,9 @@ pub struct Draw {
     pub scale: f64,
     /// Factor on the scenario's time.
     pub stretch: f64,
-    /// Of the arrivals.
+    /// The seed of the arrivals.
     pub seed: u64,
-    /// Fingerprint of the schedule: equal for runs that were offered the same.
+    /// Fingerprint of the schedule: equal for runs with the same offered load.
     pub fingerprint: String,
     /// The objective: milliseconds.
     pub slo_ms: u64,
@@ -113,7 +113,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// What a schedule was drawn from.
+    /// The parameters of a schedule.
     pub fn of(schedule: &Schedule, scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
         Self {
             scale,
@@ -128,17 +128,17 @@ impl Draw {
     }
 }
 
-/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, what was
-/// before is negative.
+/// Pods and decisions over a run; all times in seconds from second 0 of the schedule, negative
+/// before it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// How long was watched: the schedule and a tail after it.
+    /// The length of the watch: the schedule and a tail after it.
     pub observed_s: f64,
     /// Every pod of the variant that existed at any time in the run.
     pub pods: Vec<Pod>,
-    /// What the autoscaler wanted: `(second, pods)`, each valid until the next.
+    /// The desired number of pods: `(second, pods)`, each valid until the next.
     pub desired: Vec<(f64, f64)>,
-    /// What the autoscaler saw: load per pod over target (1.0 is on target).
+    /// The autoscaler's input: load per pod over target (1.0 is on target).
     pub seen: Vec<(f64, f64)>,
     /// Cores in use by the variant's pods.
     pub cores_used: Vec<(f64, f64)>,
@@ -146,10 +146,10 @@ pub struct Recording {
     /// load itself. Empty where it was not recorded.
     pub node_busy: Vec<(f64, f64)>,
     /// The part of it that neither pods nor, where it runs on the node, the load generator account
-    /// for. Empty where nobody tells, and in files from before it was recorded.
+    /// for. Empty if it is unknown, and in files from before it was recorded.
     #[serde(default)]
     pub node_other: Vec<(f64, f64)>,
-    /// What else the variant needs to work: activator, queue of the gateway, adapter, VPA.
+    /// Other components that the variant needs: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,
     /// The VPA's target for the function's CPU, in cores.
     pub vpa_target_cores: Vec<(f64, f64)>,
@@ -168,19 +168,19 @@ pub struct Recording {
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// When the API server knew of it.
+    /// When it was created.
     pub created_s: f64,
-    /// When it had a node.
+    /// When it was scheduled.
     pub scheduled_s: Option<f64>,
-    /// When its function container ran (image pulled, process started).
+    /// When its function container started (image pulled, process started).
     pub started_s: Option<f64>,
     /// Each time it became ready or stopped being so.
     pub ready: Vec<(f64, bool)>,
-    /// When it was gone, if it went.
+    /// When it was deleted, if it was.
     pub gone_s: Option<f64>,
     /// All its containers, sidecars too.
     pub containers: Vec<Container>,
-    /// What the function itself says about its start: seconds by phase.
+    /// The start phases that the function reports, in seconds.
     pub startup: BTreeMap<String, f64>,
 }
 
@@ -197,10 +197,10 @@ pub struct Container {
     pub gib_seconds: f64,
 }
 
-/// A part of the platform that one variant could not do without.
+/// A part of the platform that one variant depends on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Component {
-    /// For the table.
+    /// Name in the table.
     pub name: String,
     /// Requested by all its pods together.
     pub requested_cores: f64,
@@ -220,21 +220,20 @@ pub struct Component {
 
 /// Facts that must be the same in all runs of one report, where they are known.
 const SHARED: [&str; 4] = ["Image ID", "Model", "Kubernetes", "Node"];
-/// Where both runs say what their image was built from, that counts and not its digest: a build of
-/// the same commit on another day has another date in it.
+/// If both runs state the commit of their image, the commit is compared and not the digest: a build
+/// of the same commit on another day has another date in it.
 const SOURCE: &str = "Image built from";
 /// Names of facts that begin so are the settings of a variant in a configuration: the same wherever
 /// the name is.
 const SETTINGS: &str = "Settings of ";
 
-/// Under which name the fingerprint of a variant's settings stands.
+/// The name of the fact with the fingerprint of a variant's settings.
 pub fn settings_key(variant: &str, configuration: &str) -> String {
     format!("{SETTINGS}{variant}, {configuration}")
 }
 
-/// Whether measured runs can stand in one table: same image, settings and ground, and the same
-/// requests for the same scenario and repeat. Runs of different days may be joined, runs of
-/// different things may not.
+/// Whether measured runs can stand in one table: same image, settings and environment, and the same
+/// requests for the same scenario and repeat. Runs of different days may be joined.
 pub fn joinable(runs: &[Run]) -> Result<()> {
     let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
     for (i, one) in measured.iter().enumerate() {
@@ -252,7 +251,7 @@ pub fn joinable(runs: &[Run]) -> Result<()> {
     Ok(())
 }
 
-/// The first thing in which two runs differ and must not.
+/// The first fact that must be equal and differs.
 fn conflict(one: &Run, other: &Run) -> Option<String> {
     let sourced = [one, other].iter().all(|r| r.environment.contains_key(SOURCE));
     for (name, value) in &one.environment {
@@ -293,7 +292,7 @@ impl Pod {
 }
 
 impl Recording {
-    /// When the last pod came or went, if as many are there at the end as there are at rest.
+    /// When the last pod was created or deleted, if the number at the end is that at rest.
     pub fn at_rest_s(&self, rest_pods: usize) -> Option<f64> {
         let there = |p: &&Pod| p.gone_s.is_none_or(|gone| gone > self.observed_s);
         let mut last = 0.0_f64;
@@ -307,7 +306,7 @@ impl Recording {
 
 impl Run {
     /// Reads a results file of this version or the one before it. Version 2 knew neither cycles nor
-    /// rest nor calibration, and called some settings otherwise.
+    /// rest nor calibration, and had other names for some settings.
     pub fn parse(text: &str) -> Result<Self> {
         let mut run: Self = serde_json::from_str(text).context("this is no results file")?;
         ensure!(

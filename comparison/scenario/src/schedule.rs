@@ -1,4 +1,4 @@
-//! The schedule: which image is sent when. A scenario, a scale, a stretch and a seed give one
+//! The schedule: the send time of each image. A scenario, a scale, a stretch and a seed give one
 //! schedule, always the same.
 
 use std::time::Duration;
@@ -9,30 +9,30 @@ use crate::Scenario;
 use crate::rate::{RateCurve, uniform};
 use crate::trace::Trace;
 
-/// One request to come.
+/// One scheduled request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// When it is to be sent, from the start of the run.
+    /// Its send time, from the start of the run.
     pub at: Duration,
     /// Index into [`Schedule::images`].
     pub image: usize,
-    /// Which picture of that kind, to be taken modulo how many there are.
+    /// The index of the picture of that kind, modulo their number.
     pub pick: u32,
 }
 
-/// Everything that will be sent.
+/// All scheduled requests.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Kinds of image.
     pub images: Vec<String>,
     /// In the order of time.
     pub arrivals: Vec<Arrival>,
-    /// What it was drawn from: requests a second over seconds.
+    /// The rate curve: requests a second over seconds.
     pub rate: RateCurve,
 }
 
-/// The arrivals and the images come from streams of their own: another image mix leaves the
-/// arrivals as they are.
+/// Arrivals and images have separate random streams: another image mix does not change the
+/// arrivals.
 const ARRIVAL_STREAM: u128 = 1;
 const IMAGE_STREAM: u128 = 2;
 
@@ -54,19 +54,19 @@ impl Schedule {
         let arrivals = moments.into_iter().map(|second| {
             let image = pick(&scenario.images, uniform(&mut mix));
             let pick = (uniform(&mut mix) * f64::from(u32::MAX)) as u32;
-            // Whole microseconds, so that a printed schedule says all there is.
+            // Whole microseconds, so that a printed schedule is exact.
             Arrival { at: Duration::from_micros((second * 1e6) as u64), image, pick }
         });
         let arrivals = arrivals.collect();
         Self { images: scenario.images.iter().map(|i| i.0.clone()).collect(), arrivals, rate }
     }
 
-    /// Length of the run in seconds, whether or not something is sent at its end.
+    /// Length of the run in seconds, including the time after the last request.
     pub fn duration(&self) -> f64 {
         self.rate.duration()
     }
 
-    /// A fingerprint, to see in results files that two runs were offered the same.
+    /// A fingerprint, to compare the offered load of two results files.
     pub fn fingerprint(&self) -> String {
         // FNV-1a: a few lines, and the same on every machine and toolchain.
         let bytes = self.arrivals.iter().flat_map(|a| {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_seed_means_the_same_on_every_machine() {
-        // Written down once: a change here makes old results incomparable with new ones.
+        // A regression value: a change makes old results incomparable with new ones.
         let schedule = Schedule::draw(&scenario("soak"), 1.0, 1.0, 42);
         let first: Vec<u128> = schedule.arrivals[..4].iter().map(|a| a.at.as_micros()).collect();
         assert_eq!(first, FIRST_OF_SEED_42);

@@ -1,4 +1,4 @@
-//! The night wave: who is asleep at which moment of a day, over all time zones.
+//! The night wave: the number of people asleep at each moment of a day, over all time zones.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! From single requests to what a results file keeps: exact enough quantiles, counts by outcome, a
-//! row a second, and whether the load generator itself kept up.
+//! Summarizes requests for a results file: quantiles, counts by outcome, a row per second, and the
+//! lateness of the load generator.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Outcome, RequestRecord};
 
-/// Three significant digits: a p99.9 of 123.4 ms is told from 123.5 ms.
+/// Three significant digits: a p99.9 of 123.4 ms is distinguished from 123.5 ms.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// An hour: no time-out is longer.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// A request is late when it left later than this share of the objective after its time. Lateness
-/// is part of the latency that is reported, so this is the error that a request in time may carry:
-/// 10 ms of 500.
+/// A request is late if it left later than its send time by more than this share of the objective.
+/// Lateness is part of the latency that is reported, so this bounds the error of a request that is
+/// not late: 10 ms of 500.
 pub const LATE_SHARE_OF_OBJECTIVE: f64 = 0.02;
 
 /// How many may be late: one in a hundred, as with the objective itself ...
@@ -25,13 +25,13 @@ pub const MAX_LATE_SHARE: f64 = 0.01;
 /// ... but always this many: of 200 requests, one stall of a busy machine meets more than two.
 pub const LATE_TOLERATED: u64 = 5;
 
-/// How far the offered rate may be from the schedule's before no latency is believed.
+/// Largest deviation of the offered rate from the schedule's; beyond it, latencies are not valid.
 pub const MAX_RATE_ERROR: f64 = 0.005;
 
 /// Share of a second's requests that may break the objective before the second does.
 pub const SLO_TOLERATED_SHARE: f64 = 0.01;
 
-/// The load of one run, as offered and as answered.
+/// The offered load of one run, and its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadSummary {
     /// Arrivals in the schedule.
@@ -65,7 +65,7 @@ pub struct LoadSummary {
     pub first_after_step: Vec<FirstAnswer>,
 }
 
-/// What happened to the requests intended for one second.
+/// The outcome of the requests intended for one second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadSecond {
     /// Requests intended for this second.
@@ -91,7 +91,7 @@ pub struct FirstAnswer {
     pub step_s: f64,
     /// Latency of the first request after it.
     pub latency_us: u64,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -203,7 +203,7 @@ impl LoadSummary {
         self.outcomes.get(&label(outcome)).copied().unwrap_or(0)
     }
 
-    /// Why this load is no basis for a result, if so.
+    /// The reason why this load is not valid, if it is not.
     pub fn generator_fault(&self) -> Option<String> {
         let error = (self.offered_rate - self.planned_rate).abs() / self.planned_rate.max(f64::MIN_POSITIVE);
         if self.sent < self.planned {
@@ -243,7 +243,7 @@ fn breaks(record: &RequestRecord, slo_us: u64) -> bool {
     record.outcome != Outcome::Ok || record.latency_us > slo_us
 }
 
-/// Requests a second between first and last: by intention and as sent.
+/// Requests a second between first and last: intended and as sent.
 fn rates(records: &[RequestRecord]) -> (f64, f64) {
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return (0.0, 0.0) };
     let gaps = (records.len() - 1) as f64;

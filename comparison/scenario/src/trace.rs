@@ -1,5 +1,5 @@
-//! Recorded arrivals: a window of a trace in the place of a Poisson process. Which window it is,
-//! the seed says, so that repeats differ and all arms of a repeat see the same.
+//! Recorded arrivals: a window of a trace instead of a Poisson process. The seed selects the
+//! window, so that repeats differ and all arms of a repeat see the same one.
 
 use anyhow::{Context, Result, ensure};
 use rand_pcg::Pcg64;
@@ -11,7 +11,7 @@ use crate::rate::{RateCurve, uniform};
 pub struct Trace {
     /// Seconds, never falling; the first is 0.
     arrivals: Vec<f64>,
-    /// At this scale the trace is sent as it was recorded.
+    /// The scale at which the trace is sent as recorded.
     unit: f64,
     /// Length of the window that a run takes, seconds.
     length_s: f64,
@@ -50,9 +50,9 @@ impl Trace {
         self.arrivals.len() as f64 / self.duration() / self.unit
     }
 
-    /// A window of it, seconds from the window's beginning. A scale below the unit leaves arrivals
-    /// out at random; one above it adds further windows. A stretch changes the length of the window
-    /// and not the pace of the trace.
+    /// A window of it, seconds from the window's beginning. A scale below the unit drops arrivals at
+    /// random; one above it adds further windows. A stretch changes the length of the window, not
+    /// the speed of the trace.
     pub fn draw(&self, scale: f64, stretch: f64, random: &mut Pcg64) -> Vec<f64> {
         let factor = scale / self.unit;
         let windows = factor.ceil().max(1.0);
@@ -61,7 +61,7 @@ impl Trace {
         for _ in 0..windows as usize {
             let from = uniform(random) * self.duration();
             for at in &self.arrivals {
-                // What lies before the window follows at the trace's end.
+                // The window wraps around at the trace's end.
                 let at = (at - from).rem_euclid(self.duration());
                 if uniform(random) < factor / windows && at < length {
                     drawn.push(at);

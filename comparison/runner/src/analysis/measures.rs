@@ -11,21 +11,21 @@ use scenario::summary::LoadSecond;
 /// Values by the key of [`super::MEASURES`].
 pub type Values = BTreeMap<&'static str, f64>;
 
-/// How long after a step up a reaction is still taken for one to it, at most (and never beyond the
-/// next step).
+/// Longest time after a step up in which a reaction is attributed to it (and never beyond the next
+/// step).
 const REACTION_S: f64 = 300.0;
 
-/// Seconds without an SLO violation after which a step counts as got over: a lull between two bad
-/// seconds is no recovery.
+/// Seconds without an SLO violation after which a step counts as recovered from: a pause between
+/// two bad seconds is not a recovery.
 const RECOVERED_S: usize = 10;
 
-/// Everything that can be said of one run.
+/// All measures of one run.
 pub fn measure(run: &Run) -> Values {
     measure_until(run, None)
 }
 
-/// The same with the cost of a run that counts until rest summed until a moment at which others are
-/// at rest, too. What its pods request at the end goes on until then.
+/// The same, with the cost summed until a given moment, at which all arms are at rest. The requests
+/// of the pods at the end of the recording are extended to that moment.
 pub fn measure_until(run: &Run, rest_s: Option<f64>) -> Values {
     let counted = match run.draw.counted {
         Some([from, to]) => Seconds { from, to },
@@ -49,7 +49,7 @@ pub fn measure_until(run: &Run, rest_s: Option<f64>) -> Values {
     values
 }
 
-/// The part of a run that counts.
+/// The time window that counts.
 #[derive(Debug, Clone, Copy)]
 struct Seconds {
     from: f64,
@@ -68,7 +68,7 @@ fn load(run: &Run, counted: Seconds, values: &mut Values) {
     values.insert("requests", load.planned as f64);
     values.insert("refused", refused as f64);
     values.insert("failed", (load.sent - load.count(Outcome::Ok) - refused) as f64);
-    // A second counts that begins within.
+    // A second counts if it begins within the window.
     let rows = load.seconds.iter().enumerate().filter(|(second, _)| counted.hold(*second as f64));
     values.insert("slo_violation_s", rows.filter(|(_, row)| row.violates_slo()).count() as f64);
     if load.planned > 0 {
@@ -81,7 +81,7 @@ fn load(run: &Run, counted: Seconds, values: &mut Values) {
             values.insert(key, ms);
         }
     }
-    // A first request that failed has no latency that could be compared.
+    // The latency of a failed first request cannot be compared.
     let firsts = load.first_after_step.iter();
     if let Some(worst) = firsts.filter(|f| f.outcome == Outcome::Ok).map(|f| f.latency_us).max() {
         values.insert("first_answer_ms", worst as f64 / 1000.0);
@@ -132,8 +132,8 @@ fn lag(run: &Run, counted: Seconds, values: &mut Values) {
     }
 }
 
-/// Seconds from a step until [`RECOVERED_S`] good ones in a row begin. Seconds without a request
-/// are good ones.
+/// Seconds from a step to the start of [`RECOVERED_S`] consecutive good ones. Seconds without a
+/// request are good ones.
 fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
     let from = (step.floor() as usize).min(seconds.len());
     let to = (end as usize).clamp(from, seconds.len());
@@ -148,9 +148,9 @@ fn recovery(seconds: &[LoadSecond], step: f64, end: f64) -> f64 {
     if to - since >= RECOVERED_S { (since as f64 - step).max(0.0) } else { to as f64 - step }
 }
 
-/// The part of a pod's life that is paid for, within the time that counts.
+/// The billed part of a pod's lifetime, within the window that counts.
 fn life(pod: &Pod, counted: Seconds) -> (f64, f64) {
-    // A pod that waits for room on a node costs nothing yet.
+    // An unscheduled pod costs nothing.
     let from = pod.scheduled_s.unwrap_or(f64::INFINITY).max(counted.from);
     let to = pod.gone_s.unwrap_or(counted.to).min(counted.to);
     (from.min(to), to)
@@ -206,8 +206,7 @@ fn run_conditions(run: &Run, counted: Seconds, values: &mut Values) {
         values.insert("late_p99_ms", run.load.lateness_us[1] as f64 / 1000.0);
     }
     let load_s = run.load.seconds.len() as f64;
-    // Each value is about the time since the one before: only what lies wholly within the load
-    // counts.
+    // Each value covers the time since the previous one: only those wholly within the load count.
     let within = |w: &&[(f64, f64)]| w[0].0 >= counted.from && w[1].0 <= load_s.min(counted.to);
     let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
     if !busy.is_empty() {

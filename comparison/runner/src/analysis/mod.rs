@@ -1,17 +1,18 @@
-//! From recordings to measures. [`MEASURES`] defines each one; the report prints the definitions.
+//! Computes measures from recordings. [`MEASURES`] defines each one; the report prints the
+//! definitions.
 
 pub mod measures;
 pub mod statistics;
 pub mod steps;
 
-/// Which way is better.
+/// The better direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
-    /// Latency, cost.
+    /// Lower is better: latency, cost.
     Lower,
-    /// Good answers.
+    /// Higher is better: good answers.
     Higher,
-    /// A description without a better direction.
+    /// Neither is better: a description.
     Neither,
 }
 
@@ -22,9 +23,9 @@ pub struct Measure {
     pub key: &'static str,
     /// Heading.
     pub title: &'static str,
-    /// Printed after numbers.
+    /// The unit, printed after numbers.
     pub unit: &'static str,
-    /// Which way is better.
+    /// The better direction.
     pub better: Better,
     /// The definition.
     pub definition: &'static str,

@@ -32,7 +32,7 @@ const EXACT_PAIRS: usize = 20;
 pub struct Estimate {
     /// Mean of the repeats.
     pub mean: f64,
-    /// How far the repeats or the mean may lie apart.
+    /// The range of the repeats, or the interval of the mean.
     pub spread: Spread,
     /// Number of repeats that have the value ...
     pub repeats: usize,
@@ -40,7 +40,7 @@ pub struct Estimate {
     pub of: usize,
 }
 
-/// What is known about the spread of repeats.
+/// The spread of repeats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Spread {
     /// A single run.
@@ -138,7 +138,8 @@ fn mean(values: &[f64]) -> f64 {
 
 fn t_quantile(p: f64, n: usize) -> f64 {
     let t = StudentsT::new(0.0, 1.0, (n - 1) as f64).expect("positive degrees of freedom");
-    // The library's inverse is accurate to about 1e-5; one Newton step makes it exact to printing.
+    // The library's inverse is accurate to about 1e-5; one Newton step makes it exact at the
+    // printed precision.
     let x = t.inverse_cdf(p);
     x - (t.cdf(x) - p) / t.pdf(x)
 }

@@ -1,5 +1,4 @@
-//! Functions of time that stay as they are until they change: `(second, value)`, each valid until
-//! the next.
+//! Step functions of time: `(second, value)`, each valid until the next.
 
 /// Value at a moment; `None` before the first.
 pub fn at(steps: &[(f64, f64)], second: f64) -> Option<f64> {
@@ -7,7 +6,7 @@ pub fn at(steps: &[(f64, f64)], second: f64) -> Option<f64> {
     (after > 0).then(|| steps[after - 1].1)
 }
 
-/// Area between two moments; before the first step there is nothing.
+/// Area between two moments; zero before the first step.
 pub fn integral(steps: &[(f64, f64)], from: f64, to: f64) -> f64 {
     let ends = steps.iter().skip(1).map(|s| s.0).chain(std::iter::once(f64::INFINITY));
     steps
@@ -23,13 +22,13 @@ pub fn first(steps: &[(f64, f64)], since: f64, until: f64, condition: impl Fn(f6
     steps.iter().find(|s| s.0 > since && s.0 <= until && condition(s.1)).map(|s| s.0)
 }
 
-/// How often it turns from rising to falling or back.
+/// The number of changes between rising and falling.
 pub fn direction_changes(steps: &[(f64, f64)]) -> usize {
     let moves: Vec<f64> = steps.windows(2).map(|w| w[1].1 - w[0].1).filter(|d| *d != 0.0).collect();
     moves.windows(2).filter(|w| (w[0] > 0.0) != (w[1] > 0.0)).count()
 }
 
-/// The middle value; the mean of the two middle ones when there are as many below as above.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,5 +1,5 @@
-//! What one pod carries on the cluster at hand. Rates that are told in requests a second do not
-//! carry over from one machine to another; those told in what one pod carries do.
+//! Measures the capacity of one pod on the cluster. Rates in requests a second cannot be
+//! transferred to another machine; rates in units of one pod's capacity can.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,37 +19,38 @@ use super::{clock, fitness};
 use load::images::Pictures;
 use load::pace::send_schedule;
 
-/// The workload of which one pod is measured; all arms have the same container.
+/// The workload whose pod is measured; all arms have the same container.
 const VARIANT: &str = "k8s-autoscalers";
 /// Its settings without any autoscaler: a folder of `components/`.
 const ONE_POD: &str = "one-pod";
 
-/// Requests a second that tell whether the pod answers at all: enough that one second has some, and
-/// few for the smallest pod.
+/// First rate tried, in requests a second: enough for some requests in one second, and far below
+/// the capacity of the smallest pod.
 const GREETING: f64 = 8.0;
-/// Seconds for which a rate is offered while the order of magnitude is searched.
+/// Seconds per rate during the search for the order of magnitude.
 const GLANCE_S: f64 = 8.0;
-/// Seconds for which a rate is offered that counts: some hundred requests of a small pod.
+/// Seconds per rate of a measurement: some hundred requests of a small pod.
 const STEP_S: f64 = 20.0;
-/// Halvings of the interval in which the capacity lies: to 2 % of it.
+/// Bisection steps of the interval that contains the capacity: to 2 % of it.
 const HALVINGS: u32 = 6;
-/// Below this share answered of what is offered, a pod is saturated.
+/// If a smaller share of the offered requests is answered, a pod is saturated.
 const SATURATED: f64 = 0.8;
-/// Good answers that a rate within the capacity has at least.
+/// Least share of good answers at a rate within the capacity.
 const GOOD: f64 = 0.99;
-/// A search that gets here has met no pod.
+/// Upper bound of the search: no single pod answers this many.
 const HIGHEST: f64 = 10_000.0;
 
-/// By how much the throughput of one pod may change between the calibrations around a run: beyond
-/// it, the rates of the runs meant something else.
+/// Most change in the throughput of one pod between the calibrations around a run: beyond it, the
+/// rates of the runs are not comparable.
 pub const MOST_DRIFT: f64 = 0.10;
 
-/// Answers a second when more is offered than the pod can take.
+/// Answers a second when the pod is saturated.
 fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<f64> {
     let mut rate = 2.0;
     let answered = loop {
         let step = offer(rate, GLANCE_S)?;
-        // Of what was sent: a Poisson draw of a few seconds may hold much less than its rate says.
+        // Relative to the sent requests: a Poisson draw of a few seconds may have far fewer than
+        // its rate.
         if step.answered < SATURATED * step.rate {
             break step.answered;
         }
@@ -60,7 +61,7 @@ fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Resul
     Ok(offer(answered * 2.0, STEP_S)?.answered)
 }
 
-/// The highest rate with enough good answers, by halving.
+/// The highest rate with enough good answers, by bisection.
 fn capacity(saturated: f64, mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<f64> {
     let (mut low, mut high) = (0.0, saturated * 1.1);
     for _ in 0..HALVINGS {
@@ -71,7 +72,7 @@ fn capacity(saturated: f64, mut offer: impl FnMut(f64, f64) -> Result<Calibratio
     Ok(low)
 }
 
-/// The rate at which one request is in flight, between the tried rates.
+/// The rate at which one request is in flight, interpolated between the tried rates.
 fn rate_at_one(steps: &[CalibrationStep]) -> Option<f64> {
     let mut steps: Vec<&CalibrationStep> = steps.iter().collect();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
@@ -120,7 +121,7 @@ impl Runner<'_> {
         })
     }
 
-    /// Measures the throughput only, to see whether it is still the same.
+    /// Measures the throughput only, to check that it has not changed.
     pub(super) fn recalibrate(&mut self) -> Result<f64> {
         log_progress("calibrating: does one pod still carry the same?");
         let mut seed = 1000;

@@ -1,5 +1,5 @@
-//! Kubernetes writes times as `2026-11-22T09:30:00Z`; runs count seconds. This turns one into the
-//! other.
+//! Kubernetes writes times as `2026-11-22T09:30:00Z`; runs count seconds. This converts between
+//! them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Option<f64> {
 pub fn format(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (day, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
-    // The year is found by trying: a guess from the mean length of a year is at most one off.
+    // The year is estimated from the mean length of a year, which is at most one off.
     let guess = 1970 + (day as f64 / 365.2425) as i64;
     let year = (guess - 1..=guess + 1).rev().find(|y| days(*y, 1, 1) <= day).unwrap_or(guess);
     let month = (1..=12).rev().find(|m| days(year, *m, 1) <= day).unwrap_or(1);
@@ -33,8 +33,8 @@ pub fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar. March is counted as the first month, so that
-/// the leap day comes last.
+/// Days since 1970-01-01 in the Gregorian calendar. Years start in March, so that the leap day
+/// comes last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;

@@ -1,4 +1,4 @@
-//! `cluster.toml`: where things are on a cluster. The only file to change for another one.
+//! `cluster.toml`: describes a cluster. The only file to change for another one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,29 +7,29 @@ use anyhow::{Context, Result};
 use scenario::arms::{Arm, Deciding};
 use serde::Deserialize;
 
-/// A cluster, as far as the comparison cares.
+/// The description of a cluster.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterConfig {
-    /// Where all load goes in: the address of the gateway that both variants share.
+    /// The entry point of all load: the address of the gateway that both variants share.
     pub gateway: String,
     /// Prometheus: a URL, or a path of the API server's service proxy
     /// (`/api/v1/namespaces/…/proxy`).
     pub prometheus: String,
-    /// Seconds between scrapes: what is waited for after a run before it is read.
+    /// Scrape interval in seconds: the wait after a run before Prometheus is read.
     pub scrape_s: f64,
-    /// Shell commands that are run once, before anything is deployed (may be none).
+    /// Shell commands that are run once, before anything is deployed (optional).
     #[serde(default)]
     pub prepare: Vec<String>,
-    /// Facts for the report that no API tells (hardware, provider).
+    /// Facts for the report that no API provides (hardware, provider).
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// Namespaces whose pods are the platform's: nothing else may run beside a comparison. A `*` at
-    /// the end stands for anything.
+    /// Namespaces of the platform's pods: no other pods may run during a comparison. A `*` at the
+    /// end stands for anything.
     #[serde(default = "platform")]
     pub platform: Vec<String>,
-    /// Share of the node's CPUs that may go to anything but pods and the load while a run counts:
-    /// see [`super::others`].
+    /// Largest share of the node's CPUs that processes other than pods and the load may use during
+    /// a run: see [`super::others`].
     #[serde(default = "other_cpu_most")]
     pub other_cpu_most: f64,
     /// By name: `knative`, `k8s-autoscalers`.
@@ -41,7 +41,7 @@ fn other_cpu_most() -> f64 {
     0.25
 }
 
-/// What this project and its requirements install (docs/deployment.md).
+/// Namespaces that this project and its requirements install (docs/deployment.md).
 fn platform() -> Vec<String> {
     ["keda", "kube-*", "knative-*", "kourier-*", "local-path-storage", "monitoring", "vpa"]
         .map(Into::into)
@@ -52,7 +52,7 @@ fn platform() -> Vec<String> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VariantConfig {
-    /// Where its objects are.
+    /// The namespace of its objects.
     pub namespace: String,
     /// Labels of its pods.
     pub selector: String,
@@ -64,18 +64,18 @@ pub struct VariantConfig {
     pub name: String,
     /// Shell commands that deploy it; [`SETTINGS`] in them stands for the arm's configuration.
     pub apply: Vec<String>,
-    /// Shell commands that remove it, and with it all state of its autoscalers.
+    /// Shell commands that remove it, including all state of its autoscalers.
     pub remove: Vec<String>,
-    /// What else it needs to work.
+    /// Other components that it needs.
     #[serde(default)]
     pub components: Vec<ComponentConfig>,
 }
 
-/// Stands in [`VariantConfig::apply`] for the settings.
+/// Placeholder for the settings in [`VariantConfig::apply`].
 pub const SETTINGS: &str = "{settings}";
 
 impl VariantConfig {
-    /// Where the API server has what says whether an arm can scale, and the condition that says it.
+    /// The object whose condition says whether an arm can scale, and that condition.
     pub fn scaler(&self, arm: &Arm) -> (String, &'static str) {
         let Self { namespace, name, .. } = self;
         match arm.autoscaler {
@@ -92,7 +92,7 @@ impl VariantConfig {
         }
     }
 
-    /// Where the API server has all objects that scale an arm.
+    /// Paths of all objects that scale an arm.
     pub fn scaling_objects(&self, arm: &Arm) -> Vec<String> {
         let Self { namespace, name, .. } = self;
         let mut paths = vec![self.scaler(arm).0];
@@ -104,7 +104,7 @@ impl VariantConfig {
         paths
     }
 
-    /// Where the API server has the object with the pods' template.
+    /// Path of the object with the pods' template.
     pub fn workload(&self, arm: &Arm) -> String {
         match arm.autoscaler {
             Deciding::Kpa => self.scaler(arm).0,
@@ -112,7 +112,7 @@ impl VariantConfig {
         }
     }
 
-    /// What an arm needs to work besides its pods.
+    /// Components that an arm needs besides its pods.
     pub fn components_of(&self, arm: &Arm) -> impl Iterator<Item = &ComponentConfig> {
         self.components.iter().filter(|c| c.of.is_empty() || c.of.contains(&arm.autoscaler))
     }
@@ -122,9 +122,9 @@ impl VariantConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComponentConfig {
-    /// For the table.
+    /// Name in the table.
     pub name: String,
-    /// Where it runs.
+    /// The namespace.
     pub namespace: String,
     /// Labels of its pods.
     pub selector: String,
@@ -141,7 +141,7 @@ impl ClusterConfig {
         toml::from_str(&text).with_context(|| format!("{} is no cluster description", path.display()))
     }
 
-    /// Whether pods of a namespace are the platform's.
+    /// Whether a namespace belongs to the platform.
     pub fn is_platform(&self, namespace: &str) -> bool {
         self.platform.iter().any(|known| match known.strip_suffix('*') {
             Some(start) => namespace.starts_with(start),

@@ -1,5 +1,5 @@
-//! Is this cluster fit for a run? Every reason why not is found before anything is sent, and all
-//! are named at once.
+//! Checks that a cluster is fit for a run. All reasons against it are found before the load and
+//! reported together.
 
 use std::time::SystemTime;
 
@@ -12,15 +12,16 @@ use super::kube::{Kube, pods_path};
 use super::prometheus::Prometheus;
 use scenario::arms::{Arm, Deciding};
 
-/// In-place resize of pods, which the VPA variant needs, is generally available from here on.
+/// The first minor version with general availability of in-place pod resize, which the VPA variant
+/// needs.
 const LEAST_KUBERNETES: (u32, u32) = (1, 35);
-/// How many pods of others an error names.
+/// Most unrelated pods that an error lists.
 const MOST_NAMED: usize = 5;
-/// Clocks further apart than this spoil decision lags, which are seconds.
+/// Largest clock difference: more would distort decision lags, which are seconds.
 const MOST_SKEW_S: f64 = 2.0;
 
-/// Fails with a list of everything that is wrong.
-/// `deployed`: the variants have to be there already, or else only what they are made of.
+/// Fails with a list of all problems. `deployed`: whether the variants must exist already, or only
+/// their requirements.
 pub async fn check(
     kube: &Kube,
     prometheus: &Prometheus,
@@ -97,8 +98,8 @@ async fn scrapes(prometheus: &Prometheus) -> Result<()> {
     Ok(())
 }
 
-/// Only the platform and the variants may run: other pods take CPU at times that no recording
-/// shows.
+/// Only the platform and the variants may run: the CPU use of other pods would not be in the
+/// recording.
 async fn others(kube: &Kube, config: &ClusterConfig) -> Result<()> {
     let mut own = Vec::new();
     for variant in config.variants.values() {
@@ -142,7 +143,7 @@ async fn objects(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<()> 
     Ok(())
 }
 
-/// The API groups that an arm's objects are of, and a metric API for the HPA.
+/// The API groups of an arm's objects, and a metrics API for the HPA.
 async fn kinds(kube: &Kube, autoscaler: Deciding) -> Result<()> {
     const VPA: (&str, &str) = ("autoscaling.k8s.io/v1", "the Vertical Pod Autoscaler");
     const ADAPTER: (&str, &str) =

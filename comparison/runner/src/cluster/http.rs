@@ -1,4 +1,4 @@
-//! Small HTTP: JSON in one piece, to and fro, and watches as a stream of lines.
+//! A small HTTP client: whole JSON documents, and watches as a stream of lines.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// An answer that takes longer than this is taken for none.
+/// Time-out of an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an error's text is shown.
+/// Longest quotation of an error's text.
 const ERROR_TEXT: usize = 300;
 
-/// Gets and posts things over plain HTTP.
+/// An HTTP client without TLS.
 #[derive(Clone)]
 pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
@@ -42,7 +42,7 @@ impl Http {
         read(url, response).await
     }
 
-    /// Posts a JSON document; the answer's body is not looked at unless it is an error's.
+    /// Posts a JSON document; the answer's body is read only for an error.
     pub async fn post(&self, url: &str, document: &Value) -> Result<()> {
         let request = Request::post(url)
             .header("content-type", "application/json")

@@ -1,4 +1,4 @@
-//! What two runs must share to stand in one table: image, model, settings and environment.
+//! Facts that runs in one table must share: image, model, settings and environment.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use super::kube::Kube;
 use scenario::arms::Arm;
 use scenario::recording::settings_key;
 
-/// Facts of a deployed arm, as the API server has them.
+/// Facts of a deployed arm, from the API server.
 pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BTreeMap<String, String>> {
-    // First, since the pods' template is read from the first.
+    // First in the list, because the pods' template is read from the first object.
     let mut paths = vec![variant.workload(arm)];
     paths.extend(variant.scaling_objects(arm).into_iter().filter(|path| *path != variant.workload(arm)));
     let mut specs = Vec::new();
@@ -37,7 +37,7 @@ pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BT
             format!("{} CPU, {}", text(&limits["cpu"]), text(&limits["memory"])),
         );
     }
-    // The image is a fact of its own: its name may change while it is the same.
+    // The image is a separate fact: its name may change while its content stays the same.
     let containers = specs[0]["template"]["spec"]["containers"].as_array_mut().into_iter().flatten();
     containers.filter_map(Value::as_object_mut).for_each(|c| {
         c.remove("image");
@@ -46,7 +46,7 @@ pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BT
     Ok(facts)
 }
 
-/// The image that a pod really runs, as the kubelet says: a tag may have been moved.
+/// The image that a pod runs, as reported by the kubelet: a tag may have been moved.
 pub fn image_of(pod: &Value, container: &str) -> Option<String> {
     let statuses = pod["status"]["containerStatuses"].as_array()?;
     let id = statuses.iter().find(|s| s["name"] == container)?["imageID"].as_str()?;

@@ -1,5 +1,5 @@
-//! Control-C and SIGTERM: noted at once, acted upon wherever the runner waits, so that it can tidy
-//! up before it ends.
+//! Control-C and SIGTERM: recorded at once and handled wherever the runner waits, so that it can
+//! clean up before it exits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// How soon a wait ends after the signal.
+/// Longest delay between the signal and the end of a wait.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Listens for the first signal; a second one ends the process as usual, whatever it is doing.
+/// Handles the first signal; a second one terminates the process immediately.
 pub fn listen(runtime: &tokio::runtime::Handle) -> Result<()> {
     let _inside = runtime.enter();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -30,7 +30,7 @@ pub fn listen(runtime: &tokio::runtime::Handle) -> Result<()> {
     Ok(())
 }
 
-/// Sleeps; fails as soon as a signal has come.
+/// Sleeps; fails as soon as a signal has been received.
 pub fn pause(length: Duration) -> Result<()> {
     let end = Instant::now() + length;
     loop {

@@ -1,5 +1,4 @@
-//! The Kubernetes API through `kubectl proxy`: kubectl knows how to get in everywhere, this tool
-//! need not.
+//! The Kubernetes API through `kubectl proxy`, which handles authentication on every cluster.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use super::http::{Http, encode};
 
-/// An open way into the API server. The proxy ends with it.
+/// A connection to the API server. Dropping it ends the proxy.
 pub struct Kube {
     proxy: Child,
     base: String,
@@ -23,7 +22,7 @@ impl Kube {
     pub fn open(kubectl: &str) -> Result<Self> {
         let mut proxy = Command::new(kubectl)
             .args(["proxy", "--port=0"])
-            // Control-C is for the runner, which still needs the proxy to tidy up.
+            // Control-C must reach the runner only, which still needs the proxy for the cleanup.
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -42,7 +41,8 @@ impl Kube {
             let _ = proxy.kill();
             bail!("no cluster: kubectl proxy did not start: {}", said.trim());
         };
-        // Read to the end: the proxy logs each broken watch, and would stop at a full pipe.
+        // The output is read continuously: the proxy logs each broken watch, and would block on a
+        // full pipe.
         if let Some(mut stderr) = proxy.stderr.take() {
             std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         }

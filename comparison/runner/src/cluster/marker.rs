@@ -1,11 +1,10 @@
-//! Marks a run in Prometheus while it lasts, so that dashboards know its beginning, its end and its
-//! name.
+//! Marks a run in Prometheus while it lasts, so that dashboards can show its start, end and name.
 //!
 //! `comparison_run{run, scenario, variant, configuration} 1`, and with the same labels its first
 //! and last moment as `comparison_run_start_timestamp_seconds` and
 //! `comparison_run_end_timestamp_seconds`, in Unix seconds. Pushed over OTLP in JSON
-//! (opentelemetry-proto, metrics/v1): the runner is no target that Prometheus could scrape, and it
-//! may be anywhere.
+//! (opentelemetry-proto, metrics/v1): Prometheus cannot scrape the runner, which may run outside of
+//! the cluster.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::clock;
 use super::prometheus::Prometheus;
 
-/// The recording rule `run:eye_state:info` takes a run for ended that was silent for 15 s: two
+/// The recording rule `run:eye_state:info` considers a run ended after 15 s without a push: two
 /// pushes may be lost.
 const EVERY: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,4 @@
-//! Everything that talks to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and what is
-//! watched during a run.
+//! Access to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and watches during a run.
 
 pub mod calibrate;
 pub mod clock;

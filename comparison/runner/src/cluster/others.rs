@@ -1,17 +1,17 @@
-//! A watch on what else takes the node's CPU while a run lasts: node-exporter's busy time without
-//! what the containers of all pods and, on the same node, the load generator itself used. What is
-//! left is the kubelet, the container runtime and whoever else is on the machine.
+//! CPU use of other processes on the node during a run: node-exporter's busy time minus that of the
+//! containers of all pods and, on the same node, of the load generator. The rest is the kubelet,
+//! the container runtime and unrelated programs.
 
 use anyhow::Result;
 
 use super::prometheus::{Prometheus, Series};
 use super::usage::{LOOK_BACK_S, Range, cores};
 
-/// Seconds over which it is averaged: cAdvisor looks every 10 to 15 s, not at each scrape.
+/// Averaging window in seconds: cAdvisor samples every 10 to 15 s, not at each scrape.
 const WINDOW_S: f64 = 30.0;
 
-/// Share of the node's CPUs that neither pods nor `own_cores` (of this process) account for, over
-/// time; nothing where no node-exporter is scraped, or where there are several nodes.
+/// Share of the node's CPUs that neither pods nor `own_cores` (this process) used, over time; empty
+/// without a node-exporter, or with several nodes.
 pub async fn share(
     prometheus: &Prometheus,
     busy: &[(f64, f64)],
@@ -50,8 +50,8 @@ fn rest(busy: &[(f64, f64)], pods: &[(f64, f64)], cpus: f64, own_cores: f64) -> 
     windows.filter_map(share).collect()
 }
 
-/// Why a run was disturbed, if so: in some window of the part that counts, others had more than
-/// `most` of the node.
+/// The reason why a run was disturbed, if it was: in some window of the part that counts, other
+/// processes used more than `most` of the node.
 pub fn fault(other: &[(f64, f64)], counted: [f64; 2], most: f64) -> Option<String> {
     let inside = other.iter().filter(|o| o.0 > counted[0] && o.0 - WINDOW_S < counted[1]);
     let (at, share) = inside.copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -74,7 +74,7 @@ pub fn own_cpu_s() -> Option<f64> {
     Some((ticks.next()?? + ticks.next()??) / 100.0)
 }
 
-/// Whether this process runs on the node: the kernel's boot has one id.
+/// Whether this process runs on the node: compares the kernel's boot id.
 pub fn on_node(boot_id: &str) -> bool {
     let own = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     !own.trim().is_empty() && own.trim() == boot_id
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_neither_pods_nor_the_load_account_for_is_the_others() {
         // Two CPUs half busy, half a core of it pods, a tenth of a core this process; then a
-        // compiler comes.
+        // compiler starts.
         let busy: Vec<(f64, f64)> =
             (1..=12).map(|i| (f64::from(i) * 5.0, if i > 6 { 0.9 } else { 0.5 })).collect();
         let pods: Vec<(f64, f64)> = (1..=12).map(|i| (f64::from(i) * 5.0, 0.5)).collect();

@@ -1,4 +1,4 @@
-//! What a comparison would do, before it does it: what runs, how long, and what it could show.
+//! The plan of a comparison: its runs, their duration, and the differences that they could show.
 
 use std::fmt::Write;
 
@@ -10,16 +10,16 @@ use crate::analysis::statistics::{ALPHA, pairs_needed};
 use crate::report::claims::PRIMARY;
 use crate::report::table::number;
 
-/// Between two runs, as it was on a node of two cores: removal, the HPA's forgetting, rest, the
-/// spread of beginnings, and reading Prometheus.
+/// Time between two runs, as measured on a node with two cores: removal, the expiry of the HPA's
+/// state, rest, the spread of starts, and reading Prometheus.
 const BETWEEN_S: f64 = 75.0;
-/// From the end of a load until an arm is at rest: the HPA's and KEDA's 300 s, and a drain.
+/// Time from the end of a load until an arm is at rest: the HPA's and KEDA's 300 s, and a drain.
 const TO_REST_S: f64 = 340.0;
-/// A calibration of one pod, and a look whether it is still the same.
+/// A calibration of one pod, and a check that it has not changed.
 const CALIBRATION_S: f64 = 240.0;
 const RECALIBRATION_S: f64 = 120.0;
 
-/// A table of what would run, how long it takes, and whether its repeats could show anything.
+/// A table of the runs, their duration, and whether the repeats could show a difference.
 pub fn describe(plan: &Plan) -> String {
     let mut text = String::from("| scenario | load | until rest | runs | time |\n|---|--:|--:|--:|--:|\n");
     let runs = plan.arms.len() * plan.repeats as usize;
@@ -57,7 +57,7 @@ pub fn describe(plan: &Plan) -> String {
     text + &power(plan)
 }
 
-/// What the number of repeats can show at all.
+/// What the number of repeats can show.
 fn power(plan: &Plan) -> String {
     let here = |name: &String| plan.arms.iter().any(|a| a.name == *name);
     let pairs = arms::pairs().iter().filter(|p| !p.retired && p.arms.iter().all(here)).count();

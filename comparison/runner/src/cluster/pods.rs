@@ -1,4 +1,4 @@
-//! From what the API server says about pods, event by event, to [`Pod`]s. No network in here.
+//! Builds [`Pod`]s from the API server's events. Does no I/O.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ pub struct PodBook {
 }
 
 impl PodBook {
-    /// An empty book; `function` is the name of the function's container.
+    /// An empty record; `function` is the name of the function's container.
     pub fn new(function: &str) -> Self {
         Self { pods: BTreeMap::new(), function: function.to_owned() }
     }
 
-    /// A pod as it was when watching began: its times are the API server's own, whole seconds.
+    /// A pod that existed when the watch began: its times are the API server's, in whole seconds.
     pub fn list(&mut self, pod: &Value) {
         let condition = |kind: &str| {
             let found = conditions(pod).find(|c| c["type"] == kind && c["status"] == "True")?;
@@ -46,7 +46,7 @@ impl PodBook {
         self.pods.insert(record.name.clone(), record);
     }
 
-    /// An event of a watch, at the moment it came: finer than the API server's seconds.
+    /// An event of a watch, with its arrival time, which is finer than the API server's seconds.
     pub fn observe(&mut self, now: f64, event: &str, pod: &Value) {
         let record = self.pods.entry(name(pod).to_owned()).or_insert_with(|| Pod {
             name: name(pod).to_owned(),
@@ -83,8 +83,7 @@ impl PodBook {
         }
     }
 
-    /// All pods that there are, after a gap in the watch: the others went some time in it, and are
-    /// gone from now on.
+    /// All existing pods, after a gap in the watch: other pods were deleted in the gap and end now.
     pub fn relist(&mut self, now: f64, pods: &[Value]) {
         pods.iter().for_each(|pod| self.observe(now, "MODIFIED", pod));
         for (name, record) in &mut self.pods {
@@ -94,13 +93,13 @@ impl PodBook {
         }
     }
 
-    /// How many pods are neither gone nor being deleted, and how many of them are ready.
+    /// The number of pods that are not being deleted, and how many of them are ready.
     pub fn counts(&self) -> (usize, usize) {
         let here = || self.pods.values().filter(|p| p.gone_s.is_none());
         (here().count(), here().filter(|p| p.ready.last().is_some_and(|r| r.1)).count())
     }
 
-    /// All pods, times counted from `start`.
+    /// All pods, with times relative to `start`.
     pub fn into_pods(self, start: f64) -> Vec<Pod> {
         let shift = |mut pod: Pod| {
             pod.created_s -= start;
@@ -115,7 +114,7 @@ impl PodBook {
     }
 }
 
-/// Ready, and not on its way out: a pod that drains still answers but gets nothing new.
+/// Ready, and not terminating: a draining pod still answers but gets no new requests.
 pub fn is_ready(pod: &Value) -> bool {
     let ready = conditions(pod).any(|c| c["type"] == "Ready" && c["status"] == "True");
     ready && pod["metadata"]["deletionTimestamp"].is_null()
@@ -137,8 +136,8 @@ fn container(name: &str, from: f64, cores: f64, bytes: f64) -> Container {
     Container { name: name.to_owned(), requests: vec![(from, cores, bytes)], ..Container::default() }
 }
 
-/// `(name, cores, bytes)` of each container: what the kubelet has given it, or what was asked for
-/// until it says.
+/// `(name, cores, bytes)` of each container: as allocated by the kubelet, or as requested until it
+/// reports.
 fn requests(pod: &Value) -> impl Iterator<Item = (&str, f64, f64)> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
     containers.filter_map(move |c| {

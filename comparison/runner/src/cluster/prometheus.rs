@@ -1,5 +1,5 @@
-//! Prometheus' HTTP API: raw samples of a time range, and what is pushed to it. Rates are made
-//! here, not there, so that nothing is extrapolated.
+//! Prometheus' HTTP API: raw samples of a time range, and OTLP pushes. Rates are computed here,
+//! without Prometheus' extrapolation.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// A label's value, or nothing.
+    /// A label's value, or the empty string.
     pub fn label(&self, name: &str) -> &str {
         self.labels[name].as_str().unwrap_or_default()
     }
@@ -44,7 +44,7 @@ impl Prometheus {
         parse(&self.http.json(&url).await?).with_context(|| format!("Prometheus on {selector}"))
     }
 
-    /// The same, but nothing found is an error that names what is missing.
+    /// The same, but an empty result is an error that names the missing series.
     pub async fn needed(&self, selector: &str, from: f64, to: f64, why: &str) -> Result<Vec<Series>> {
         let series = self.samples(selector, from, to).await?;
         if series.is_empty() {
@@ -53,7 +53,7 @@ impl Prometheus {
         Ok(series)
     }
 
-    /// Gives it metrics: an OTLP export request as JSON.
+    /// Pushes metrics: an OTLP export request as JSON.
     pub async fn push(&self, document: &Value) -> Result<()> {
         self.http.post(&format!("{}/api/v1/otlp/v1/metrics", self.base), document).await
     }
@@ -73,7 +73,7 @@ fn parse(answer: &Value) -> Result<Vec<Series>> {
 }
 
 /// How much a counter grew within a range. A counter that begins within it (`born`) grew by its
-/// first sample too; one that falls was reset and grew by what it shows after.
+/// first sample too; a decrease is a reset, after which it grew by its new value.
 pub fn increase(samples: &[(f64, f64)], born: bool) -> f64 {
     let first = samples.first().map_or(0.0, |s| if born { s.1 } else { 0.0 });
     let steps = samples.windows(2).map(|w| if w[1].1 >= w[0].1 { w[1].1 - w[0].1 } else { w[1].1 });

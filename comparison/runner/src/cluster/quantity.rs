@@ -1,6 +1,6 @@
 //! Kubernetes quantities: `250m`, `1`, `256Mi`, `1e3`.
 
-/// The number a quantity stands for; `None` if it is none.
+/// The number that a quantity stands for; `None` if it is malformed.
 pub fn parse(text: &str) -> Option<f64> {
     const SUFFIXES: [(&str, f64); 14] = [
         ("Ki", 1024.0),

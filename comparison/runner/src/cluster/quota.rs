@@ -10,7 +10,7 @@ use super::kube::{Kube, pods_path};
 
 /// Where control groups are mounted: version 2, and version 1's controller of CPU time.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
-/// A container's group is at most so deep (kubepods, class, pod, container).
+/// Greatest depth of a container's group (kubepods, class, pod, container).
 const DEPTH: usize = 6;
 
 /// The period in milliseconds by the group of a container (its id without `containerd://`).
@@ -37,7 +37,7 @@ fn period(group: &Path) -> Option<f64> {
     Some(micros / 1000.0)
 }
 
-/// The period in milliseconds by the kubelet's configuration: the default where it says nothing.
+/// The period in milliseconds from the kubelet's configuration, or its default.
 pub async fn of_kubelet(kube: &Kube, node: &str) -> Option<f64> {
     let config = kube.get(&format!("/api/v1/nodes/{node}/proxy/configz")).await.ok()?;
     let text = config["kubeletconfig"]["cpuCFSQuotaPeriod"].as_str().unwrap_or("100ms").to_owned();
@@ -45,8 +45,8 @@ pub async fn of_kubelet(kube: &Kube, node: &str) -> Option<f64> {
     number("ms").or_else(|| number("s").map(|s| s * 1000.0))
 }
 
-/// The HPA's period in seconds, by the arguments of a controller manager that runs as a pod; the
-/// default where they say nothing.
+/// The HPA's period in seconds, from the arguments of a controller manager that runs as a pod, or
+/// the default.
 pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
     let pods = kube.list(&pods_path("kube-system"), "component=kube-controller-manager").await.ok()?;
     let arguments = pods.first()?["spec"]["containers"][0].clone();
@@ -56,8 +56,8 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
     said.map_or(Some(15.0), |text| text.strip_suffix('s')?.parse().ok())
 }
 
-/// Whether the node has what an ablation is about. What cannot be read is believed, and the results
-/// file says that it was not read.
+/// Whether the node has the setting of an ablation. A setting that cannot be read is assumed, and
+/// the results file says so.
 pub fn check(arm: &Arm, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
     for setting in arm.ablations().iter().filter_map(|a| a.node) {
         let (name, wanted, found) = match setting {

@@ -1,4 +1,4 @@
-//! Watches a variant while a run goes on: its pods, and the decisions of its autoscaler.
+//! Watches a variant during a run: its pods, and the decisions of its autoscaler.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,10 +16,10 @@ use super::{clock, quantity};
 use scenario::arms::{Arm, Deciding};
 use scenario::recording::Recording;
 
-/// A broken watch is taken up again after this.
+/// Delay before a broken watch is resumed.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// What was seen so far; times in seconds since 1970.
+/// The record so far; times in seconds since 1970.
 #[derive(Default)]
 struct Seen {
     pods: PodBook,
@@ -106,8 +106,8 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Watches one list, from a version or from everything there is, and takes it up again when it
-    /// breaks. Where the version has become too old by then, `relisted` gets the whole list.
+    /// Watches one list, from a version or from the current list, and resumes it when it breaks. If
+    /// the version is too old by then, `relisted` gets the whole list.
     fn watch(
         &mut self,
         kube: &Kube,
@@ -121,7 +121,7 @@ impl Recorder {
             let mut version = version;
             loop {
                 if let (None, Some(relisted)) = (&version, relisted) {
-                    // What was deleted in the gap, no event will tell.
+                    // Deletions in the gap cause no events.
                     if let Ok(list) = http.json(&url).await {
                         let items = list["items"].as_array().cloned().unwrap_or_default();
                         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +138,7 @@ impl Recorder {
                     }
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                     match event["type"].as_str().unwrap_or_default() {
-                        // Too old a version: from the beginning again.
+                        // The version is too old: list again.
                         "ERROR" => version = None,
                         kind => each(&mut seen, clock::unix(SystemTime::now()), kind, object),
                     }
@@ -149,7 +149,7 @@ impl Recorder {
         }));
     }
 
-    /// Pods that are there, and how many of them are ready.
+    /// The number of pods, and how many of them are ready.
     pub fn counts(&self) -> (usize, usize) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).pods.counts()
     }
@@ -164,7 +164,7 @@ impl Recorder {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
     }
 
-    /// Ends watching; times are counted from `start` (seconds since 1970).
+    /// Ends the watch; times are relative to `start` (seconds since 1970).
     pub fn finish(self, start: f64, observed_s: f64) -> Recording {
         self.tasks.iter().for_each(JoinHandle::abort);
         let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -194,7 +194,7 @@ fn push_change(series: &mut Vec<(f64, f64)>, now: f64, value: f64) {
 }
 
 fn kpa_event(seen: &mut Seen, now: f64, _: &str, autoscaler: &Value) {
-    // -1: does not know yet. Older revisions stand at zero; only one serves at a time here.
+    // -1 means unknown. Older revisions are at zero; only one serves at a time here.
     let desired = autoscaler["status"]["desiredScale"].as_f64().filter(|d| *d >= 0.0);
     let serving = autoscaler["spec"]["reachability"] != "Unreachable";
     if let (Some(desired), true) = (desired, serving) {

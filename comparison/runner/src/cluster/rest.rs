@@ -1,9 +1,9 @@
-//! Between runs: removes what the previous run left, deploys the variant under test afresh, and
-//! waits until it is idle.
+//! Between runs: cleans up the previous run, deploys the variant under test anew, and waits until
+//! it is idle.
 //!
-//! Fresh objects remember nothing: no HPA recommendations of the last five minutes, no KPA windows,
-//! no pods that still drain. And only one variant is deployed at a time: on a small node the other
-//! one's idle pods would take its room.
+//! New objects have no state: no HPA recommendations of the last five minutes, no KPA windows, no
+//! draining pods. Only one variant is deployed at a time, because on a small node the other one's
+//! idle pods would take up capacity.
 
 use std::time::{Duration, Instant};
 
@@ -23,15 +23,14 @@ use scenario::rate::uniform;
 
 const POLL: Duration = Duration::from_secs(1);
 
-/// The HPA controller forgets an HPA's past when it finds it gone, which it looks for every 15 s.
-/// Created again sooner under the same name, the new one would inherit the old one's
-/// recommendations.
+/// The HPA controller drops an HPA's state when it finds it deleted, which it checks every 15 s. An
+/// HPA that is created sooner under the same name would inherit the old recommendations.
 pub const FORGETS_AFTER_S: u64 = 16;
 
-/// The slowest clock among the autoscalers, the HPA's. A run that always began at the same point of
-/// it would always see the same part of its delay.
+/// The longest period among the autoscalers, the HPA's. Runs that all started at the same phase of
+/// it would all see the same delay.
 pub const SLOWEST_CLOCK_S: f64 = 15.0;
-/// Stream of the random numbers that draw this; the schedule has its own.
+/// Random stream of this draw; the schedule has its own.
 const PHASE_STREAM: u128 = 77;
 
 impl Runner<'_> {
@@ -76,9 +75,9 @@ impl Runner<'_> {
         variant.apply.iter().try_for_each(|command| shell(&command.replace(SETTINGS, &settings)))
     }
 
-    /// Waits until the variant is deployed, has exactly the pods it has at rest, all of them ready,
-    /// and its autoscaler knows its metric; then for a moment of the autoscalers' clocks that the
-    /// seed draws.
+    /// Waits until the variant is deployed, has exactly its pods at rest, all of them ready, and
+    /// its autoscaler has its metric; then until a phase of the autoscalers' periods that the seed
+    /// draws.
     pub(super) fn await_rest(&self, job: &Job) -> Result<()> {
         let variant = self.config.variant(&job.arm.variant)?;
         let rest = job.arm.rest_pods;
@@ -98,7 +97,7 @@ impl Runner<'_> {
         pause(Duration::from_secs_f64(phase(self.seed(job)) * self.plan.spread_s))
     }
 
-    /// Why the variant is not at rest, if so.
+    /// The reason why the variant is not at rest, if it is not.
     fn not_ready_reason(
         &self,
         job: &Job,
@@ -115,8 +114,8 @@ impl Runner<'_> {
         if let Some(reason) = failed_condition(&object, condition) {
             return Ok(Some(format!("it is not {condition}: {reason}")));
         }
-        // One picture through the gateway, once. At zero pods it would wake one: there its route
-        // says that it is ready.
+        // Sends one picture through the gateway. With zero pods that would start one, so the
+        // route's readiness is checked instead.
         if rest > 0 && !*answered {
             let outcome = self.first_picture(job, variant)?;
             if outcome != Outcome::Ok {
@@ -135,8 +134,8 @@ impl Runner<'_> {
         Ok(self.runtime.block_on(client.send(pictures.of(first))))
     }
 
-    /// Leaves the cluster without variants, and says so if that fails: there may be a better error
-    /// to report.
+    /// Removes all variants from the cluster. A failure is only printed, because there may be a
+    /// more important error to report.
     pub(super) fn tidy(&mut self) {
         if self.plan.as_is {
             return;
@@ -149,13 +148,13 @@ impl Runner<'_> {
     }
 }
 
-/// Where in the autoscalers' clocks the load begins, 0 to 1: the same for both variants of a
-/// repeat.
+/// The phase of the autoscalers' periods at which the load begins, 0 to 1: the same for both
+/// variants of a repeat.
 fn phase(seed: u64) -> f64 {
     uniform(&mut Pcg64::new(u128::from(seed), PHASE_STREAM))
 }
 
-/// What a condition that is not true says.
+/// The message of a condition that is not true.
 fn failed_condition(object: &Value, condition: &str) -> Option<String> {
     let found =
         object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == condition);

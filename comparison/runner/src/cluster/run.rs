@@ -1,5 +1,5 @@
-//! One run: load, tail, and what is read afterwards. While the load lasts nothing is asked of
-//! anybody; watches bring what changes, and Prometheus is read when it is over.
+//! One run: load, tail, and collection. During the load no queries are sent; changes arrive through
+//! watches, and Prometheus is read afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use scenario::recording::{Draw, Origin, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
 const PROGRESS: Duration = Duration::from_secs(10);
-/// At rest for this long is at rest: longer than any autoscaler's own period of decisions.
+/// Time at rest after which a run ends: longer than any autoscaler's decision period.
 const REST: Duration = Duration::from_secs(20);
 
 impl Runner<'_> {
@@ -45,7 +45,7 @@ impl Runner<'_> {
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
         let draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
-        // Where only a part of the load counts, nothing after it does.
+        // Where only a part of the load counts, the tail does not.
         let until_rest = draw.counted.is_none();
         let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
         let marker = self.mark(job, Duration::from_secs_f64(least_s));
@@ -110,8 +110,8 @@ impl Runner<'_> {
         })
     }
 
-    /// The period of the CPU quota: by the pod's own group here on the node, or as the kubelet is
-    /// configured.
+    /// The period of the CPU quota: from the pod's cgroup on this node, or from the kubelet's
+    /// configuration.
     fn cfs_period_ms(&self, recorder: &Recorder) -> Option<f64> {
         let own = recorder.container().and_then(|id| quota::of_container(&id));
         own.or_else(|| {
@@ -121,7 +121,7 @@ impl Runner<'_> {
         })
     }
 
-    /// What took the node's CPU besides pods and this process.
+    /// CPU use of the node by other processes than pods and this one.
     async fn read_others(&self, recording: &mut Recording, own_cores: f64, range: Range) -> Result<()> {
         let node = usage::first_node(&self.kube).await?;
         let info = |path: &str| node.pointer(path).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
@@ -133,12 +133,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Looks whether this machine would send the load in time, again and again while the plan's
-    /// patience lasts: what takes its CPU may end.
+    /// Checks repeatedly, up to the plan's patience, that this machine can send the load in time: a
+    /// disturbance may end.
     fn rehearse(&self, runtime: &tokio::runtime::Runtime, job: &Job) -> Result<()> {
         let begun = Instant::now();
         loop {
-            // On a thread of its own: this one is not to get a real-time turn.
+            // On a thread of its own: this one must not get real-time priority.
             let handle = runtime.handle().clone();
             let rehearsal = std::thread::spawn(move || rehearse(&handle)).join();
             let Ok(rehearsal) = rehearsal else { bail!("the rehearsal stopped unexpectedly") };
@@ -151,8 +151,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Names the run in Prometheus while it lasts. Measures do not need it: without it there is a
-    /// warning, and a result.
+    /// Names the run in Prometheus while it lasts. The measures do not depend on it: without it
+    /// there is a warning, and still a result.
     fn mark(&self, job: &Job, length: Duration) -> Option<Marker> {
         let labels = [
             ("run", job.id()),
@@ -164,7 +164,7 @@ impl Runner<'_> {
         started.map_err(|error| log_progress(&format!("  {error:#}"))).ok()
     }
 
-    /// Says how it goes until the end, from what the watches have brought.
+    /// Reports progress until the end, from the state of the watches.
     fn watch(&self, recorder: &Recorder, seconds: f64) -> Result<()> {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -176,7 +176,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Goes on watching until the arm has been at rest for [`REST`], or for the plan's longest
+    /// Continues to watch until the arm has been at rest for [`REST`], or for the plan's longest
     /// tail: cost is counted until all arms are at rest, and what a pod costs at rest is known
     /// then.
     fn watch_until_rest(&self, recorder: &Recorder, job: &Job) -> Result<()> {
@@ -195,7 +195,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// What Prometheus has of the run; returns what it says of the build.
+    /// Reads the run's data from Prometheus; returns the facts of the build.
     async fn read(
         &self,
         variant: &VariantConfig,

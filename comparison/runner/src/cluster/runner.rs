@@ -1,5 +1,5 @@
-//! One run after the other: configuration, rest, load, tail, collection, results file. Resumes
-//! where it was interrupted.
+//! The sequence of runs: configuration, rest, load, tail, collection, results file. Resumes an
+//! interrupted comparison.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,43 +20,42 @@ use scenario::arms::Arm;
 use scenario::recording::{Calibration, Run, joinable};
 use scenario::schedule::Schedule;
 
-/// What to run.
+/// The plan of a comparison.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// In this order.
+    /// The scenarios, in this order.
     pub scenarios: Vec<Scenario>,
-    /// What is compared. The first one of a repeat is another each time.
+    /// The arms. Each repeat begins with another one.
     pub arms: Vec<Arm>,
-    /// How often everything is repeated; each repeat has its own seed.
+    /// The number of repeats; each has its own seed.
     pub repeats: u32,
     /// Requests a second for a rate of 1.0 ...
     pub scale: f64,
     /// ... or as a share of what one pod carries, which is measured first.
     pub pod_load: Option<f64>,
-    /// Measure what one pod carries before the runs, and whether it still does after each repeat.
+    /// Measure the capacity of one pod before the runs, and check it after each repeat.
     pub calibrate: bool,
     /// Factor on the scenarios' time.
     pub stretch: f64,
     /// Seed of the first repeat; the next ones count up.
     pub seed: u64,
-    /// Seconds watched at least after the schedule has ended, where cost counts until rest ...
+    /// Least number of seconds watched after the schedule, where cost counts until rest ...
     pub tail_s: f64,
-    /// ... and how much longer at most until the arm is at rest.
+    /// ... and the most further seconds until the arm is at rest.
     pub longest_tail: Duration,
-    /// How long a variant may take to answer at all, and to get to rest.
+    /// Time-out for a variant to answer, and to get to rest.
     pub patience: Duration,
-    /// Take the variants as they are deployed: neither remove nor apply anything.
+    /// Use the variants as deployed: neither remove nor apply anything.
     pub as_is: bool,
-    /// At rest means: for this long.
+    /// Time at rest before a run.
     pub calm: Duration,
-    /// How long a removed HPA is given to be forgotten: see [`super::rest::FORGETS_AFTER_S`].
+    /// Time for the controller to drop a removed HPA's state: see [`super::rest::FORGETS_AFTER_S`].
     pub forget: Duration,
-    /// Over how many seconds the beginnings of runs are spread: see
-    /// [`super::rest::SLOWEST_CLOCK_S`].
+    /// Seconds over which the starts of runs are spread: see [`super::rest::SLOWEST_CLOCK_S`].
     pub spread_s: f64,
     /// Pictures by kind.
     pub images: PathBuf,
-    /// Where results go.
+    /// The folder of results.
     pub results: PathBuf,
     /// Threads of the load generator.
     pub threads: usize,
@@ -67,7 +66,7 @@ pub struct Plan {
 /// Threads for watches, queries and waiting; the load has its own.
 const RUNNER_THREADS: usize = 1;
 
-/// Runs everything that has no results file yet.
+/// Runs everything without a results file.
 pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
@@ -96,7 +95,7 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
     outcome
 }
 
-/// Measures what one pod carries, prints it and keeps it for the runs of the results folder.
+/// Measures the capacity of one pod, prints it and stores it in the results folder.
 pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
@@ -131,7 +130,7 @@ pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<(
     Ok(())
 }
 
-/// One run to do.
+/// One planned run.
 pub(super) struct Job {
     pub(super) scenario: Scenario,
     pub(super) arm: Arm,
@@ -145,7 +144,8 @@ impl Job {
     }
 }
 
-/// What every step of a comparison needs; the steps are in [`super::rest`] and [`super::run`].
+/// The state of a comparison that its steps need; the steps are in [`super::rest`] and
+/// [`super::run`].
 pub(super) struct Runner<'a> {
     pub(super) plan: &'a Plan,
     pub(super) config: &'a ClusterConfig,
@@ -156,16 +156,16 @@ pub(super) struct Runner<'a> {
     pub(super) removed: HashMap<String, Instant>,
     /// Requests a second for a rate of 1.0.
     pub(super) scale: f64,
-    /// What one pod carried before the first run of the results folder.
+    /// The calibration before the first run of the results folder.
     pub(super) calibration: Option<Calibration>,
 }
 
-/// How often a run is done again that something else disturbed.
+/// How often a disturbed run is repeated.
 const ATTEMPTS: usize = 3;
 
 impl Runner<'_> {
-    /// What one pod carries: measured before the first run of the folder, and seen to be the same
-    /// before the next ones.
+    /// Calibrates before the first run of the folder, and checks before the next ones that nothing
+    /// changed.
     fn begin(&mut self) -> Result<()> {
         let plan = self.plan;
         self.calibration = files::read_calibration(&plan.results)?;
@@ -201,7 +201,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether one pod still carries the same; if not, the runs since it last did are void.
+    /// Checks that one pod still has the same capacity; if not, the runs since the last check are
+    /// void.
     fn check_drift(&mut self, since: &mut Vec<PathBuf>) -> Result<()> {
         let Some(before) = self.calibration.clone().filter(|_| self.plan.calibrate) else { return Ok(()) };
         let now = self.recalibrate()?;
@@ -240,7 +241,7 @@ impl Runner<'_> {
         self.check_drift(&mut since)
     }
 
-    /// A run, again where something else disturbed it.
+    /// A run, repeated if something else disturbed it.
     fn one(&mut self, job: &Job) -> Result<PathBuf> {
         for _ in 0..ATTEMPTS {
             let run = self.attempt(job)?;
@@ -267,7 +268,7 @@ impl Runner<'_> {
     }
 
     /// Every run of the plan without a results file. Each repeat begins with another arm, and every
-    /// second one goes backwards, so that no arm always runs after the same other one.
+    /// second one is in reverse order, so that no arm always follows the same other one.
     fn queue(&self) -> Result<Vec<Job>> {
         let plan = self.plan;
         let mut jobs = Vec::new();

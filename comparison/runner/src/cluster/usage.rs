@@ -1,5 +1,5 @@
-//! What was used during a run: CPU time and memory of containers from cAdvisor through Prometheus,
-//! and what the function says about its own start.
+//! Resource use during a run: CPU time and memory of containers from cAdvisor through Prometheus,
+//! and the start phases that the function reports.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +18,16 @@ const MEMORY: &str = "container_memory_working_set_bytes";
 const CADVISOR: &str = "it has to scrape the kubelets' /metrics/cadvisor";
 /// Gauge of the function's start phases.
 const STARTUP: &str = "eye_state_startup_duration_seconds";
-/// Gauge of what the build is.
+/// Gauge with the facts of the build.
 const BUILD: &str = "eye_state_build_info";
-/// A memory sample holds for as many scrapes at most: a pod that is gone uses nothing.
+/// Most scrapes for which a memory sample is valid: a deleted pod uses nothing.
 const HOLD_SCRAPES: f64 = 2.0;
 
-/// What is asked for before a range, seconds: a counter without a sample before it would count as
-/// grown from zero. cAdvisor's samples may be older than a scrape.
+/// Seconds that are read before a range: without a sample before it, a counter would count from
+/// zero. cAdvisor's samples may be older than a scrape.
 pub(super) const LOOK_BACK_S: f64 = 60.0;
 
-/// A range of time and how often it was scraped.
+/// A time range and its scrape interval.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
     /// Seconds since 1970.
@@ -114,7 +114,7 @@ fn find<'a>(pods: &'a mut [Pod], series: &Series) -> Option<(f64, &'a mut scenar
     pod.containers.iter_mut().find(|c| c.name == series.label("container")).map(|c| (created, c))
 }
 
-/// Cores in use by all series together, at the pace of the scrapes.
+/// Cores in use by all series together, at each scrape.
 pub(super) fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
     let points = ((range.to - range.from) / range.scrape_s).floor() as usize;
     let at = |samples: &[(f64, f64)], t: f64| samples.iter().rev().find(|s| s.0 <= t).map(|s| s.1);
@@ -131,7 +131,7 @@ pub(super) fn cores(cpu: &[Series], range: Range) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// GiB in use by all series together, at the pace of the scrapes.
+/// GiB in use by all series together, at each scrape.
 fn gib(memory: &[Series], range: Range) -> Vec<(f64, f64)> {
     let points = ((range.to - range.from) / range.scrape_s).floor() as usize;
     let hold = HOLD_SCRAPES * range.scrape_s;
@@ -144,7 +144,7 @@ fn gib(memory: &[Series], range: Range) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// What a part of the platform requested and used.
+/// Resources that a part of the platform requested and used.
 pub async fn component(
     kube: &Kube,
     prometheus: &Prometheus,
@@ -184,7 +184,7 @@ pub async fn component(
     Ok(component)
 }
 
-/// What the KPA saw: the panic window's concurrency a pod over its target, from Knative's own
+/// The KPA's input: the panic window's concurrency per pod over its target, from Knative's own
 /// metrics.
 pub async fn kpa_seen(
     prometheus: &Prometheus,
@@ -221,7 +221,7 @@ fn serving(series: Vec<Series>, recording: &Recording) -> Option<Series> {
     series.into_iter().filter(serves).max_by_key(|s| s.label("kn_revision_name").to_owned())
 }
 
-/// When the KPA was in panic mode; nothing where it does not say.
+/// When the KPA was in panic mode; empty if it does not report that.
 pub async fn kpa_panic(
     prometheus: &Prometheus,
     service: &str,
@@ -233,7 +233,7 @@ pub async fn kpa_panic(
     Ok(serving(series, recording).map(|s| changes(&s.samples, range.from)).unwrap_or_default())
 }
 
-/// The samples at which the value is another than before, by the second.
+/// The samples at which the value changes, by the second.
 fn changes(samples: &[(f64, f64)], from: f64) -> Vec<(f64, f64)> {
     let mut changes: Vec<(f64, f64)> = vec![];
     for &(at, value) in samples {
@@ -244,8 +244,7 @@ fn changes(samples: &[(f64, f64)], from: f64) -> Vec<(f64, f64)> {
     changes
 }
 
-/// Share of the node's CPUs that was busy with anything at all; nothing where no node-exporter is
-/// scraped.
+/// Share of the node's CPUs that was busy with anything at all; empty without a node-exporter.
 pub async fn node_busy(prometheus: &Prometheus, range: Range) -> Result<Vec<(f64, f64)>> {
     let idle = r#"node_cpu_seconds_total{mode="idle"}"#;
     let idle = prometheus.samples(idle, range.from - 2.0 * range.scrape_s, range.to).await?;
@@ -265,7 +264,7 @@ fn busy(idle: &[Series], from: f64) -> Vec<(f64, f64)> {
     shares.collect()
 }
 
-/// What the function says of its build.
+/// The facts of the function's build.
 pub async fn build(
     prometheus: &Prometheus,
     namespace: &str,
@@ -279,8 +278,7 @@ pub async fn build(
     Ok(series.first().map(|s| ("Model".to_owned(), said(s))).into_iter().collect())
 }
 
-/// The node, of a cluster with one; nothing of a cluster with several, whose busy time nobody can
-/// share out.
+/// The node of a cluster with one; `None` for several, whose busy time cannot be attributed.
 pub async fn first_node(kube: &Kube) -> Result<Value> {
     let nodes = kube.get("/api/v1/nodes").await?;
     match nodes["items"].as_array().map(Vec::as_slice) {
@@ -289,7 +287,7 @@ pub async fn first_node(kube: &Kube) -> Result<Value> {
     }
 }
 
-/// Versions and hardware, as the API server tells them.
+/// Versions and hardware, from the API server.
 pub async fn environment(kube: &Kube) -> Result<BTreeMap<String, String>> {
     let mut facts = BTreeMap::new();
     let version = kube.get("/version").await?;

@@ -1,16 +1,16 @@
 //! Small multiples as inline SVG: both variants on the same axes, by elapsed time.
 //!
-//! Colours are the blue and vermillion of Okabe and Ito's palette, which the colour-blind can tell
-//! apart; the second variant is dashed as well, so that a black-and-white print says the same.
+//! Colours are the blue and vermillion of Okabe and Ito's palette, which are distinguishable with
+//! colour blindness; the second variant is also dashed, for black-and-white print.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 /// One line.
 pub struct Line {
-    /// Which of the two variants (colour and dash), or 2 for what was offered (gray).
+    /// Which of the two variants (colour and dash), or 2 for the offered load (gray).
     pub style: usize,
-    /// `(second, value)`; where the value is not a number, there is none, and the line breaks.
+    /// `(second, value)`; NaN is a gap in the line.
     pub points: Vec<(f64, f64)>,
     /// Holds each value until the next point instead of joining them.
     pub stepped: bool,
@@ -24,7 +24,7 @@ pub struct Chart {
     pub unit: Cow<'static, str>,
     /// Length of the time axis, seconds.
     pub seconds: f64,
-    /// What is drawn.
+    /// The lines.
     pub lines: Vec<Line>,
     /// A dotted line across, if any: an objective.
     pub mark: Option<f64>,
@@ -41,7 +41,8 @@ const BOTTOM: f64 = 30.0;
 /// About as many intervals on the axes.
 const VALUE_TICKS: f64 = 4.0;
 const TIME_TICKS: f64 = 7.0;
-/// A latency far above the rest would press it flat: axes end here times the mark at most.
+/// Largest ratio of an axis' end to the mark: a single extreme latency would flatten the other
+/// lines.
 const MARKS_SHOWN: f64 = 8.0;
 
 impl Chart {
@@ -101,7 +102,7 @@ impl Chart {
 
 fn path(line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64, seconds: f64) -> String {
     let mut d = String::new();
-    // What was before second 0 is shown as where the line begins.
+    // Values before second 0 give the line's start.
     let before = line.points.iter().rev().find(|p| p.0 < 0.0).filter(|_| line.stepped).map(|p| (0.0, p.1));
     let within =
         before.into_iter().chain(line.points.iter().copied().filter(|p| (0.0..=seconds).contains(&p.0)));
@@ -114,7 +115,7 @@ fn path(line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64, seconds: f6
         if let (Some(before), true) = (last, line.stepped) {
             let _ = write!(d, "L{:.1} {:.1}", x(second), y(before));
         }
-        // A line of no length under round caps: a value between two breaks is a dot.
+        // A line of zero length with round caps: a value between two gaps is a dot.
         let (command, dot) = if last.is_none() { ('M', "h0") } else { ('L', "") };
         let _ = write!(d, "{command}{:.1} {:.1}{dot}", x(second), y(value));
         last = Some(value);

@@ -1,13 +1,12 @@
-//! What may be claimed: differences of the primary measures that pass a test corrected for the
-//! whole table.
+//! Claims: differences of the primary measures that pass a test corrected for the whole table.
 
 use super::table::Group;
 use crate::analysis::Measure;
 use crate::analysis::statistics::{ALPHA, Difference, difference, holm};
 use scenario::recording::Origin;
 
-/// The measures about which claims are made, fixed before the runs: quality, and what it costs.
-/// Every further one makes each claim of the table harder to show.
+/// The measures about which claims are made, fixed before the runs: quality, and its cost. Every
+/// further one makes each claim of the table harder to show.
 pub const PRIMARY: [&str; 2] = ["good_share", "cost_per_1000"];
 
 /// A tested difference between two arms.
@@ -18,7 +17,7 @@ pub struct Claim {
     pub arms: [String; 2],
     /// Their names for people.
     pub titles: [String; 2],
-    /// What differs.
+    /// The measure.
     pub measure: &'static Measure,
     /// Second arm minus first.
     pub difference: Difference,

@@ -138,7 +138,7 @@ fn colour(arm: &Arm) -> &'static str {
     }
 }
 
-/// Colour and shape tell the autoscaler; what is tuned or changed is not filled.
+/// Colour and shape show the autoscaler; tuned and changed arms are not filled.
 fn mark(svg: &mut String, arm: &Arm, (x, y): (f64, f64)) {
     let colour = colour(arm);
     let changed = arm.configuration.contains("tuned") || arm.configuration.contains('+');

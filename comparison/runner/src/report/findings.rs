@@ -6,7 +6,7 @@ use super::table::{Group, Row, cell, number};
 use crate::analysis::Better;
 use crate::analysis::statistics::LEAST_PAIRS;
 
-/// What a sentence is made about.
+/// The subject of a sentence.
 const KEYS: [&str; 10] = [
     "p99_ms",
     "good_share",
@@ -20,7 +20,7 @@ const KEYS: [&str; 10] = [
     "cost_per_1000",
 ];
 
-/// Reactions, counted from what was there before.
+/// Reactions, relative to the state before the step.
 const LAGS: [&str; 2] = ["lag_decided_s", "lag_ready_s"];
 
 /// Sentences for one group.
@@ -41,7 +41,7 @@ pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
     KEYS.iter().filter_map(|key| group.row(key)).filter_map(said).collect()
 }
 
-/// Lags count from the pods at the step: an arm with more of them may have needed no further one.
+/// Lags are relative to the pods at the step: an arm with more of them may have needed none.
 fn head_start(row: &Row, titles: [&str; 2]) -> Option<String> {
     let [Some(first), Some(second)] = &row.estimates else { return None };
     ((first.mean - second.mean).abs() >= 1.0).then(|| {
@@ -105,8 +105,8 @@ fn amount(value: f64, unit: &str) -> String {
     format!("{}{}", number(value), unit.trim_end())
 }
 
-/// Only one arm has the measure. For reactions this is itself a finding: no reaction may be
-/// right (the pods were enough) or wrong; the good answers tell which.
+/// Only one arm has the measure. For reactions this is a finding of its own: no reaction may be
+/// right (the pods were enough) or wrong, which the good answers show.
 fn one_sided(row: &Row, titles: [&str; 2]) -> Option<String> {
     if !LAGS.contains(&row.measure.key) {
         return None;

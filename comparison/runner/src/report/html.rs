@@ -1,5 +1,5 @@
-//! The page: what was compared, on what, the findings, and for each scenario the charts and the
-//! table.
+//! The page: the compared arms and the environment, the findings, and for each scenario the charts
+//! and the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use scenario::recording::{Origin, Run};
 /// Seconds of load that a point of a rate or latency line stands for.
 const BIN_S: usize = 5;
 
-/// The whole page. `command` is what makes the results again.
+/// The whole page. `command` reproduces the results.
 pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
     let arms = arm_runs(runs);
     let groups = groups(&arms);
@@ -60,7 +60,7 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
     html
 }
 
-/// The answer first: good answers against cost, and what may be claimed.
+/// The summary: good answers against cost, and the claims.
 fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin: Origin, claims: &[Claim]) {
     let _ = write!(html, "<div class=\"wide\">{}</div>", cost::svg(arms, origin));
     let _ = write!(

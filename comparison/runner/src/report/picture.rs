@@ -1,5 +1,5 @@
-//! Some charts as one SVG that stands alone: for a document or a talk. What is in it, and where it
-//! comes from, is the caller's; the dashboards' queries over replayed runs are drawn with it
+//! Charts as one standalone SVG, for a document or a talk. The caller provides the data and its
+//! source; the dashboards' queries over replayed runs are drawn with it
 //! (`observability/replay/picture.py`).
 
 use std::fmt::Write;
@@ -14,11 +14,11 @@ const COLUMNS: [&str; 2] = ["Knative (KPA)", "HPA + VPA"];
 /// What to draw.
 #[derive(Debug, Deserialize)]
 pub struct Picture {
-    /// Above everything: what is compared.
+    /// The title: what is compared.
     pub title: String,
-    /// Below it: where the numbers come from.
+    /// The caption: the source of the numbers.
     pub source: String,
-    /// Charts abreast.
+    /// Charts side by side in a row.
     pub columns: usize,
     /// In reading order.
     pub charts: Vec<ChartInput>,
@@ -39,8 +39,8 @@ pub struct ChartInput {
     lines: Vec<Vec<(f64, f64)>>,
 }
 
-/// The page's classes and colours (`html.rs`), without variables: not everything that draws an SVG
-/// knows them.
+/// The page's classes and colours (`html.rs`), without variables, which not every SVG renderer
+/// supports.
 const STYLE: &str = "text{font-family:system-ui,sans-serif}
 .t{font-size:12px;font-weight:600;fill:#1b1f24}.n{font-size:10px;fill:#59636e}.e{text-anchor:end}.m{text-anchor:middle}
 .g{stroke:#d7dce1;stroke-width:.7}.o{stroke:#1b1f24;stroke-width:1;stroke-dasharray:1 3}

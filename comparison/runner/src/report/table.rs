@@ -1,4 +1,4 @@
-//! Runs gathered into arms, and arms into the pairs that are compared: same origin, same scenario.
+//! Groups runs by arm, and pairs the arms that are compared: same origin, same scenario.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub struct ArmRuns<'a> {
     pub origin: Origin,
     /// Name of the scenario.
     pub scenario: &'a str,
-    /// What ran.
+    /// The arm.
     pub arm: Arm,
     /// By repeat.
     pub runs: Vec<&'a Run>,
@@ -35,8 +35,8 @@ pub fn arm_runs(runs: &[Run]) -> Vec<ArmRuns<'_>> {
         let key = (run.origin, &*run.scenario, listed.unwrap_or(usize::MAX), &*run.configuration);
         sorted.entry(key).or_insert_with(|| (arm, vec![])).1.push(run);
     }
-    // Until when cost is counted in each scenario: the moment at which the last of all arms is at
-    // rest again. Unknown where a single run was not watched until then.
+    // The end of the cost window in each scenario: the moment at which the last arm is at rest
+    // again. Unknown if any run was not watched until then.
     let mut rest: BTreeMap<(Origin, &str), Option<f64>> = BTreeMap::new();
     for ((origin, scenario, ..), (arm, runs)) in &sorted {
         let latest = rest.entry((*origin, scenario)).or_insert(Some(0.0));
@@ -70,15 +70,15 @@ pub struct Group<'a> {
     pub origin: Origin,
     /// Name of the scenario.
     pub scenario: &'a str,
-    /// What the comparison answers.
+    /// The question of the comparison.
     pub question: String,
-    /// Whether claims are made about it: not of ablations, which say why and not who wins.
+    /// Whether claims are made about it: not about ablations, which explain differences.
     pub claimed: bool,
     /// The two; differences are the second minus the first.
     pub arms: [&'a ArmRuns<'a>; 2],
 }
 
-/// Every pair of the list, and every ablation with what it is an ablation of, where both have runs.
+/// Every pair of the list, and every ablation with its base arm, where both have runs.
 pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
     let mut groups = vec![];
     let mut scenarios: Vec<(Origin, &str)> = arms.iter().map(|a| (a.origin, a.scenario)).collect();
@@ -106,9 +106,9 @@ pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
 
 /// One cell pair of the table.
 pub struct Row {
-    /// What is measured.
+    /// The measure.
     pub measure: &'static Measure,
-    /// One for each arm, where it has the measure.
+    /// A summary for each arm that has the measure.
     pub estimates: [Option<Estimate>; 2],
     /// Second arm minus first, of repeats that both have.
     pub differences: Vec<f64>,
@@ -151,18 +151,18 @@ impl Group<'_> {
     }
 }
 
-/// A number with as many digits as it deserves.
+/// A number with its significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => {
             let digits = format!("{value:.0}");
             let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |d| ("-", d));
             let groups = digits.as_bytes().rchunks(3).rev().map(|g| String::from_utf8_lossy(g).into_owned());
-            // Thin spaces: commas and points mean different things in different places.
+            // Thin spaces: the meaning of commas and points depends on the country.
             format!("{sign}{}", groups.collect::<Vec<_>>().join("\u{2009}"))
         }
         v => {
-            // Three digits that mean something; zeros behind the point mean nothing.
+            // Three significant digits, without trailing zeros.
             let decimals = if v >= 99.95 {
                 0
             } else if v >= 9.995 {
@@ -190,7 +190,7 @@ pub fn cell(estimate: Option<&Estimate>, unit: &str) -> String {
         Spread::Interval(low, high) if low != high => format!("{mean} [{} … {}]", number(low), number(high)),
         _ => mean,
     };
-    // A reaction that some repeats do not have: the mean is of the others.
+    // Some repeats have no reaction: the mean is over the others.
     match estimate.repeats {
         some if some < estimate.of => format!("{spread}, {some} of {} runs", estimate.of),
         _ => spread,

@@ -1,6 +1,5 @@
-//! A played cluster: API server, Prometheus and gateway in one small server, a script in the place
-//! of kubectl, and a file that is there while the variant is deployed. It answers in the form that
-//! the real ones do.
+//! A fake cluster: API server, Prometheus and gateway in one small server, a script as kubectl, and
+//! a file that exists while the variant is deployed. Its answers have the form of the real ones.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the played cluster is like.
+/// The settings of the fake cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Fake {
     pub(crate) minor: &'static str,
@@ -21,7 +20,7 @@ pub(crate) struct Fake {
     pub(crate) scaling_active: &'static str,
     /// Namespaces of pods that belong neither to a variant nor to the adapter.
     pub(crate) others: &'static [&'static str],
-    /// What Prometheus says to what is pushed.
+    /// Prometheus' answer to a push.
     pub(crate) push: &'static str,
 }
 
@@ -35,12 +34,11 @@ pub(crate) const FIT: Fake = Fake {
     push: "200 OK",
 };
 
-/// Two seconds, one step up after the first. The objective is so loose that a busy test machine is
-/// not too late for it.
+/// Two seconds, one step up after the first. The objective is loose enough for a busy test machine.
 const SHORT: &str = "title='Short'\nabout=''\nslo_ms=20000\ntimeout_ms=1000\n[images]\nopen=1.0\n[rate]\n\
     points=[[0,1],[1,1],[1,2],[2,2]]";
 
-/// The played cluster and its files.
+/// The fake cluster and its files.
 pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
     pub(crate) kubectl: String,
@@ -112,7 +110,7 @@ components = [{{ name = "adapter", namespace = "adapter", selector = "app=adapte
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../function/samples")
     }
 
-    /// What Prometheus was given.
+    /// The metrics pushed to Prometheus.
     pub(crate) fn pushed(&self) -> Vec<Value> {
         self.pushed.lock().expect("no panic").clone()
     }
@@ -194,7 +192,7 @@ impl Server {
         }
     }
 
-    /// Events of a watch: a second pod comes and gets ready; the HPA wants two.
+    /// Events of a watch: a second pod starts and becomes ready; the HPA wants two.
     fn events(path: &str) -> Vec<Value> {
         if path.contains("/pods") {
             let event = |kind: &str, ready: &str| json!({"type": kind, "object": Self::pod("coming", ready)});
@@ -260,8 +258,7 @@ impl Server {
     }
 }
 
-/// Half a core and 256 MiB, every half second, in the container's own series; nothing but
-/// cAdvisor's.
+/// Half a core and 256 MiB, every half second, in the container's own series, from cAdvisor only.
 fn prometheus(path: &str, cadvisor: bool) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let memory = path.contains("working_set");
