@@ -50,9 +50,9 @@ impl Trace {
         self.arrivals.len() as f64 / self.duration() / self.unit
     }
 
-    /// A window of it, seconds from the window's beginning. A scale below the unit drops arrivals at
-    /// random; one above it adds further windows. A stretch changes the length of the window, not
-    /// the speed of the trace.
+    /// A window of it, seconds from the window's beginning. A scale below the unit drops arrivals
+    /// at random; one above it adds further windows. A stretch changes the length of the window,
+    /// not the speed of the trace.
     pub fn draw(&self, scale: f64, stretch: f64, random: &mut Pcg64) -> Vec<f64> {
         let factor = scale / self.unit;
         let windows = factor.ceil().max(1.0);
