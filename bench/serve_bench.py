@@ -97,7 +97,7 @@ def load(server, messages, seconds):
 
 
 def stop(process):
-    """Asks it to end, insists where it does not; whatever state it is in."""
+    """Terminates the server, and kills it if it does not end in time."""
     if process is None or process.poll() is not None:
         return
     process.terminate()
@@ -211,7 +211,7 @@ def main():
         environment = {"MODEL": str(Path(arguments.model).resolve()), "THREADS_PER_INFERENCE": "1"}
         servers.append(Server(name, [*gunicorn, "flask_server:app"], environment))
     # Terminated, it ends by an exception, too. Servers left behind would keep the load on the CPUs
-    # and the terminal's pipe open, for which whoever reads it waits.
+    # and the terminal's pipe open, which would block its reader.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     bare = None
     try:

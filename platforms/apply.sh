@@ -20,8 +20,8 @@ awk 'BEGIN { RS = "---\n" } /(^|\n)kind: Namespace\n/' "$work/all.yaml" | sed -n
 done
 judge() { $kubectl apply --server-side --field-manager nv-micro --dry-run=server "$@" -f "$work/judged.yaml" >/dev/null 2>"$work/refused"; }
 if ! judge "$@"; then
-  # Fields that differ here and that somebody else has set since. make demo and make cluster-test do
-  # so under names of their own: those are taken back.
+  # Fields that differ here and that another field manager has set since. make demo and make
+  # cluster-test do so under names of their own: those are taken back.
   setters=$(grep -oE 'conflicts? with "[^"]+"' "$work/refused" | cut -d '"' -f 2 | sort -u || true)
   if [ -n "$setters" ]; then
     if [ "${OVERWRITE:-}" != yes ] && grep -qv '^nv-micro-' <<<"$setters"; then

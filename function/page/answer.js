@@ -147,5 +147,5 @@ export function remember(state) {
   $('history').setAttribute('aria-label', `Latest answers, the newest: ${STATES[state] || 'an error'}`);
 }
 
-// Labels keep their size on the screen whatever the picture's.
+// Labels keep their size on the screen, independent of the picture's.
 new ResizeObserver(() => drawBoxes(shown)).observe($('stage'));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What clients that nobody here wrote get from the function when they are slow, early refused or half closed.
+"""Independent HTTP clients against the function: slow, refused early, half closed.
 
     python3 function/tests/clients.py target/release/eye-state function/samples/open.jpg
 

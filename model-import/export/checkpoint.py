@@ -176,6 +176,6 @@ def read(path: Path):
                 return Reader(archive, file, folder).load()
     except CheckpointError:
         raise
-    except Exception as error:  # whatever a broken pickle leads to, and there are many ways
+    except Exception as error:  # a broken pickle can raise any error
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise CheckpointError(f"{path} is broken ({reason}); copy it again") from None

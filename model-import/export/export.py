@@ -20,7 +20,7 @@ def export(weights: Path, sides: list[int], out: Path) -> tuple[int, int]:
         written = to_onnx(model, height, width)
     except CheckpointError as error:
         raise CheckpointError(f"{weights}: {error}") from None
-    except Exception as error:  # whatever an attribute of another type than YOLOv5 writes leads to
+    except Exception as error:  # attributes of unexpected types can raise any error
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise CheckpointError(f"{weights} is not a YOLOv5 checkpoint of a known form ({reason})") from None
     unfinished = out.with_name(out.name + ".part")

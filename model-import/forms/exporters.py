@@ -74,7 +74,7 @@ def main() -> None:
 class Exporters:
     def __init__(self, work: Path, arguments: argparse.Namespace):
         self.work, self.arguments = work, arguments
-        # YOLOv5 wants to download a font for plots that nobody draws; any will do.
+        # YOLOv5 downloads a font for plots, which are not drawn here; any file will do.
         self.environment = os.environ | {"YOLOV5_CONFIG_DIR": str(work / "config"), "CUDA_VISIBLE_DEVICES": ""}
         import matplotlib
 

@@ -4,7 +4,7 @@
 
 `negatives.tar` is split by the hash of each name, so the split is the same everywhere and stays when pictures are added.
 `--things` adds folders of pictures for training only, one folder a category; things-left-out.txt names the categories and
-pictures in which somebody or something has eyes. Pictures that resemble one of the test are left out, too.
+pictures in which a person or an animal has eyes. Pictures that resemble one of the test are left out, too.
 """
 
 import argparse

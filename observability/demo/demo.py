@@ -155,7 +155,7 @@ def main() -> None:
     arguments.add_argument("--tail", type=float, default=60.0, help="seconds watched after the load")
     arguments.add_argument("--no-browser", action="store_true", help="print the link only")
     given = arguments.parse_args()
-    # A polite end, whoever asks for it: leaving the blocks below gives the pods back.
+    # SIGTERM ends the program like Control-C: leaving the blocks below releases the pods.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     config = tomllib.loads(given.cluster.read_text())
     if given.gateway:
@@ -185,7 +185,7 @@ def main() -> None:
             print(f"all of it: {page}?from={start * 1000:.0f}&to={end * 1000:.0f}&refresh=")
             print(replay.table(replay.verdict(prometheus, start, end, {})))
             print(SHOW, flush=True)
-            # Without a terminal nobody could look at it any longer.
+            # Without a terminal there is no user to wait for.
             if not given.no_browser and sys.stdin.isatty():
                 input("Enter ends the forwarding and gives each variant its pods back.")
     except Missing as error:

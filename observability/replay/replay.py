@@ -108,7 +108,7 @@ def main() -> None:
     arguments.add_argument("--prometheus-port", type=int, default=9090)
     arguments.add_argument("--grafana-port", type=int, default=3000)
     given = arguments.parse_args()
-    # A polite end, whoever asks for it: leaving the blocks below stops everything.
+    # SIGTERM ends the program like Control-C: leaving the blocks below stops everything.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     try:

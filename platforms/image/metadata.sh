@@ -14,9 +14,9 @@ if [ -z "$licence" ] && [ -f "$model.license" ]; then
   licence=$(sed -n 's/^SPDX-License-Identifier: *//p' "$model.license")
 fi
 if [ -z "$licence" ]; then
-  # An SPDX name of our own: it says that nobody said, which is not the same as none.
+  # A custom SPDX name for "not stated", which is not the same as no licence.
   licence=LicenseRef-model-licence-not-stated
-  echo "metadata.sh: nobody says under which licence $model is: give MODEL_LICENSE=SPDX-expression" >&2
+  echo "metadata.sh: the licence of $model is not stated: set MODEL_LICENSE=SPDX-expression" >&2
 fi
 
 sum=$(sha256sum "$model" | cut -d ' ' -f 1)

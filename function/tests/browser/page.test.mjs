@@ -27,7 +27,7 @@ async function visit(options) {
   return visited;
 }
 
-// Whatever a test does, the page never complains and never asks anybody but its own origin.
+// In every test, the page logs no error and sends requests to its own origin only.
 afterEach(async () => {
   for (const { context, seen } of opened.splice(0)) {
     await context.close();

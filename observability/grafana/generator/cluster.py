@@ -1,9 +1,9 @@
-"""The nodes, and what is on them: whether a result says something about autoscaling or about a full machine."""
+"""The nodes and their load: whether a result is due to autoscaling or to a full machine."""
 
 from grafana import BY_VARIANT, GREY, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
 
 EMPTY = "No node was scraped in this time range: node-exporter and kube-state-metrics come with make observability"
-NOT_RECORDED = "Nothing of it was scraped in this time range, or the run is a recorded one: this is not in results files"
+NOT_RECORDED = "No sample in this time range, or the run is a recorded one: this is not in results files"
 CORES = 'count by (node) (node_cpu_seconds_total{mode="idle"})'
 
 
@@ -12,7 +12,7 @@ def by_role(series: str) -> list[Query]:
 
 
 def named(expr: str) -> str:
-    """Pods that have no node yet have no name for it either."""
+    """Unscheduled pods have an empty node name."""
     return f'label_replace({expr}, "node", "not scheduled", "node", "")'
 
 
@@ -22,7 +22,7 @@ def of_both(expr: str, legend: str = "") -> list[Query]:
 
 ROWS = [
     Row("Alerts", [
-        Panel("Firing", "Alerts that fire, over time; each says what to do in Prometheus' page Alerts.", [
+        Panel("Firing", "Firing alerts over time; Prometheus' page Alerts says what to do about each.", [
             Query('max by (alertname, variant, severity) (ALERTS{alertstate="firing"})', "{{severity}}: {{alertname}} {{variant}}"),
         ], "No alert has fired in this time range", kind="state-timeline", colours={"critical.*": "#d62728", "warning.*": "#e0a800", "info.*": "#1f77b4"}, options={
             "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.8,
@@ -30,30 +30,30 @@ ROWS = [
         }),
     ], height=5),
     Row("Nodes", [
-        Panel("CPU used", "Share of each node's CPU time that is not idle. Near 100 % every latency on these dashboards is the node's, not the autoscaler's.", [
+        Panel("CPU used", "Share of each node's CPU time that is not idle. Near 100 %, latencies on these dashboards are due to the node, not to the autoscaler.", [
             Query("node:eye_state_cpu_busy:ratio30s", "{{node}}"),
         ], EMPTY, unit="percentunit", at_least=1),
-        Panel("CPU stolen", "Share of each node's CPU time that the hypervisor gave to somebody else: nothing on these dashboards can be blamed for that.", [
+        Panel("CPU stolen", "Share of each node's CPU time that the hypervisor gave to other virtual machines, for reasons outside of this cluster.", [
             Query('avg by (node) (rate(node_cpu_seconds_total{mode="steal"}[$__rate_interval]))', "{{node}}"),
         ], NOT_RECORDED, unit="percentunit", at_least=0.1),
         Panel("Memory used", "Share of each node's memory that is not available.", [
             Query("1 - sum by (node) (node_memory_MemAvailable_bytes) / sum by (node) (node_memory_MemTotal_bytes)", "{{node}}"),
         ], NOT_RECORDED, unit="percentunit", at_least=1),
-        Panel("Load average and cores", "Tasks that run or want to, over one minute. Above the number of cores some of them wait.", [
+        Panel("Load average and cores", "Running and runnable tasks, over one minute. Above the number of cores, some of them wait.", [
             Query("sum by (node) (node_load1)", "load {{node}}"),
             Query(CORES, "cores {{node}}"),
         ], NOT_RECORDED, dashed=["cores.*"], colours={"cores.*": LIMIT}),
-        Panel("CPU requested and allocatable", "Cores that all pods request, against what the node gives out: what is left decides whether a new pod is Pending. Not scheduled: pods that wait for a node.", [
+        Panel("CPU requested and allocatable", "Cores that all pods request, against the node's allocatable cores: the rest decides whether a new pod stays Pending. Not scheduled: pods that wait for a node.", [
             Query(named('sum by (node) (kube_pod_container_resource_requests{resource="cpu"})'), "requested {{node}}"),
             Query('sum by (node) (kube_node_status_allocatable{resource="cpu"})', "allocatable {{node}}"),
         ], EMPTY, unit="none", dashed=["allocatable.*"], colours={"allocatable.*": LIMIT}),
-        Panel("Network", "Bytes a second received and sent, loopback left out.", [
+        Panel("Network", "Bytes a second received and sent, without loopback.", [
             Query('sum by (node) (rate(node_network_receive_bytes_total{device!="lo"}[$__rate_interval]))', "received {{node}}"),
             Query('sum by (node) (rate(node_network_transmit_bytes_total{device!="lo"}[$__rate_interval]))', "sent {{node}}"),
         ], NOT_RECORDED, unit="Bps", dashed=["sent.*"]),
     ], columns=3),
     Row("What autoscaling itself costs", [
-        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and, dashed, the platform's parts that only this variant needs.", by_role("variant_role:eye_state_cpu_cores_used:rate1m"),
+        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and, dashed, the platform components that only this variant needs.", by_role("variant_role:eye_state_cpu_cores_used:rate1m"),
               NOT_RECORDED, unit="none", colours=BY_VARIANT, dashed=[".*platform"], at_least=0.1),
         Panel("Memory by variant and role", "Working set, counted the same way.", by_role("variant_role:eye_state_memory_bytes_used:sum"), NOT_RECORDED, unit="bytes", colours=BY_VARIANT, dashed=[".*platform"]),
         Panel("CPU of the sidecars", "Cores used by queue-proxy, in all of Knative's pods.", [
@@ -61,15 +61,15 @@ ROWS = [
         ], NOT_RECORDED, unit="none", colours={"queue-proxy": BY_VARIANT[".*(knative|Knative).*"]}, at_least=0.01),
         Panel("Time at the sidecars", "How long queue-proxy takes with the function behind it: 99th percentile.", [
             Query("histogram_quantile(0.99, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket[$__rate_interval]))) >= 0", "p99 at queue-proxy"),
-        ], "No request came through queue-proxy in this time range, or the run is a recorded one: this is not in results files", unit="s", colours={"p99.*": BY_VARIANT[".*(knative|Knative).*"]}),
+        ], "No request passed queue-proxy in this time range, or the run is a recorded one: this is not in results files", unit="s", colours={"p99.*": BY_VARIANT[".*(knative|Knative).*"]}),
     ], columns=4),
     Row("Pods", [
         Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant. Pods without a limit have none.", [
             Query('max by (variant) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval]) / rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}}"),
         ], NOT_RECORDED, unit="percentunit", colours=BY_VARIANT, at_least=1),
-        Panel("Pods by phase", "Pods of both variants; dashed: Pending. Pending for long: no room.", of_both('sum by (phase) (kube_pod_status_phase{VARIANT, role="function", phase=~"Pending|Running|Failed"}) > 0', " {{phase}}"),
+        Panel("Pods by phase", "Pods of both variants; dashed: Pending. Pending for long: the node is full.", of_both('sum by (phase) (kube_pod_status_phase{VARIANT, role="function", phase=~"Pending|Running|Failed"}) > 0', " {{phase}}"),
               NOT_RECORDED, decimals=0, colours=BY_VARIANT, dashed=[".*Pending"], dotted=[".*Failed"], at_least=1),
-        Panel("Concurrency at Knative", "Requests that the activator holds or passes on, and the averages that the KPA scales on: over its stable and over its panic window.", [
+        Panel("Concurrency at Knative", "Requests in the activator, and the averages that the KPA scales on: over its stable and over its panic window.", [
             Query('sum(kn_revision_request_concurrency{variant="knative"})', "in the activator"),
             Query('max(kn_revision_concurrency_stable{variant="knative"})', "stable window"),
             Query('max(kn_revision_concurrency_panic{variant="knative"})', "panic window"),
@@ -81,6 +81,6 @@ ROWS = [
 ]
 
 DASHBOARD = dashboard(
-    "nv-micro-cluster", "Cluster", "Alerts, nodes, pods and what autoscaling itself costs.",
+    "nv-micro-cluster", "Cluster", "Alerts, nodes, pods and the cost of autoscaling itself.",
     during_run(ROWS), [RUN], [],
 )

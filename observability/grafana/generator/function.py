@@ -1,4 +1,4 @@
-"""What goes on inside the function: stages, queue, verdicts, start. Works without a cluster too."""
+"""Inside the function: stages, queue, verdicts, start. Works without a cluster too."""
 
 from grafana import BY_VARIANT, LIMIT, RUN, Panel, Query, Row, Variable, dashboard, during_run, short_pod
 
@@ -20,7 +20,7 @@ def quantile(q: float, by: str, histogram: str) -> str:
 
 ROWS = [
     Row("Requests", [
-        Panel("By status", "Classification requests a second, by HTTP status. Green: answered. Yellow: refused (429 full, 503 draining). Violet: the sender's fault. Red: failed.", [
+        Panel("By status", "Classification requests a second, by HTTP status. Green: answered. Yellow: refused (429 full, 503 draining). Violet: the client's error. Red: failed.", [
             Query(f"sum by (http_response_status_code) (rate(http_server_request_duration_seconds_count{{{CLASSIFY}}}[$__rate_interval]))", "{{http_response_status_code}}"),
         ], NOT_RECORDED, unit="reqps", stacked=True, colours=STATUS_COLOURS, at_least=1),
         Panel("Duration", "From the request's head to the answer, of requests answered with a result.", [
@@ -31,7 +31,7 @@ ROWS = [
         ], "No request was rejected in this time range", unit="reqps", stacked=True, at_least=1),
     ]),
     Row("Where the time goes", [
-        Panel("Mean by stage", "Where a classification's time goes. Stacked: the height is the mean of the whole.", [
+        Panel("Mean by stage", "The time of a classification by stage. Stacked: the height is the mean of the whole.", [
             Query(f'sum(rate(eye_state_stage_duration_seconds_sum{{{OF}, stage="{stage}"}}[$__rate_interval])) / sum(rate(eye_state_stage_duration_seconds_count{{{OF}, stage="{stage}"}}[$__rate_interval])) >= 0', stage) for stage in STAGES
         ], NOT_RECORDED, unit="s", stacked=True, colours=STAGE_COLOURS),
         Panel("99th percentile by stage", "The slow end of each stage.", [
@@ -46,7 +46,7 @@ ROWS = [
             Query(f"sum by (variant) (rate(eye_state_concurrency_seconds_total{{{OF}}}[$__rate_interval]))", "in flight {{variant}}"),
             Query(f"sum by (variant) (eye_state_inference_limit{{{OF}}})", "limit {{variant}}"),
         ], NOT_RECORDED, colours=BY_VARIANT | {"limit.*": LIMIT}, dashed=["limit.*"], at_least=1),
-        Panel("In flight by pod", "Averaged over time. Apart from each other: the balancing is uneven.", [
+        Panel("In flight by pod", "Averaged over time. If the lines diverge, the balancing is uneven.", [
             Query(short_pod(f"sum by (variant, pod) (rate(eye_state_concurrency_seconds_total{{{OF}}}[$__rate_interval]))"), "{{pod}}"),
         ], NOT_RECORDED, at_least=1),
         Panel("Queue by pod", "Requests waiting for an inference thread.", [
@@ -68,13 +68,13 @@ ROWS = [
         Panel("Memory by pod", "Resident memory of the process.", [
             Query(short_pod(f"max by (variant, pod) (process_memory_usage_bytes{{{OF}}})"), "{{pod}}"),
         ], NOT_RECORDED, unit="bytes"),
-        Panel("Start-up", "Seconds of the slowest start in this time range. process: until main; weights: taking them from the binary; warmup: the first inference; ready: all of it, from the exec.", [
+        Panel("Start-up", "Seconds of the slowest start in this time range. process: until main; weights: loading them from the binary; warmup: the first inference; ready: all of it, from the exec.", [
             Query(f"max by (variant, phase) (max_over_time(eye_state_startup_duration_seconds{{{OF}}}[$__range]))", "{{phase}} {{variant}}", instant=True),
         ], "No pod started or was scraped in this time range", unit="s", kind="bargauge", decimals=3, colours=BY_VARIANT, options={
             "displayMode": "basic", "orientation": "horizontal", "showUnfilled": False, "valueMode": "text", "namePlacement": "left", "sizing": "auto", "minVizHeight": 16, "minVizWidth": 8, "maxVizHeight": 300,
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []}, "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }),
-        Panel("Builds", "What runs, and for how long each process has been up.", [
+        Panel("Builds", "The running versions, and the uptime of each process.", [
             Query(f'{short_pod(f"process_uptime_seconds{{{OF}}}")} * on (instance, variant) group_left (version, model_name, model_version) eye_state_build_info{{{OF}}}', "", instant=True, format="table"),
         ], NOT_RECORDED, unit="s", kind="table", decimals=0, transformations=[
             {"id": "organize", "options": {

@@ -12,7 +12,7 @@ SCHEMA_VERSION = 42
 # print.
 NAMES = {"knative": "Knative (KPA)", "k8s-autoscalers": "HPA + VPA"}
 COLOURS = {"knative": "#1f77b4", "k8s-autoscalers": "#ff7f0e"}
-# Whatever a series of one variant is called: by its label or by its name above. First match first.
+# Colours of the variants, by label or by name. The first match counts.
 BY_VARIANT = {".*(knative|Knative).*": COLOURS["knative"], ".*(k8s-autoscalers|HPA).*": COLOURS["k8s-autoscalers"]}
 # What is reference and not measurement: offered load, bounds, capacity. Visible on dark and on
 # light.
@@ -30,7 +30,7 @@ AXIS = "axis"
 
 @dataclass
 class Query:
-    """One PromQL expression and what its series are called."""
+    """One PromQL expression and the names of its series."""
 
     expr: str
     legend: str
@@ -53,7 +53,7 @@ class Query:
 
 @dataclass
 class Panel:
-    """A panel without a place; a row gives it one."""
+    """A panel without a position; a row positions it."""
 
     title: str
     description: str
@@ -162,13 +162,13 @@ def _line(fill: str, dash: list[int]) -> list[dict]:
 
 
 def of_query(ref_id: str, *properties: dict) -> dict:
-    """An override for what one query of a panel gives."""
+    """An override for the series of one query of a panel."""
     return {"matcher": {"id": "byFrameRefID", "options": ref_id}, "properties": list(properties)}
 
 
 @dataclass
 class Row:
-    """Panels under a heading, sharing the width. Without a title there is no heading: it cost a line."""
+    """Panels under a heading, sharing the width. Without a title there is no heading, which saves a line."""
 
     title: str
     panels: list[Panel]
@@ -190,7 +190,7 @@ class Annotation:
 
 @dataclass
 class Variable:
-    """A choice at the top of the dashboard, or, hidden, a number that queries need."""
+    """A variable at the top of the dashboard, or, hidden, a number that queries need."""
 
     name: str
     label: str
@@ -238,7 +238,7 @@ class TextVariable:
 
 
 def ever(selector: str) -> str:
-    """The largest value that a series has had in all the time that is kept."""
+    """The largest value of a series over the whole retention time."""
     return f"max_over_time({selector}{EVER})"
 
 
@@ -257,7 +257,7 @@ def during_run(rows: list[Row]) -> list[Row]:
 
 
 def short_pod(expr: str) -> str:
-    """With the end of a pod's name alone: the rest is the same for all and cut off in a legend."""
+    """With the end of a pod's name only: the rest is the same for all and truncated in a legend."""
     return f'label_replace({expr}, "pod", "$1", "pod", ".*-([^-]+)")'
 
 
@@ -283,7 +283,7 @@ def dashboard(uid: str, title: str, description: str, rows: list[Row], variables
 
 
 def _lay_out(rows: list[Row]) -> tuple[list[dict], dict[str, list[int]]]:
-    """All panels in their places, and for each annotation the panels that show it."""
+    """All panels with positions, and for each annotation the panels that show it."""
     panels, marked, y, number = [], {}, 0, 0
     for row in rows:
         if row.title:

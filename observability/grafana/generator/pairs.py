@@ -27,18 +27,18 @@ class Side:
 
     @property
     def gate(self) -> str:
-        """There while the chosen run lasts, and not outside."""
+        """Present during the chosen run only."""
         return self.of(f'run:eye_state:info{{VARIANT, run="${self.name}"}} SHIFT == 1')
 
     def of(self, expr: str) -> str:
-        """The expression for this side, whatever else ran at the time."""
+        """The expression for this side, restricted to the chosen run."""
         return expr.replace("VARIANT", f'variant="{self.variant}"').replace(" SHIFT", self.shift)
 
     def gated(self, expr: str) -> str:
         return f"({self.of(expr)}) and on () ({self.gate})"
 
     def grown(self, counter: str) -> str:
-        """What a counter with labels in braces has grown by in the chosen run, wherever the time range is."""
+        """The increase of a counter with labels in braces during the chosen run, independent of the time range."""
         window = f"[${{{self.name}_s}}s] @ ${{{self.name}_end}}"
         counter = self.of(counter)
         return f"(max_over_time({counter}{window}) - min_over_time({counter}{window}))"

@@ -1,4 +1,4 @@
-"""Knative left, HPA + VPA right, two runs as one picture on the same axes: the dashboard that lets somebody decide."""
+"""Knative left, HPA + VPA right, two runs on the same axes: the dashboard for the comparison."""
 
 from grafana import GREY, OBJECTIVE, Annotation, Panel, Query, Row, dashboard, ever, of_query
 from pairs import LEFT, RIGHT, SIDES, VARIABLES, Side, overlay, pair
@@ -39,7 +39,7 @@ BETTER = {"id": "color", "value": {"mode": "fixed", "fixedColor": "green"}}
 
 
 def verdict(side: Side, other: Side) -> Panel:
-    """Six numbers of a run. The better one of the two sides is green: a query of its own, there only when it is."""
+    """Six numbers of a run. The better side is green: a separate query, which has a result only then."""
     queries, overrides = [], []
     for number, (name, expr, unit, decimals) in enumerate(VERDICT):
         own = expr(side)
@@ -51,7 +51,7 @@ def verdict(side: Side, other: Side) -> Panel:
             queries.append(Query(expr_, name, instant=True))
     return Panel(
         f"{side.title}: ${side.name}",
-        "The whole run, wherever the time range is; live: the time range. sent: requests. no answer: refused (429, 503) or failed. p99: of the answers, at the client for recorded runs, else at the "
+        "The whole run, independent of the time range; live: the time range. sent: requests. no answer: refused (429, 503) or failed. p99: of the answers, at the client for recorded runs, else at the "
         "gateway, else at the function. over objective: seconds in which more than 1 of 100 requests had no answer within 500 ms. pod·s: seconds that pods held a place on a node. "
         "core·s / 1k good: CPU that the pods requested for 1,000 answers within the objective. Green: the better one. Recorded runs: the numbers of the comparison's report. Live: from rates over 30 s, so seconds over the objective read higher.",
         queries, "No run is chosen, or Prometheus has none of its samples", kind="stat", overrides=overrides,
@@ -72,7 +72,7 @@ def best_p99() -> str:
 
 
 def _pairs() -> Panel:
-    """One line for each two runs that belong together; its link chooses both and sets the time range."""
+    """One line for each pair of runs; its link selects both and sets the time range."""
 
     def keyed(moment: str, variant: str, name: str) -> str:
         series = ever(f'comparison_run_{moment}_timestamp_seconds{{variant="{variant}"}}')
@@ -86,7 +86,7 @@ def _pairs() -> Panel:
     link = "/d/nv-micro-side-by-side?from=${__data.fields.start.numeric}&to=${__data.fields.end.numeric}&var-scenario=${__data.fields.scenario}&var-left=${__data.fields.left}&var-right=${__data.fields.right}"
     return Panel(
         "Recorded pairs",
-        "Runs of both variants with the same scenario, settings and repeat, whatever the time range. The link shows the two side by side. Runs that Prometheus recorded before it was told their start and end are missing: make replay shows them.",
+        "Runs of both variants with the same scenario, settings and repeat, independent of the time range. The link shows the two side by side. Old runs without a recorded start and end are missing: make replay shows them.",
         [paired("start"), paired("end")],
         "No pair of runs is recorded: make compare records them, make replay shows recorded ones",
         kind="table",
@@ -112,7 +112,7 @@ ROWS = [
         unit="reqps", colours={"offered": GREY, "answered": "#2ca02c"}, dashed=["offered"], at_least=1,
     ), height=4),
     Row("", pair(
-        "Pods", "Wanted: ceil(concurrency / target), what the load of the moment asks for. Desired: what the autoscaler decided. Allocated: what holds resources on a node. Ready: what serves. Lines across: decisions, resizes in place; red: the KPA panics. Recorded runs lack what is wanted, and older ones panics.",
+        "Pods", "Wanted: ceil(concurrency / target), the need of the current load. Desired: the autoscaler's decision. Allocated: pods that hold resources on a node. Ready: pods that serve. Vertical lines: decisions, resizes in place; red: the KPA panics. Recorded runs have no wanted pods, and older ones no panics.",
         {
             "wanted": "variant:eye_state_pods_wanted:ceil{VARIANT} SHIFT",
             "desired": "variant:eye_state_pods_desired:sum{VARIANT} SHIFT",
@@ -123,7 +123,7 @@ ROWS = [
         colours={"wanted": GREY, "desired": "#9467bd", "allocated": "#8c564b", "ready": "#2ca02c"}, dashed=["desired"], dotted=["wanted"], decimals=0, at_least=1,
     ), height=4),
     Row("", pair(
-        "Latency", "Median and 99th percentile; the line across is the objective. Live, over 30 s. At the gateway: with everything in between, cold starts too. At the function: answers only. Recorded runs: of each second's answers, at the client, from the moment when a request was meant to be sent.",
+        "Latency", "Median and 99th percentile; the line across is the objective. Live, over 30 s. At the gateway: with everything in between, cold starts too. At the function: answers only. Recorded runs: of each second's answers, at the client, from the intended send time of a request.",
         {"p50 at the {{point}}": LATENCY + '{VARIANT, quantile="0.5"} SHIFT', "p99 at the {{point}}": LATENCY + '{VARIANT, quantile="0.99"} SHIFT'},
         unit="s", dashed=["p50.*"], objective=OBJECTIVE_S, at_least=OBJECTIVE_S * 1.1,
     ), height=4),
@@ -146,20 +146,20 @@ ROWS = [
         },
         {"right": ("Resizes in place",)}, unit="none", colours={"requested": GREY, "used": "#1f77b4"}, dashed=["requested"], at_least=0.1,
     ) + pair(
-        "Refusals and errors", "Requests a second without a result. Refused: on purpose, 429 or 503. Failed: any other 5xx; in recorded runs, whatever else came back.",
+        "Refusals and errors", "Requests a second without a result. Refused: on purpose, 429 or 503. Failed: any other 5xx; in recorded runs, any other answer.",
         {"refused": 'variant_kind:eye_state_errors:rate30s{VARIANT, kind="refused"} SHIFT', "failed": 'variant_kind:eye_state_errors:rate30s{VARIANT, kind="failed"} SHIFT'},
         unit="reqps", colours={"refused": "#e0a800", "failed": OBJECTIVE}, at_least=1,
     ) + pair(
-        "Nodes", "Share of each node's CPU time that is not idle, over 30 s. Near 100 % a latency is the node's, not the autoscaler's.",
+        "Nodes", "Share of each node's CPU time that is not idle, over 30 s. Near 100 %, latencies are due to the node, not to the autoscaler.",
         {"{{node}}": "node:eye_state_cpu_busy:ratio30s SHIFT"}, unit="percentunit", at_least=1,
     ), height=6, columns=2, folded=True),
     Row("Cost since each began", [
         cost_overlay("Pods", "Seconds that pods held a place on a node, starting and terminating ones included.", "variant:eye_state_pod_seconds:integral{VARIANT}", "pod·s"),
         cost_overlay("Seconds over the objective", "Seconds in which more than 1 of 100 requests was refused, failed or took longer than 500 ms.", "variant:eye_state_slo_violation_seconds:integral{VARIANT}", "s"),
-        cost_overlay("CPU requested, platform included", "By the pods with their sidecars, and by what only this variant needs: activator and autoscaler; VPA and adapter.", "variant_role:eye_state_core_seconds_requested:integral{VARIANT}", "core·s"),
-        cost_overlay("CPU used, platform included", "Counted the same way. Older recorded runs know the platform's share at their end only.", "variant_role:eye_state_core_seconds_used:integral{VARIANT}", "core·s"),
+        cost_overlay("CPU requested, platform included", "By the pods with their sidecars, and by the components that only this variant needs: activator and autoscaler; VPA and adapter.", "variant_role:eye_state_core_seconds_requested:integral{VARIANT}", "core·s"),
+        cost_overlay("CPU used, platform included", "Counted the same way. Older recorded runs have the platform's share at their end only.", "variant_role:eye_state_core_seconds_used:integral{VARIANT}", "core·s"),
         cost_overlay("Memory requested, platform included", "Counted the same way.", "variant_role:eye_state_gib_seconds_requested:integral{VARIANT}", "GiB·s"),
-        cost_overlay("Memory used, platform included", "Working set, counted the same way. Older recorded runs know it at their end only.", "variant_role:eye_state_gib_seconds_used:integral{VARIANT}", "GiB·s"),
+        cost_overlay("Memory used, platform included", "Working set, counted the same way. Older recorded runs have it at their end only.", "variant_role:eye_state_gib_seconds_used:integral{VARIANT}", "GiB·s"),
     ], columns=3, folded=True),
 ]
 

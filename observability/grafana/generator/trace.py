@@ -1,4 +1,4 @@
-"""One request's trace. An exemplar's link leads here: whoever may only look may not use Explore."""
+"""One request's trace. An exemplar's link leads here: viewers may not use Explore."""
 
 from grafana import Panel, Row, TextVariable, dashboard
 
@@ -8,7 +8,7 @@ ROWS = [
     Row("", [
         Panel(
             "Trace", "The spans of one request, from the gateway to the model. Open it by a dot in \"Spans by name\" on \"The function\".", [],
-            "No trace of this number: the store keeps the newest only, and a tenth of the requests is traced.", kind="traces", unit="none", datasource=JAEGER,
+            "No trace with this id: the store keeps the newest only, and a tenth of the requests is traced.", kind="traces", unit="none", datasource=JAEGER,
             targets=[{"datasource": JAEGER, "query": "$trace", "refId": "A"}],
         ),
     ], height=18),

@@ -17,7 +17,7 @@ def bounds(resource: str, usage: str, unit: str, title: str, recorded: str) -> P
         Query(usage, "used (largest pod)"),
     ]
     return Panel(
-        title, f"The VPA moves a pod whose request lies outside the grey band from lower to upper bound, towards the target. Target without bounds: what it would want but for minAllowed and maxAllowed. {recorded}",
+        title, f"The VPA changes the request of a pod outside the grey band between lower and upper bound towards the target. Target without bounds: the target before minAllowed and maxAllowed. {recorded}",
         queries, EMPTY, unit=unit, marks=(MARK,), dashed=["limit"], dotted=["target without bounds", "lower bound", "requested .smallest.*"],
         colours={"lower bound": "#b0b0b0", "upper bound": GREY, "target": "#d62728", "target without bounds": "#ff9896", "requested.*": "#1f77b4", "used.*": "#2ca02c", "limit": LIMIT},
         # The band between the bounds: told apart by what lies between them.
@@ -38,7 +38,7 @@ ROWS = [
             moved("vpa_updater_evicted_pods_total", "evicted"),
             moved("vpa_updater_failed_in_place_update_attempts_total", "failed to resize"),
         ], "The VPA moved no pod in this time range", bars=True, decimals=0, at_least=1, calcs=("sum",), colours={"resized in place": "#17becf", "evicted": "#e0a800", "failed to resize": "#d62728"}),
-        Panel("The function follows", "CPU limit of each pod against the inferences that the function runs at once: after a resize in place it uses what it was given, without a restart.", [
+        Panel("The function follows", "CPU limit of each pod against the inferences that the function runs at once: after a resize in place it adapts without a restart.", [
             Query(short_pod(f'sum by (pod) (kube_pod_container_resource_limits{{{OF}, resource="cpu"}})'), "CPU limit {{pod}}"),
             Query(short_pod('sum by (pod) (eye_state_inference_limit{variant="k8s-autoscalers"})'), "inferences at once {{pod}}"),
         ], EMPTY, dashed=["CPU limit.*"], at_least=1),

@@ -48,7 +48,7 @@ async function and(page, action) {
   await page.waitForFunction((done) => document.body.dataset.done !== done, before);
 }
 
-test('it asks nobody for anything and complains about nothing', async () => {
+test('it makes no request and logs no error', async () => {
   const page = await open();
   assert.deepEqual(page.requests.filter((url) => !/^(file|blob|data):/.test(url)), []);
   assert.deepEqual(page.complaints, []);
