@@ -20,6 +20,7 @@ SCRAPES = 3
 BURST = 8
 # One run a side, the right one begun this much later: the dashboards have to bring them together.
 LEFT, RIGHT = "query-test-knative-tuned-1", "query-test-k8s-autoscalers-tuned-1"
+ARMS = {LEFT: "KPA, tuned", RIGHT: "HPA + VPA, tuned"}
 APART_S = 7
 PLANNED_S = 600
 
@@ -38,8 +39,11 @@ def push_runs(prometheus: stack.Prometheus, began: int) -> None:
     """As the comparison's runner does it: gauges over OTLP, in JSON, without a client library."""
     gauges: dict[str, list[dict]] = {}
     for run, variant, start in ((LEFT, "knative", began), (RIGHT, "k8s-autoscalers", began + APART_S)):
-        attributes = {"run": run, "scenario": "spike", "variant": variant, "configuration": "tuned"}
-        values = {"comparison_run": 1, "comparison_run_start_timestamp_seconds": start, "comparison_run_end_timestamp_seconds": start + PLANNED_S}
+        attributes = {"run": run, "scenario": "spike", "variant": variant, "configuration": "tuned", "arm": ARMS[run]}
+        values = {"comparison_run": 1} | {
+            f"comparison_run_{which}_timestamp_seconds": moment
+            for which, moment in (("start", start), ("end", start + PLANNED_S), ("counted_start", start), ("counted_end", start + PLANNED_S))
+        }
         for name, value in values.items():
             gauges.setdefault(name, []).append({
                 "asDouble": value,

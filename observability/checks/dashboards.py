@@ -8,6 +8,8 @@ from pathlib import Path
 import stack
 
 FOLDER = stack.ROOM / "grafana" / "dashboards"
+# What an overlay says as a series of that name: the trend panel has no sentence of its own.
+NO_RUN = "The chosen run is not in this time range: open a pair from the table of recorded pairs"
 # A variable in an expression; `$1` of label_replace is none.
 VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 

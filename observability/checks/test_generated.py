@@ -14,7 +14,9 @@ import yaml
 from conftest import put_load_on
 
 GRAFANA = Path(__file__).parents[1] / "grafana"
-sys.path.insert(0, str(GRAFANA / "generator"))
+sys.path[:0] = [str(GRAFANA / "generator"), str(GRAFANA.parent / "replay")]
+
+import arms  # noqa: E402
 
 
 def generated() -> dict[str, str]:
@@ -46,9 +48,9 @@ def test_panels_do_not_overlap_and_have_what_a_reader_needs():
 
 
 def test_both_sides_show_the_same_with_every_series_of_both_behind_the_axis():
-    panels = [panel for panel in dashboards.panels(json.loads(generated()["side-by-side.json"])) if re.search(": (Knative|HPA)", panel["title"]) and panel["type"] == "timeseries"]
-    left = [panel for panel in panels if "Knative" in panel["title"]]
-    right = [panel for panel in panels if "HPA" in panel["title"]]
+    panels = [panel for panel in dashboards.panels(json.loads(generated()["side-by-side.json"])) if re.search(r": \$\{(left|right)_arm\}", panel["title"]) and panel["type"] == "timeseries"]
+    left = [panel for panel in panels if "left_arm" in panel["title"]]
+    right = [panel for panel in panels if "right_arm" in panel["title"]]
     assert len(left) == len(right) >= 7
     for one, other in zip(left, right):
         assert one["gridPos"]["y"] == other["gridPos"]["y"] and one["gridPos"]["x"] < other["gridPos"]["x"]
@@ -66,7 +68,8 @@ def test_both_sides_show_the_same_with_every_series_of_both_behind_the_axis():
 # At 1366 x 768: what Grafana 12's top bar and one line of controls leave, and what a unit of its
 # grid takes.
 SCREEN_PX, BARS_PX, UNIT_PX = 768, 150, 38
-FOLD = ["Knative (KPA): $left", "HPA + VPA: $right", *(f"{what}: {side}" for what in ("Load", "Pods", "Latency") for side in ("Knative (KPA)", "HPA + VPA"))]
+SIDES = ("${left_arm}", "${right_arm}")
+FOLD = [f"{SIDES[0]}: $left", f"{SIDES[1]}: $right", *(f"{what}: {side}" for what in ("Load", "Pods", "Latency") for side in SIDES)]
 
 
 def test_what_decides_is_above_the_fold():
@@ -107,9 +110,12 @@ def test_a_variant_has_one_colour_on_every_dashboard():
         for panel in dashboards.panels(json.loads(text)):
             overrides = [(override["matcher"]["options"].strip("/"), setting["value"]["fixedColor"]) for override in panel.get("fieldConfig", {}).get("overrides", []) for setting in override["properties"] if setting["id"] == "color"]
             for target in panel.get("targets", []):
-                for variant, colour in grafana.COLOURS.items():
-                    legend = target.get("legendFormat", "").replace("{{variant}}", variant)
-                    if panel["type"] in ("stat", "state-timeline") or not re.search("knative|Knative|KPA|HPA|k8s", legend) or not re.search(f"{variant}|{re.escape(grafana.NAMES[variant])}", legend):
+                called = {(variant, variant, grafana.NAMES[variant]) for variant in grafana.COLOURS} | {(arm.variant, arm.variant, arm.title) for arm in arms.ARMS.values()}
+                for variant, label, title in sorted(called):
+                    colour = grafana.COLOURS[variant]
+                    own_side = "${left_arm}" if variant == "knative" else "${right_arm}"
+                    legend = target.get("legendFormat", "").replace("{{variant}}", label).replace(own_side, title)
+                    if panel["type"] in ("stat", "state-timeline") or not re.search(f"{variant}|{re.escape(title)}|{re.escape(grafana.NAMES[variant])}", legend):
                         continue
                     own = [fixed for pattern, fixed in overrides if re.fullmatch(pattern, legend)]
                     # The last override wins; what is a limit is drawn as one, in each variant

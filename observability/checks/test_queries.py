@@ -10,7 +10,7 @@ from pathlib import Path
 import dashboards
 import pytest
 import yaml
-from conftest import APART_S, LEFT, PLANNED_S, REPOSITORY, RIGHT, Observed
+from conftest import APART_S, ARMS, LEFT, PLANNED_S, REPOSITORY, RIGHT, Observed
 
 ROOM = Path(__file__).parents[1]
 # Series that exist only after something went wrong, or after a kind of move that was not recorded.
@@ -71,6 +71,10 @@ def at_the_end(observed: Observed, expr: str) -> list[dict]:
 def test_a_dashboard_query_finds_something(observed, query, choice):
     expr = substituted(query.where.split("/")[0], query.expr, observed, choice)
     found = (at_the_end if query.instant else samples)(observed, expr)
+    if query.legend == dashboards.NO_RUN:
+        # Before the rules were first evaluated there was none.
+        assert not at_the_end(observed, expr), "a run is chosen, so no panel may say that there is none"
+        return
     if query.where in EMPTY:
         assert not found, f"{EMPTY[query.where]} is not true any more"
         return
@@ -151,10 +155,24 @@ def test_two_runs_are_moved_onto_each_other_to_the_second(observed):
     assert (live["shift"], live["left_end"]) == ("0", str(math.ceil(observed.end)))
 
 
+def test_a_side_is_named_after_the_arm_of_its_run_and_live_after_its_variant(observed):
+    values = variables("side-by-side", observed, "pair")
+    assert (values["left_arm"], values["right_arm"]) == (ARMS[LEFT], ARMS[RIGHT])
+    live = variables("side-by-side", observed, "live")
+    assert (live["left_arm"], live["right_arm"]) == ("Knative (KPA)", "HPA + VPA")
+
+
 def test_a_side_shows_nothing_of_a_run_that_is_not_chosen(observed):
-    query = next(query for query in dashboards.queries("side-by-side") if query.where.startswith("side-by-side/Pods: Knative"))
+    query = next(query for query in dashboards.queries("side-by-side") if query.where.startswith("side-by-side/Pods: ${left_arm}"))
     values = variables("side-by-side", observed, "pair")
     assert not samples(observed, dashboards.fill(query.expr, values | {"left": "another"}))
+
+
+def test_an_overlay_of_runs_that_are_not_there_says_so(observed):
+    sentences = [query for query in dashboards.queries("side-by-side") if query.legend == dashboards.NO_RUN]
+    assert len(sentences) == sum(panel["type"] == "trend" for panel in dashboards.panels(dashboards.load("side-by-side")))
+    values = variables("side-by-side", observed, "pair") | {"left": "another", "right": "another"}
+    assert all(samples(observed, dashboards.fill(query.expr, values)) for query in sentences)
 
 
 def test_no_target_is_down(observed):

@@ -85,7 +85,7 @@ def test_every_query_shows_something_or_the_file_does_not_hold_it(replayed, name
         if query.panel:
             seen[query.panel["title"]] = seen.get(query.panel["title"], False) or bool(found)
         # Decisions, resizes and errors did not happen in every run; a number is green on one side.
-        may_be_empty = "/annotation/" in query.where or " < (" in query.expr or query.where.startswith("vertical/Moves")
+        may_be_empty = "/annotation/" in query.where or " < (" in query.expr or query.where.startswith("vertical/Moves") or query.legend == dashboards.NO_RUN
         # A run is of one variant: the dashboards that do not compare show that one.
         of_another = f'variant="{(left if shown is right else right).variant}"' in query.expr and name != "side-by-side"
         reason = of_another or next((reason for reason, pattern in NOT_RECORDED.items() if re.search(pattern, query.expr)), None)
@@ -121,31 +121,65 @@ def test_the_axis_of_a_pair_of_panels_is_the_largest_value_of_both(replayed, lef
         assert axes[0] == axes[1] and max(axes[0]) == max(drawn), one["title"]
 
 
+def reported_rows(table: Path) -> list[dict[str, str]]:
+    """The rows of the report's table, by column."""
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.read_text().splitlines() if line.startswith("|")]
+    return [dict(zip(head, line)) for line in lines]
+
+
+def number(cell: str) -> float:
+    return float(re.match(r"[\d\u2009\u202f\u00a0 .]+", cell)[0].translate({0x2009: None, 0x202F: None, 0xA0: None, 0x20: None}))
+
+
+@pytest.fixture(scope="session")
+def cycles(tmp_path_factory):
+    """Steady cycles under every arm, as the simulator records them."""
+    folder = tmp_path_factory.mktemp("cycles")
+    options = ["--only", "spike-cycles", "--repeats", "1", "--scale", "5", "--stretch", "0.5"]
+    subprocess.run([COMPARISON, "simulate", "--results", str(folder), *options], cwd=stack.ROOM.parent, check=True, capture_output=True)
+    subprocess.run([COMPARISON, "report", "--results", str(folder), "--out", str(folder)], cwd=stack.ROOM.parent, check=True, capture_output=True)
+    return folder
+
+
+def test_of_a_run_in_cycles_the_first_row_counts_what_the_report_counts(cycles):
+    runs = openmetrics.read_folder(cycles)
+    found = {}
+    with stack.scratch() as folder, stack.archive(os.environ["PROMETHEUS"], replay.blocks(PROMTOOL, runs, folder), folder) as prometheus:
+        for left, right in replay.partners(runs):
+            rows = replay.verdict(prometheus, *replay.moments(left, right), replay.variables(left, right))
+            found |= dict(zip((left.arm, right.arm), rows.values()))
+            assert list(rows) == [f"{run.arm}: {run.name}" for run in (left, right)], "a side is named after the arm of its run"
+    table = reported_rows(cycles / "table.md")
+    assert {row["arm"] for row in table} == set(found) and len(table) == 7
+    for row in table:
+        own = {name: value for name, (value, _) in found[row["arm"]].items()}
+        assert own["pod·s"] == pytest.approx(number(row["Pod-seconds"]), rel=0.006), row
+        assert own["over objective"] == pytest.approx(number(row["SLO-violation seconds"]), rel=0.006), row
+        assert own["p99"] * 1000 == pytest.approx(number(row["Latency p99"]), rel=0.006), row
+        good = own["sent"] * number(row["Good answers"]) / 100
+        assert own["core·s / 1k good"] == pytest.approx(number(row["Core-seconds requested"]) / good * 1000, rel=0.02), row
+
+
+def test_runs_are_partners_whose_arms_are_compared(cycles):
+    paired = [(left.arm, right.arm) for left, right in replay.partners(openmetrics.read_folder(cycles))]
+    assert paired == [("KPA", "HPA + VPA"), ("KPA at the HPA's target", "HPA"), ("KPA, tuned", "HPA + VPA, tuned"), ("KPA", "KEDA"), ("KPA at the HPA's target", "HPA + VPA")]
+
+
 def test_the_first_row_holds_the_numbers_of_the_report(replayed):
     """Means of the three repeats, as comparison/results/table.md has them."""
     by_row: dict[tuple, list[dict]] = {}
     for left, right in replay.partners(replayed.runs):
         for run, found in zip((left, right), replay.verdict(replayed.prometheus, *replay.moments(left, right), replay.variables(left, right)).values()):
-            by_row.setdefault((run.scenario, run.results["configuration"], run.variant), []).append({name: value for name, (value, _) in found.items()})
-    table = (replay.RESULTS / "table.md").read_text()
-    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
-    # What version 2 of the results files calls the arms of the table.
-    names = {
-        "KPA at the HPA's target": ("defaults", "knative"),
-        "HPA + VPA": ("defaults", "k8s-autoscalers"),
-        "KPA, tuned by hand": ("tuned", "knative"),
-        "HPA + VPA, tuned by hand": ("tuned", "k8s-autoscalers"),
-    }
+            by_row.setdefault((run.scenario, run.arm), []).append({name: value for name, (value, _) in found.items()})
     compared = 0
-    for line in lines:
-        row = dict(zip(head, line))
-        found = by_row[(row["scenario"], *names[row["arm"]])]
+    for row in reported_rows(replay.RESULTS / "table.md"):
+        found = by_row[(row["scenario"], row["arm"])]
 
         def mean(name: str) -> float:
             return sum(numbers[name] for numbers in found) / len(found)
 
         def reported(column: str) -> float:
-            return float(re.match(r"[\d\u2009.]+", row[column])[0].replace("\u2009", ""))
+            return number(row[column])
 
         # The table rounds to three digits.
         assert mean("p99") * 1000 == pytest.approx(reported("Latency p99"), rel=0.006), row
@@ -163,7 +197,7 @@ def recorded(name: str) -> openmetrics.Run:
 
 
 def test_an_old_recording_says_what_it_lacks():
-    run = recorded("spike-knative-defaults-1")
+    run = recorded("spike-knative-hpa-target-1")
     always = ["what the load of each moment asked for (pods wanted)"]
     assert openmetrics.lacking(run) == [
         "when the platform's parts used CPU and memory (its total is at the end)", "memory over time (its total is at the end)", "when the KPA panicked", *always,
@@ -173,7 +207,7 @@ def test_an_old_recording_says_what_it_lacks():
 
 
 def test_a_new_recording_has_panics_memory_and_the_platform_over_time():
-    run = recorded("spike-knative-defaults-1")
+    run = recorded("spike-knative-hpa-target-1")
     recording = run.results["recording"]
     recording |= {"panic": [[-5.0, 0.0], [35.0, 1.0], [95.0, 0.0]], "gib_used": [[0.0, 0.25], [85.0, 0.5]]}
     for component in recording["components"]:
@@ -197,11 +231,12 @@ def test_a_new_recording_has_panics_memory_and_the_platform_over_time():
 
 def test_simulated_runs_are_called_so_and_lie_side_by_side(tmp_path):
     for variant in ("knative", "k8s-autoscalers"):
+        # Version 2 calls the KPA's settings "defaults", too.
         results = json.loads((replay.RESULTS / f"spike-{variant}-defaults-1.json").read_text())
         (tmp_path / f"{variant}.json").write_text(json.dumps(results | {"origin": "simulated", "started": ""}))
     left, right = replay.chosen_pair(openmetrics.read_folder(tmp_path), "spike")
     assert left.start == right.start
-    assert (left.scenario, left.name) == ("spike (simulated)", "simulated-spike-knative-defaults-1")
+    assert (left.scenario, left.name) == ("spike (simulated)", "simulated-spike-knative-hpa-target-1")
 
 
 def test_version_3_of_the_results_files_is_read_as_well(tmp_path):
@@ -242,7 +277,7 @@ def test_make_replay_prints_the_link_to_the_pair_and_ends_when_asked():
             if "Ctrl-C" in line:
                 break
         assert "72 runs, 36 pairs" in printed and f"http://127.0.0.1:{ports[0]}/" in printed
-        assert re.search(r"/d/nv-micro-side-by-side\?from=\d+&to=\d+&var-scenario=ramp&var-left=ramp-knative-defaults-1&var-right=ramp-k8s-autoscalers-defaults-1", printed)
+        assert re.search(r"/d/nv-micro-side-by-side\?from=\d+&to=\d+&var-scenario=ramp&var-left=ramp-knative-hpa-target-1&var-right=ramp-k8s-autoscalers-defaults-1", printed)
         assert re.search(r"sent +no answer +p99 +over objective +pod·s +core·s / 1k good\n.*\n +HPA \+ VPA: ramp-k8s-autoscalers-defaults-1 +\d+ +[\d.]+%", printed)
     finally:
         running.send_signal(signal.SIGTERM)

@@ -5,6 +5,7 @@ with timestamps. What a results file does not hold is not made up; lacking() nam
 """
 
 import bisect
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-# Version 3 adds what version 2 does not have, and changes nothing that is read here.
-SCHEMAS = ("nv-micro/comparison-run/v2", "nv-micro/comparison-run/v3")
+import arms
+
+# Version 3 adds to version 2, and calls some settings otherwise: see arms.renamed_from_v2().
+V2, V3 = "nv-micro/comparison-run/v2", "nv-micro/comparison-run/v3"
 # As often as Prometheus looks, live (prometheus/prometheus.yaml).
 EVERY_S = 5
 # The window of the rules' rates.
@@ -70,6 +73,18 @@ class Run:
         return f"{prefix}{results['scenario']}-{results['variant']}-{results['configuration']}-{results['repeat']}"
 
     @property
+    def arm(self) -> str:
+        """For people; the configuration where arms.toml does not have it any more."""
+        found = arms.of(self.variant, self.results["configuration"])
+        return found.title if found else f"{self.variant} {self.results['configuration']}"
+
+    @property
+    def counted(self) -> tuple[float, float]:
+        """The seconds over which quality and cost are counted: whole cycles, or all that was watched."""
+        start, end = self.results["draw"].get("counted") or (0.0, self.observed)
+        return start, min(end, self.observed)
+
+    @property
     def observed(self) -> float:
         return self.results["recording"]["observed_s"]
 
@@ -89,8 +104,10 @@ def read(path: Path) -> dict:
         schema = results["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise NotAResult(f"{path} is no results file of the comparison ({error}): give a folder that holds nothing else as *.json") from error
-    if schema not in SCHEMAS:
-        raise NotAResult(f"{path} has schema {schema!r}, this reads {' and '.join(SCHEMAS)}: record it again with make compare")
+    if schema not in (V2, V3):
+        raise NotAResult(f"{path} has schema {schema!r}, this reads {V2} and {V3}: record it again with make compare")
+    if schema == V2:
+        results["configuration"] = arms.renamed_from_v2(results["variant"], results["configuration"])
     return results
 
 
@@ -102,11 +119,14 @@ def read_folder(folder: Path) -> list[Run]:
     runs = [Run(path, results, datetime.fromisoformat(results["started"])) for path, results in found if results["started"]]
     free = max((run.end for run in runs), default=SIMULATED_EPOCH).replace(microsecond=0)
     slots: dict[tuple, datetime] = {}
+    before: dict[tuple, int] = {}
     for path, results in found:
         if results["started"]:
             continue
-        # Both variants of a scenario at the same time, one pair after the other.
-        pair = (results["scenario"], results["configuration"], results["repeat"])
+        # Two variants of a scenario at the same time, one arm of each after the other.
+        place = (results["scenario"], results["repeat"], results["variant"])
+        before[place] = before.get(place, 0) + 1
+        pair = (results["scenario"], results["repeat"], before[place])
         if pair not in slots:
             free = slots[pair] = free + GAP
         run = Run(path, results, slots[pair])
@@ -123,27 +143,36 @@ def read_folder(folder: Path) -> list[Run]:
     return runs
 
 
-def step(points: Iterable, second: float, before: float = 0.0) -> float:
-    """The value of a series that holds each value until the next."""
-    value = before
-    for moment, *rest in points:
-        if moment > second:
-            break
-        value = rest[0]
-    return value
+class Held:
+    """A series that holds each value until the next, and the area under it."""
 
+    def __init__(self, points: Iterable):
+        self.moments, self.values = [], []
+        for moment, value, *_ in points:
+            self.moments.append(moment)
+            self.values.append(value)
+        parts = [(b - a) * value for a, b, value in zip(self.moments, self.moments[1:], self.values)]
+        self.areas = [0.0, *itertools.accumulate(parts)]
 
-def integral(points: list, start: float, end: float) -> float:
-    """The area under such a series."""
-    moments = [start, *(point[0] for point in points if start < point[0] < end), end]
-    return sum((b - a) * step(points, a) for a, b in zip(moments, moments[1:])) if end > start else 0.0
+    def at(self, second: float, before: float = 0.0) -> float:
+        """The value of a moment; `before` until there is one."""
+        place = bisect.bisect_right(self.moments, second)
+        return self.values[place - 1] if place else before
+
+    def _until(self, second: float) -> float:
+        place = bisect.bisect_right(self.moments, second)
+        return self.areas[place - 1] + (second - self.moments[place - 1]) * self.values[place - 1] if place else 0.0
+
+    def area(self, start: float, end: float) -> float:
+        """Between two moments; nothing is below the time before the first value."""
+        return self._until(end) - self._until(start) if end > start else 0.0
 
 
 def fill(run: Run) -> None:
     """All series of a run; the seconds of their points count from its start."""
     ticks = [float(second) for second in range(0, int(run.observed) + 1, EVERY_S)]
-    if ticks[-1] < run.observed:
-        ticks.append(run.observed)
+    # Where it ends and where counting begins and ends, to the moment.
+    ticks = sorted({*ticks, run.observed, *run.counted})
     _marks(run, ticks)
     _load(run, ticks)
     _latency(run)
@@ -154,9 +183,13 @@ def fill(run: Run) -> None:
 
 def _marks(run: Run, ticks: list[float]) -> None:
     labels = {"run": run.name, "scenario": run.scenario, "variant": run.variant, "configuration": run.results["configuration"]}
-    run.add("comparison_run", [(t, 1) for t in ticks], **labels)
-    run.add("comparison_run_start_timestamp_seconds", [(t, run.start.timestamp()) for t in ticks], **labels)
-    run.add("comparison_run_end_timestamp_seconds", [(t, run.end.timestamp()) for t in ticks], **labels)
+    marked = labels | {"arm": run.arm}
+    run.add("comparison_run", [(t, 1) for t in ticks], **marked)
+    moments = {"start": 0.0, "end": run.observed}
+    if run.results["draw"].get("counted"):
+        moments |= dict(zip(("counted_start", "counted_end"), run.counted))
+    for name, second in moments.items():
+        run.add(f"comparison_run_{name}_timestamp_seconds", [(t, run.start.timestamp() + second) for t in ticks], **marked)
     # The zero ends it at once: OpenMetrics has no way to say that a series is over.
     run.add("run:eye_state:info", [(t, 1) for t in ticks] + [(run.observed + 1, 0)], **labels)
 
@@ -218,16 +251,17 @@ def _latency(run: Run) -> None:
     cumulated = [0]
     for _, count in buckets:
         cumulated.append(cumulated[-1] + count)
-    over = min(float(len(run.results["load"]["seconds"])), run.observed)
+    # Of the part that counts alone, where only a part does.
+    begun, over = run.counted[0], min(float(len(run.results["load"]["seconds"])), run.observed)
     for bound in [*bounds(buckets), float("inf")]:
         count = cumulated[bisect.bisect_right(uppers, bound)]
         le = "+Inf" if bound == float("inf") else f"{bound:.9g}"
-        run.add("variant_point_le:eye_state_latency_bucket:integral", [(0.0, 0), (over, count)], variant=run.variant, point="client", le=le)
+        run.add("variant_point_le:eye_state_latency_bucket:integral", [(begun, 0), (over, count)], variant=run.variant, point="client", le=le)
 
 
 def _ready_at(pod: dict, second: float) -> bool:
     gone = pod["gone_s"] is not None and pod["gone_s"] <= second
-    return not gone and step(pod["ready"], second, False)
+    return not gone and Held(pod["ready"]).at(second, False)
 
 
 def _life(pod: dict, observed: float) -> tuple[float, float]:
@@ -243,8 +277,8 @@ def _pods(run: Run, ticks: list[float]) -> None:
     pods = recording["pods"]
     lives = [_life(pod, run.observed) for pod in pods]
     if recording["desired"]:
-        first = recording["desired"][0][1]
-        run.add("variant:eye_state_pods_desired:sum", [(t, step(recording["desired"], t, first)) for t in ticks], variant=run.variant)
+        desired = Held(recording["desired"])
+        run.add("variant:eye_state_pods_desired:sum", [(t, desired.at(t, desired.values[0])) for t in ticks], variant=run.variant)
     # At its last moment a run still has the pods that it had just before.
     run.add("variant:eye_state_pods_allocated:sum", [(t, sum(start <= t and (t < end or end == run.observed) and start < end for start, end in lives)) for t in ticks], variant=run.variant)
     run.add("variant:eye_state_pods_ready:sum", [(t, sum(_ready_at(pod, t) for pod in pods)) for t in ticks], variant=run.variant)
@@ -261,7 +295,8 @@ def _pods(run: Run, ticks: list[float]) -> None:
 
 def _held(points: list, ticks: list[float]) -> Points:
     """Held until the next; nothing before the first."""
-    return [(t, step(points, t)) for t in ticks if points and points[0][0] <= t]
+    held = Held(points)
+    return [(t, held.at(t)) for t in ticks if held.moments and held.moments[0] <= t]
 
 
 def _costs(run: Run, ticks: list[float]) -> None:
@@ -273,9 +308,10 @@ def _costs(run: Run, ticks: list[float]) -> None:
     def requested(column: int, scale: float) -> tuple[Points, Points]:
         """Of the function's pods over time, and what that has come to."""
         now, so_far = [], []
+        containers = [(Held((r[0], r[column]) for r in c["requests"]), start, end) for pod, start, end in pods for c in pod["containers"]]
         for t in ticks:
-            now.append((t, sum(step(((r[0], r[column]) for r in c["requests"]), t) for pod, start, end in pods if start <= t < end or t == end == run.observed for c in pod["containers"]) * scale))
-            so_far.append((t, sum(integral([(r[0], r[column]) for r in c["requests"]], start, min(end, t)) for pod, start, end in pods for c in pod["containers"]) * scale))
+            now.append((t, sum(held.at(t) for held, start, end in containers if start <= t < end or t == end == run.observed) * scale))
+            so_far.append((t, sum(held.area(start, min(end, t)) for held, start, end in containers) * scale))
         return now, so_far
 
     cores, core_seconds = requested(1, 1.0)
@@ -300,26 +336,29 @@ def _costs(run: Run, ticks: list[float]) -> None:
 
 
 def _used(run: Run, ticks: list[float], labels: dict[str, str], over_time: dict, totals: list[dict]) -> None:
-    """What was used: over time where it is recorded so, and else as a total at the end."""
+    """What was used: over time where it is recorded so, and else as a total at the end. Totals are of the time that counts."""
+    begun, over = run.counted
     for now, factor, so_far, series, total in (
         ("variant_role:eye_state_cpu_cores_used:rate1m", 1, "variant_role:eye_state_core_seconds_used:integral", "cores_used", "core_seconds"),
         ("variant_role:eye_state_memory_bytes_used:sum", GIB, "variant_role:eye_state_gib_seconds_used:integral", "gib_used", "gib_seconds"),
     ):
         points, amount = over_time.get(series, []), sum(part[total] for part in totals)
         run.add(now, [(t, value * factor) for t, value in _held(points, ticks)], **labels)
-        area = integral(points, 0.0, run.observed)
+        held = Held(points)
+        area = held.area(begun, over)
         # The total is exact, the series is read once a scrape: scaled to it, it says when.
         if area > 0 and amount > 0:
-            run.add(so_far, [(t, integral(points, 0.0, t) / area * amount) for t in ticks], **labels)
+            run.add(so_far, [(t, held.area(0.0, t) / area * amount) for t in ticks], **labels)
         elif amount > 0:
             # A simulation has no memory, and no platform.
-            run.add(so_far, [(t, amount if t == run.observed else 0.0) for t in ticks], **labels)
+            run.add(so_far, [(t, amount if t >= over else 0.0) for t in ticks], **labels)
 
 
 def _sum(several: list[list]) -> list[tuple[float, float]]:
     """The sum of series that hold each value until the next."""
     moments = sorted({point[0] for points in several for point in points})
-    return [(t, sum(step(points, t) for points in several)) for t in moments]
+    held = [Held(points) for points in several]
+    return [(t, sum(series.at(t) for series in held)) for t in moments]
 
 
 def _vertical(run: Run, ticks: list[float]) -> None:
@@ -329,7 +368,8 @@ def _vertical(run: Run, ticks: list[float]) -> None:
         for container in pod["containers"]:
             rows = container["requests"]
             for column, resource in ((1, "cpu"), (2, "memory")):
-                points = [(t, step(((r[0], r[column]) for r in rows), t)) for t in ticks if rows and rows[0][0] <= t and (pod["gone_s"] is None or t < pod["gone_s"])]
+                asked = Held((r[0], r[column]) for r in rows)
+                points = [(t, asked.at(t)) for t in ticks if rows and rows[0][0] <= t and (pod["gone_s"] is None or t < pod["gone_s"])]
                 labels = {"variant": run.variant, "role": "function", "namespace": "eye-state", "pod": pod["name"], "container": container["name"], "resource": resource}
                 run.add("kube_pod_container_resource_requests", points, **labels)
             moved = [count + sum(0 <= row[0] <= t for row in rows[1:]) for count, t in zip(moved, ticks)]

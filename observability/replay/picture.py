@@ -53,6 +53,7 @@ def picture(prometheus: stack.Prometheus, left: openmetrics.Run, right: openmetr
     where = f" on {facts['Hardware'].split(';')[0]}" if "Hardware" in facts else ""
     return {
         "title": f"{left.name} and {right.name}",
+        "names": [left.arm, right.arm],
         "source": f"{kind} {left.start:%Y-%m-%d}{where}; queries of \"Side by side\" over the replayed runs",
         "columns": COLUMNS,
         "charts": charts(prometheus, left, right),

@@ -14,6 +14,7 @@ import urllib.parse
 from contextlib import ExitStack
 from pathlib import Path
 
+import arms
 import openmetrics
 
 ROOM = Path(__file__).parents[1]
@@ -38,10 +39,14 @@ def blocks(promtool: str, runs: list[openmetrics.Run], folder: Path) -> Path:
 
 
 def partners(runs: list[openmetrics.Run]) -> list[tuple[openmetrics.Run, openmetrics.Run]]:
-    """Runs of both variants that belong together, by name."""
-    of = {(run.variant, run.scenario, run.results["configuration"], run.results["repeat"]): run for run in runs}
-    found = [(run, of.get(("k8s-autoscalers", *key[1:]))) for key, run in of.items() if key[0] == "knative"]
-    return sorted(((left, right) for left, right in found if right), key=lambda pair: pair[0].name)
+    """Runs that belong together: of arms that are compared with each other, of one scenario and repeat, in the order of arms.toml."""
+    of = {(run.variant, run.results["configuration"], run.scenario, run.results["repeat"]): run for run in runs}
+    found = []
+    for pair in arms.PAIRS:
+        lefts = [(key[2:], run) for key, run in sorted(of.items()) if key[:2] == (pair.left.variant, pair.left.configuration)]
+        rights = [of.get((pair.right.variant, pair.right.configuration, *rest)) for rest, _ in lefts]
+        found += [(left, right) for (_, left), right in zip(lefts, rights) if right]
+    return found
 
 
 def chosen_pair(runs: list[openmetrics.Run], scenario: str) -> tuple[openmetrics.Run, openmetrics.Run] | None:

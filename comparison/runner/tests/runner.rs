@@ -115,6 +115,8 @@ fn a_whole_run_is_recorded_and_not_done_twice() {
     let name = json!({"key": "run", "value": {"stringValue": "short-k8s-autoscalers-defaults-1"}});
     let attributes = mark["gauge"]["dataPoints"][0]["attributes"].as_array().expect("labels");
     assert!(attributes.contains(&name), "{attributes:?}");
+    let arm = json!({"key": "arm", "value": {"stringValue": "HPA + VPA"}});
+    assert!(attributes.contains(&arm), "dashboards call the side by it: {attributes:?}");
 
     let again = Instant::now();
     run(&stage, &plan(&stage)).expect("nothing to do");

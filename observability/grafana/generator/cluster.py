@@ -1,6 +1,6 @@
 """The nodes and their load: whether a result is due to autoscaling or to a full machine."""
 
-from grafana import BY_VARIANT, GREY, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
+from grafana import BY_VARIANT, COLOURS, GREY, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
 
 EMPTY = "No node was scraped in this time range: node-exporter and kube-state-metrics come with make observability"
 NOT_RECORDED = "No sample in this time range, or the run is a recorded one: this is not in results files"
@@ -58,10 +58,10 @@ ROWS = [
         Panel("Memory by variant and role", "Working set, counted the same way.", by_role("variant_role:eye_state_memory_bytes_used:sum"), NOT_RECORDED, unit="bytes", colours=BY_VARIANT, dashed=[".*platform"]),
         Panel("CPU of the sidecars", "Cores used by queue-proxy, in all of Knative's pods.", [
             Query('sum(rate(container_cpu_usage_seconds_total{variant="knative", container="queue-proxy"}[$__rate_interval]))', "queue-proxy"),
-        ], NOT_RECORDED, unit="none", colours={"queue-proxy": BY_VARIANT[".*(knative|Knative).*"]}, at_least=0.01),
+        ], NOT_RECORDED, unit="none", colours={"queue-proxy": COLOURS["knative"]}, at_least=0.01),
         Panel("Time at the sidecars", "How long queue-proxy takes with the function behind it: 99th percentile.", [
             Query("histogram_quantile(0.99, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket[$__rate_interval]))) >= 0", "p99 at queue-proxy"),
-        ], "No request passed queue-proxy in this time range, or the run is a recorded one: this is not in results files", unit="s", colours={"p99.*": BY_VARIANT[".*(knative|Knative).*"]}),
+        ], "No request passed queue-proxy in this time range, or the run is a recorded one: this is not in results files", unit="s", colours={"p99.*": COLOURS["knative"]}),
     ], columns=4),
     Row("Pods", [
         Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant. Pods without a limit have none.", [
@@ -76,7 +76,7 @@ ROWS = [
         ], NOT_RECORDED, colours={"in the activator": GREY, "stable window": "#1f77b4", "panic window": "#d62728"}, at_least=1),
         Panel("Burst capacity left", "Below zero the activator stays in the path.", [
             Query('max(kn_revision_capacity_excess{variant="knative"})', "excess burst capacity"),
-        ], NOT_RECORDED, colours={"excess.*": BY_VARIANT[".*(knative|Knative).*"]}, overrides=[{"matcher": {"id": "byName", "options": "excess burst capacity"}, "properties": [{"id": "min", "value": None}]}]),
+        ], NOT_RECORDED, colours={"excess.*": COLOURS["knative"]}, overrides=[{"matcher": {"id": "byName", "options": "excess burst capacity"}, "properties": [{"id": "min", "value": None}]}]),
     ], columns=4),
 ]
 

@@ -12,8 +12,9 @@ SCHEMA_VERSION = 42
 # print.
 NAMES = {"knative": "Knative (KPA)", "k8s-autoscalers": "HPA + VPA"}
 COLOURS = {"knative": "#1f77b4", "k8s-autoscalers": "#ff7f0e"}
-# Colours of the variants, by label or by name. The first match counts.
-BY_VARIANT = {".*(knative|Knative).*": COLOURS["knative"], ".*(k8s-autoscalers|HPA).*": COLOURS["k8s-autoscalers"]}
+# Colours of the variants: by label, by name, or by the name of an arm, which begins with its
+# autoscaler. No name matches both.
+BY_VARIANT = {"(KPA.*|.*(knative|Knative).*)": COLOURS["knative"], "((HPA|KEDA).*|.*k8s-autoscalers.*)": COLOURS["k8s-autoscalers"]}
 # What is reference and not measurement: offered load, bounds, capacity. Visible on dark and on
 # light.
 GREY, LIMIT, OBJECTIVE = "#8c8c8c", "#e377c2", "#d62728"

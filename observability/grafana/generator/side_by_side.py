@@ -1,7 +1,14 @@
 """Knative left, HPA + VPA right, two runs on the same axes: the dashboard for the comparison."""
 
+import sys
+from pathlib import Path
+
 from grafana import GREY, OBJECTIVE, Annotation, Panel, Query, Row, dashboard, ever, of_query
 from pairs import LEFT, RIGHT, SIDES, VARIABLES, Side, overlay, pair
+
+sys.path.append(str(Path(__file__).parents[2] / "replay"))
+
+import arms  # noqa: E402
 
 OBJECTIVE_S = 0.5  # as rules/slo.yaml and the scenarios have it
 LATENCY = "variant_point:eye_state_latency_seconds:quantile30s"
@@ -51,18 +58,18 @@ def verdict(side: Side, other: Side) -> Panel:
             queries.append(Query(expr_, name, instant=True))
     return Panel(
         f"{side.title}: ${side.name}",
-        "The whole run, independent of the time range; live: the time range. sent: requests. no answer: refused (429, 503) or failed. p99: of the answers, at the client for recorded runs, else at the "
+        "The counted time of the run (whole cycles after the warm-up; in other scenarios all of it), independent of the time range; live: the time range. sent: requests. no answer: refused (429, 503) or failed. p99: of the answers, at the client for recorded runs, else at the "
         "gateway, else at the function. over objective: seconds in which more than 1 of 100 requests had no answer within 500 ms. pod·s: seconds that pods held a place on a node. "
-        "core·s / 1k good: CPU that the pods requested for 1,000 answers within the objective. Green: the better one. Recorded runs: the numbers of the comparison's report. Live: from rates over 30 s, so seconds over the objective read higher.",
+        "core·s / 1k good: CPU that the pods requested for 1,000 answers within the objective. Green: the better one. Recorded runs: the report's numbers, except that it goes on counting what pods request at rest until the slowest arm of the scenario is at rest. Live: from rates over 30 s, so seconds over the objective read higher.",
         queries, "No run is chosen, or Prometheus has none of its samples", kind="stat", overrides=overrides,
     )
 
 
 def cost_overlay(title: str, text: str, counter: str, unit: str) -> Panel:
-    panel = overlay(title, f"Since the run began. {text}", f"sum({counter} SHIFT)", f"suffix: {unit}")
+    panel = overlay(title, f"Since the run began, or its warm-up ended. {text}", f"sum({counter} SHIFT)", f"suffix: {unit}")
     for query, side in zip(panel.queries, SIDES):
         first = f"sum(min_over_time({side.of(counter)}[${{{side.name}_s}}s] @ ${{{side.name}_end}}))"
-        query.expr = f"({side.of(f'sum({counter} SHIFT)')} - {first}) and on () ({side.gate})"
+        query.expr = f"clamp_min({side.of(f'sum({counter} SHIFT)')} - {first}, 0) and on () ({side.gate})"
     return panel
 
 
@@ -74,25 +81,32 @@ def best_p99() -> str:
 def _pairs() -> Panel:
     """One line for each pair of runs; its link selects both and sets the time range."""
 
-    def keyed(moment: str, variant: str, name: str) -> str:
-        series = ever(f'comparison_run_{moment}_timestamp_seconds{{variant="{variant}"}}')
+    def keyed(moment: str, arm: arms.Arm, name: str) -> str:
+        series = ever(f'comparison_run_{moment}_timestamp_seconds{{variant="{arm.variant}", configuration="{arm.configuration}"}}')
         repeat = f'label_replace({series}, "repeat", "$1", "run", ".*-([0-9]+)")'
-        return f'max by (scenario, configuration, repeat, {name}) (label_replace({repeat}, "{name}", "$1", "run", "(.+)"))'
+        return f'max by (scenario, repeat, {name}) (label_replace({repeat}, "{name}", "$1", "run", "(.+)"))'
 
     def paired(moment: str) -> Query:
-        left, right = keyed(moment, "knative", "left"), keyed(moment, "k8s-autoscalers", "right")
-        return Query(f"{left} * on (scenario, configuration, repeat) group_left (right) ({right} * 0 + 1) * 1000", "", instant=True, format="table")
+        """Of each two arms that comparison/arms.toml compares."""
+        compared = [
+            f'label_replace({keyed(moment, pair.left, "left")} * on (scenario, repeat) group_left (right) ({keyed(moment, pair.right, "right")} * 0 + 1) * 1000, "question", "{pair.question}", "", "")'
+            for pair in arms.PAIRS
+        ]
+        return Query(" or ".join(compared), "", instant=True, format="table")
 
     link = "/d/nv-micro-side-by-side?from=${__data.fields.start.numeric}&to=${__data.fields.end.numeric}&var-scenario=${__data.fields.scenario}&var-left=${__data.fields.left}&var-right=${__data.fields.right}"
     return Panel(
         "Recorded pairs",
-        "Runs of both variants with the same scenario, settings and repeat, independent of the time range. The link shows the two side by side. Old runs without a recorded start and end are missing: make replay shows them.",
+        "Runs of the same scenario and repeat whose arms are compared, independent of the time range. The link shows the two side by side. Old runs without a recorded start and end are missing: make replay shows them.",
         [paired("start"), paired("end")],
         "No pair of runs is recorded: make compare records them, make replay shows recorded ones",
         kind="table",
         transformations=[
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": {"Value #A": "start", "Value #B": "end"}}},
+            {"id": "organize", "options": {
+                "excludeByName": {"Time": True}, "renameByName": {"Value #A": "start", "Value #B": "end"},
+                "indexByName": {"scenario": 0, "question": 1, "repeat": 2, "left": 3, "right": 4, "Value #A": 5, "Value #B": 6},
+            }},
         ],
         overrides=[
             {"matcher": {"id": "byRegexp", "options": "/^(start|end)$/"}, "properties": [{"id": "unit", "value": "dateTimeAsIso"}]},
@@ -102,13 +116,16 @@ def _pairs() -> Panel:
     )
 
 
+# The annotations of the two runs.
+RUNS = {"left": "Run on the left", "right": "Run on the right"}
+
 ROWS = [
     # Above the fold at 1366 x 768: no headings, low panels.
     Row("", [verdict(LEFT, RIGHT), verdict(RIGHT, LEFT)], height=3),
     Row("", pair(
         "Load", "Requests a second, over 30 s: sent to this variant, and answered with a result.",
         {"offered": "variant:eye_state_requests_offered:rate30s{VARIANT} SHIFT", "answered": "variant:eye_state_requests_achieved:rate30s{VARIANT} SHIFT"},
-        {"left": ("Run of Knative",), "right": ("Run of HPA + VPA",)},
+        {name: (run,) for name, run in RUNS.items()},
         unit="reqps", colours={"offered": GREY, "answered": "#2ca02c"}, dashed=["offered"], at_least=1,
     ), height=4),
     Row("", pair(
@@ -166,7 +183,7 @@ ROWS = [
 
 def run_of(side: Side) -> Annotation:
     shown = side.of('run:eye_state:info{VARIANT, run!="live"} SHIFT == 1')
-    return Annotation(f"Run of {side.title.removesuffix(' (KPA)')}", f"({shown}) and on () ({side.gate})", "{{scenario}} {{configuration}}", "{{run}}: from start to end", GREY)
+    return Annotation(RUNS[side.name], f"({shown}) and on () ({side.gate})", "{{scenario}} {{configuration}}", "{{run}}: from start to end", GREY)
 
 
 # Two neighbouring samples are in exactly one such window of a series with a sample and a step each
@@ -178,7 +195,7 @@ ANNOTATIONS = [
     run_of(RIGHT),
     Annotation("KPA panics", LEFT.gated("max by (kn_revision_name) (kn_revision_panic_mode{VARIANT} SHIFT) > 0"), "Panic", "{{kn_revision_name}} in panic mode", OBJECTIVE),
     Annotation("KPA decisions", LEFT.gated(CHANGED), "KPA", "the KPA changed the number of pods it desires", "#9467bd"),
-    Annotation("HPA decisions", RIGHT.gated(CHANGED), "HPA", "the HPA changed the number of pods it desires", "#9467bd"),
+    Annotation("HPA decisions", RIGHT.gated(CHANGED), "HPA", "the HPA (of KEDA, too) changed the number of pods it desires", "#9467bd"),
     Annotation("Resizes in place", RIGHT.gated("sum(increase(vpa_updater_in_place_updated_pods_total[15s] SHIFT)) > 0"), "VPA", "the VPA resized pods in place", "#17becf"),
 ]
 

@@ -48,7 +48,7 @@ impl Runner<'_> {
         // Where only a part of the load counts, the tail does not.
         let until_rest = draw.counted.is_none();
         let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
-        let marker = self.mark(job, Duration::from_secs_f64(least_s));
+        let marker = self.mark(job, Duration::from_secs_f64(least_s), draw.counted);
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let sending = (schedule.clone(), Arc::clone(&pictures), load_runtime);
         let sender = std::thread::spawn(move || {
@@ -153,14 +153,16 @@ impl Runner<'_> {
 
     /// Names the run in Prometheus while it lasts. The measures do not depend on it: without it
     /// there is a warning, and still a result.
-    fn mark(&self, job: &Job, length: Duration) -> Option<Marker> {
+    fn mark(&self, job: &Job, length: Duration, counted: Option<[f64; 2]>) -> Option<Marker> {
         let labels = [
             ("run", job.id()),
             ("scenario", job.scenario.name.clone()),
             ("variant", job.arm.variant.clone()),
             ("configuration", job.arm.configuration.clone()),
+            ("arm", job.arm.title.clone()),
         ];
-        let started = self.runtime.block_on(Marker::start(self.prometheus.clone(), labels.into(), length));
+        let marking = Marker::start(self.prometheus.clone(), labels.into(), length, counted);
+        let started = self.runtime.block_on(marking);
         started.map_err(|error| log_progress(&format!("  {error:#}"))).ok()
     }
 

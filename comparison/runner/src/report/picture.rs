@@ -8,9 +8,6 @@ use serde::Deserialize;
 
 use super::chart::{Chart, HEIGHT, Line, WIDTH, escape};
 
-/// The two variants, as the dashboards call them.
-const COLUMNS: [&str; 2] = ["Knative (KPA)", "HPA + VPA"];
-
 /// What to draw.
 #[derive(Debug, Deserialize)]
 pub struct Picture {
@@ -18,6 +15,8 @@ pub struct Picture {
     pub title: String,
     /// The caption: the source of the numbers.
     pub source: String,
+    /// What the lines of each chart stand for.
+    pub names: Vec<String>,
     /// Charts side by side in a row.
     pub columns: usize,
     /// In reading order.
@@ -35,7 +34,7 @@ pub struct ChartInput {
     mark: Option<f64>,
     /// Holds each value until the next point.
     stepped: bool,
-    /// `(second, value)` of Knative and of HPA + VPA, in this order.
+    /// `(second, value)`, a line for each name of the picture.
     lines: Vec<Vec<(f64, f64)>>,
 }
 
@@ -91,10 +90,11 @@ impl Picture {
             svg.push_str(&Chart::from(chart).svg().replacen("<svg ", &placed, 1));
         }
         let y = height - KEY / 2.0;
-        for (style, name) in COLUMNS.iter().enumerate() {
+        for (style, name) in self.names.iter().enumerate() {
             let x = GAP + style as f64 * WIDTH / 2.0;
             let _ = write!(svg, r#"<path class="l v{style}" d="M{x} {y}h30"/>"#);
-            let _ = write!(svg, r#"<text class="n" x="{}" y="{}">{name}</text>"#, x + 36.0, y + 3.5);
+            let _ =
+                write!(svg, r#"<text class="n" x="{}" y="{}">{}</text>"#, x + 36.0, y + 3.5, escape(name));
         }
         svg.push_str("</svg>\n");
         svg
@@ -109,11 +109,12 @@ mod tests {
     fn every_chart_has_its_place_and_every_variant_its_line_and_name() {
         let chart = r#"{"title":"Pods","unit":"","seconds":60,"mark":null,"stepped":true,
             "lines":[[[0,1],[30,2]],[[0,2]]]}"#;
-        let text =
-            format!(r#"{{"title":"a < b","source":"runs","columns":2,"charts":[{chart},{chart},{chart}]}}"#);
+        let text = format!(
+            r#"{{"title":"a < b","source":"runs","names":["KPA","HPA + VPA"],"columns":2,"charts":[{chart},{chart},{chart}]}}"#
+        );
         let svg = serde_json::from_str::<Picture>(&text).expect("a picture").svg();
         assert_eq!(svg.matches("<svg ").count(), 4);
-        assert!(svg.contains("a &lt; b") && svg.contains("Knative (KPA)") && svg.contains("HPA + VPA"));
+        assert!(svg.contains("a &lt; b") && svg.contains("KPA</text>") && svg.contains("HPA + VPA"));
         assert_eq!(svg.matches(r#"class="l v1""#).count(), 4, "three lines and the key");
         let second_row = format!(r#"<svg x="{GAP}" y="{}""#, HEAD + HEIGHT + GAP);
         assert!(svg.contains(&second_row));
