@@ -58,6 +58,15 @@ test-examples: build-function ## run the example clients, the camera with a vide
 		{ echo "ffmpeg is missing: install it (Debian: apt-get install ffmpeg)" >&2; exit 1; }
 	python3 function/tests/examples.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
 
+# Compiling Kubernetes' client takes two minutes of both CPUs the first time, seconds after that.
+verify: test-eventing
+.PHONY: test-eventing
+test-eventing: build-function ## deliver events to the function by Knative Eventing's own dispatcher (needs Go)
+	@command -v go >/dev/null || { echo "go is missing: install it (Debian: apt-get install golang)" >&2; exit 1; }
+	@mkdir -p $(TOOLS)/bin
+	cd function/tests/eventing && go build -o $(TOOLS)/bin/eventing .
+	$(TOOLS)/bin/eventing $(abspath $(or $(CARGO_TARGET_DIR),target))/release/eye-state function/samples
+
 openapi: need-cargo ## write function/openapi.json anew from the types and routes
 	UPDATE=1 $(CARGO) test --release --workspace --lib http::openapi::document
 

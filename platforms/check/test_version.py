@@ -53,3 +53,9 @@ def test_no_document_repeats_the_version() -> None:
     documents = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     tag = re.compile(r"eye-state:\d+\.\d+\.\d+")
     assert [name for name in documents if name != "CHANGELOG.md" and tag.search((ROOT / name).read_text())] == []
+
+
+def test_the_dispatcher_that_delivers_to_the_function_is_of_the_version_of_the_schemas() -> None:
+    versions = (ROOT / "platforms/versions.env").read_text()
+    module, version = re.search(r"^KNATIVE_EVENTING_MODULE=(.+)@(.+)$", versions, re.MULTILINE).groups()
+    assert f"\t{module} {version}\n" in (ROOT / "function/tests/eventing/go.mod").read_text()
