@@ -3,8 +3,8 @@
 
     python3 function/tests/examples.py target/release/eye-state function/samples
 
-Starts the binary. The camera is a video made of the samples, once as a file and once as a live stream over the
-network. Prints a line for each case and exits with 1 if one went wrong.
+Starts the binary. The camera is a video made of the samples, as a file, as a live stream over the network, and as
+H.264 over RTSP (ffmpeg on either side). Prints a line for each case and exits with 1 if one went wrong.
 """
 
 import importlib.util
@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "function/clients"
 STREAM_PORT = 18_554
+RTSP_PORT = 18_556
 binary, samples = sys.argv[1], Path(sys.argv[2])
 failures = 0
 
@@ -106,6 +108,27 @@ def camera(url):
                 sender.wait()
 
         case("camera.py, a live stream", live)
+
+        def rtsp():
+            address = f"rtsp://127.0.0.1:{RTSP_PORT}/bed"
+            seen = subprocess.Popen(
+                [str(word) for word in [*watch, address, "--rate", "10", "--input", "-rtsp_flags listen"]],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            try:
+                camera = ["ffmpeg", "-loglevel", "error", "-re", "-framerate", "10", "-i", f"{folder}/%03d.jpg", "-vf", "format=yuv420p"]
+                camera += ["-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-f", "rtsp", "-rtsp_transport", "tcp", address]
+                # Refused until ffmpeg listens.
+                for _ in range(50):
+                    if subprocess.run(camera, capture_output=True, timeout=60, check=False).returncode == 0:
+                        break
+                    time.sleep(0.2)
+                return check_alarm(seen.communicate(timeout=60)[0])
+            finally:
+                seen.kill()
+                seen.wait()
+
+        case("camera.py, H.264 over RTSP", rtsp)
         case("camera.py, no such camera", lambda: right("No such file" in (answer := run(*watch, f"{folder}/none.mp4")), answer.strip()))
         away = [sys.executable, CLIENTS / "camera.py", "--url", "http://127.0.0.1:9", "--once", path]
         case("camera.py, the function is away", lambda: right((answer := run(*away)).count("no answer") == len(NIGHT), answer.splitlines()[0]))
