@@ -1,4 +1,4 @@
-//! What the function reads of a request, and its configuration.
+//! Fuzz targets for the function's parsing of requests and its configuration.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use warp::http::{HeaderMap, HeaderValue};
 
 const THRESHOLDS: Thresholds = Thresholds { confidence: 0.35, iou: 0.45 };
 
-/// Small ones, so that small inputs reach them.
+/// Small limits, so that small inputs reach them.
 const LIMITS: RequestLimits = RequestLimits {
     max_image_bytes: 256,
     max_image_pixels: 1,
@@ -26,14 +26,14 @@ const LIMITS: RequestLimits = RequestLimits {
     body_timeout: Duration::from_secs(60),
 };
 
-/// A body of parts reads the same in whatever pieces it comes, every part is a piece of it, and all
-/// memory is given back. The first byte says in how many pieces, the boundary is `cut`.
+/// A multipart body is read the same however it is split into chunks, every part is a slice of it,
+/// and all memory is released. The first byte says in how many pieces, the boundary is `cut`.
 pub fn multipart(input: &[u8]) {
     let Some((pieces, body)) = input.split_first() else { return };
     let whole = parts(body, body.len().max(1));
     let in_pieces = parts(body, body.len().div_ceil(usize::from(*pieces).max(1)).max(1));
     match (&whole, &in_pieces) {
-        // What is wrong first may be another thing, but it is wrong.
+        // The first error may differ, but both are errors.
         (Err(_), Err(_)) => {}
         _ => assert_eq!(whole, in_pieces, "in pieces it reads otherwise"),
     }

@@ -2,9 +2,9 @@
 
 use model_import::{Options, import_bytes};
 
-/// Any bytes are imported, or refused with an error that says something.
+/// Any bytes are imported, or refused with an error that has a message.
 pub fn onnx(bytes: &[u8]) {
-    // Files that leave names and sizes open are read on with these.
+    // For files without class names or with dynamic axes.
     let options = Options { image_size: Some([64, 128]), ..Options::default() };
     for options in [Options::default(), options] {
         match import_bytes("fuzz", bytes, &options) {

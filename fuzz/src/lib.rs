@@ -1,6 +1,5 @@
-//! What must hold for any input, as functions that panic where it does not: the fuzz targets
-//! (`targets/`) call them with inputs of libFuzzer, `tests/replay.rs` with the inputs that are
-//! kept.
+//! Properties that hold for any input, as functions that panic otherwise: the fuzz targets
+//! (`targets/`) call them with inputs of libFuzzer, `tests/replay.rs` with the corpus.
 
 #[cfg(feature = "function")]
 pub mod function;

@@ -3,16 +3,15 @@
 use picture::jpeg::{Jpeg, Planes};
 use picture::{BitDepth, DecodeError, Undecoded};
 
-/// Small pictures have every kind of fault, and hundreds of them fit in a second.
+/// Small pictures can have every kind of fault, and hundreds of them can be tried each second.
 const MAX_PIXELS: u64 = 1 << 14;
 
-/// What reading a header may take of memory, beside the bytes themselves: nothing is reserved for
-/// it.
+/// Memory that reading a header may use, beside the bytes themselves: nothing is reserved for it.
 const HEADER_BYTES: usize = 2 << 20;
 
-/// Any bytes give pixels for every pixel of the header, or a refusal, in no more memory than was
-/// told. `peak` gives the most bytes that were allocated since it was called last, beside those
-/// that were then; 0 where that is not measured.
+/// Any bytes give pixels for every pixel of the header, or a refusal, in no more memory than
+/// announced. `peak` returns the most bytes that were allocated at once since its last call, beside
+/// those of that moment; 0 if that is not measured.
 pub fn decode(bytes: &[u8], peak: impl Fn() -> usize) {
     peak();
     let undecoded = Undecoded::new(bytes, MAX_PIXELS);
@@ -31,14 +30,14 @@ pub fn decode(bytes: &[u8], peak: impl Fn() -> usize) {
             assert_eq!(samples.len(), width as usize * height as usize * channels);
             assert_eq!(samples.len(), frame.width as usize * frame.height as usize * channels);
         }
-        // Other people's decoders may panic, which is caught; ours may not.
+        // The image crate's decoders may panic, which is caught; this project's may not.
         Err(DecodeError::DecoderFailed) => assert!(!bytes.starts_with(b"\xff\xd8"), "our decoder panicked"),
         Err(_) => {}
     }
 }
 
 /// A JPEG that both this decoder and `other` accept has the same pixels in both, to the bit.
-/// `other` gives gray or RGB samples, pixel by pixel, where it has no complaint at all.
+/// `other` gives gray or RGB samples, pixel by pixel, where it reports no warning.
 pub fn jpeg_differential(bytes: &[u8], other: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let Ok(jpeg) = Jpeg::new(bytes) else { return };
     let (width, height) = jpeg.dimensions();

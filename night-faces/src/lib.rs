@@ -9,7 +9,7 @@
 //! - [`Picture`] is the result with its ground truth, [`EyeTruth`].
 //! - [`samples`] is the list of the committed samples.
 //!
-//! Nothing here is learned from, or copied from, a photograph.
+//! Nothing is learned or copied from a photograph.
 
 mod bed;
 mod camera;

@@ -1,4 +1,4 @@
-//! The committed samples: which there are, and how each is made again.
+//! The committed samples: their list, and how to reproduce each.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Sample {
     pub file: &'static str,
     /// One line for people: the page shows it, and screen readers read it.
     pub title: &'static str,
-    /// Chosen so that the picture looks well.
+    /// Chosen for a good-looking picture.
     pub seed: u64,
     /// What it is of.
     pub recipe: Recipe,

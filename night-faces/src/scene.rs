@@ -59,7 +59,7 @@ impl Kind {
     }
 }
 
-/// What is asked of a picture; everything else follows from the seed.
+/// The parameters of a picture; everything else follows from the seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// What it is of.

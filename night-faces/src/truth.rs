@@ -1,4 +1,4 @@
-//! What a picture shows, said the way detectors are trained and judged.
+//! The ground truth of a picture, in the form that detectors are trained and evaluated with.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
-//! What the first bytes say: the format, and variants that decoders take for something else.
+//! Recognizes the format by the first bytes, and variants that decoders misread.
 
 use image::ImageFormat;
 
 use super::{DecodeError, png};
 
-/// Most bytes of an EXIF block. Cameras write up to 64 KiB, as JPEG has no room for more; what
-/// decoders make of it is held while the header is read.
+/// Most bytes of an EXIF block. Cameras write up to 64 KiB, as JPEG has no room for more; it is
+/// kept while the header is read.
 const MAX_EXIF_BYTES: usize = 256 * 1024;
 
 /// Most values of one field of a TIFF. A list of strips has one for each, so that 16,384 rows fit
@@ -36,7 +36,7 @@ fn unsupported(kind: &str) -> DecodeError {
     DecodeError::Unsupported(kind.into())
 }
 
-/// What was sent instead of an image, where its first bytes tell.
+/// The kind of file that is not an image, if its first bytes show it.
 fn other_kind(bytes: &[u8]) -> &'static str {
     match bytes {
         [b'G', b'I', b'F', b'8', ..] => ", but GIF",
@@ -83,8 +83,7 @@ fn check_tiff(bytes: &[u8]) -> Result<(), DecodeError> {
     const FILL_ORDER: u16 = 266;
     const PLANAR_CONFIGURATION: u16 = 284;
     const TILE_WIDTH: u16 = 322;
-    /// Fields whose values the decoder reads, one by one; what it takes for them it takes before it
-    /// knows any limit.
+    /// Fields whose values the decoder reads; it allocates for them before any limit applies.
     const READ: &[u16] = &[
         256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 347, 530,
         700,
@@ -103,8 +102,7 @@ fn check_tiff(bytes: &[u8]) -> Result<(), DecodeError> {
     let (mut planar, mut tiled) = (false, false);
     for entry in 0..usize::from(u16_at(directory).unwrap_or(0)) {
         let at = directory + 2 + 12 * entry;
-        // A short value stands in the first half of its field. What is cut off is the decoder's to
-        // report.
+        // A short value stands in the first half of its field. The decoder reports truncation.
         let (Some(tag), Some(count), Some(value)) = (u16_at(at), u32_at(at + 4), u16_at(at + 8)) else {
             break;
         };
@@ -113,7 +111,7 @@ fn check_tiff(bytes: &[u8]) -> Result<(), DecodeError> {
         }
         match (tag, value) {
             (FILL_ORDER, 2) => return Err(unsupported("TIFF with its bits in reverse order, FillOrder 2")),
-            // The decoder inside would fill what is missing with gray.
+            // The decoder for JPEG in TIFF would fill missing data with gray.
             (COMPRESSION, 6 | 7) => return Err(unsupported("JPEG inside of TIFF")),
             (PLANAR_CONFIGURATION, 2) => planar = true,
             (TILE_WIDTH, _) => tiled = true,
@@ -124,8 +122,8 @@ fn check_tiff(bytes: &[u8]) -> Result<(), DecodeError> {
     if planar && tiled { Err(unsupported("TIFF in tiles with its colours apart")) } else { Ok(()) }
 }
 
-/// Refuses PAM of more than 8 bits that does not say what its samples are: they would be read as
-/// of 8. And headers that are long: the decoder keeps them, more than once.
+/// Refuses PAM of more than 8 bits without a known tuple type: it would be read as 8 bits. Also
+/// refuses long headers, of which the decoder keeps several copies.
 fn check_pam(bytes: &[u8]) -> Result<(), DecodeError> {
     if !bytes.starts_with(b"P7") {
         return Ok(());

@@ -1,14 +1,14 @@
-//! From the bytes of an image to 8-bit pixels: right ones or none. Every limit is checked in the
-//! header before anything is decoded.
+//! Decodes images to 8-bit pixels; anything that cannot be decoded exactly is refused. Every limit
+//! is checked in the header before anything is decoded.
 //!
 //! # Layout
 //!
 //! - [`container`]: the format, by the first bytes, and variants that decoders would read wrongly
 //! - [`jpeg`]: a decoder of JPEG; the other formats are the image crate's
-//! - [`png`]: what of a PNG its decoder gets to see
+//! - [`png`]: the chunks of a PNG that are passed to its decoder
 //! - [`samples`]: samples of any width to 8 bits; [`orient`]: upright, as EXIF says
 //!
-//! Nothing here knows of requests or of the model.
+//! Independent of requests and of the model.
 
 mod container;
 pub mod jpeg;
@@ -36,13 +36,13 @@ const DECODER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
 /// Tables, rows, and what the allocator rounds up.
 const OVERHEAD_BYTES: usize = 1024 * 1024;
 
-/// Why there are no pixels.
+/// Why decoding failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes are of no format that is accepted.
     #[error("not an image of a known format{0}")]
     NotAnImage(
-        /// What it is instead, if that is plain to see; begins with a comma.
+        /// The kind of file, if recognized; begins with a comma.
         &'static str,
     ),
     /// The image ends before its last pixel or its data are corrupt.
@@ -174,8 +174,8 @@ impl<'a> Undecoded<'a> {
         })
     }
 
-    /// Most bytes that decoding takes at once, beside the encoded ones: what the decoder works in,
-    /// the pixels, a turned copy. The function's memory budget rests on it; `docs/hostile-input.md`
+    /// Peak memory of decoding in bytes, beside the encoded ones: the decoder's scratch memory, the
+    /// pixels, a turned copy. The function's memory budget depends on it; `docs/hostile-input.md`
     /// has it measured.
     pub fn memory(&self) -> usize {
         let pixels = self.width as usize * self.height as usize;
@@ -220,7 +220,7 @@ impl<'a> Undecoded<'a> {
             Kind::Other(format, decoder) => {
                 let image =
                     DynamicImage::from_decoder(decoder).map_err(|error| translate(error, too_many))?;
-                // PNM tells its brightest level, and the decoder has scaled by it.
+                // PNM states its brightest level, and the decoder has scaled by it.
                 let depth = if format == ImageFormat::Pnm { BitDepth::new(16) } else { depth };
                 samples::from_image(image, depth)
             }

@@ -1,7 +1,7 @@
 //! The chunks of a PNG that its pixels depend on, and its EXIF block.
 //!
-//! Decoders keep what the others hold: texts, and colour profiles that are decompressed from a
-//! thousandth of their length. Here nobody asks for them.
+//! Decoders store the content of the others: texts, and colour profiles that may decompress to a
+//! thousand times their length. They are not needed here.
 
 use std::io::{BufRead, Error, ErrorKind, Read, Result, Seek, SeekFrom};
 
@@ -33,7 +33,7 @@ fn matters(kind: [u8; 4]) -> bool {
     kind[0].is_ascii_uppercase() || matches!(&kind, b"tRNS" | b"eXIf")
 }
 
-/// Reads a file without the chunks that do not matter.
+/// Reads a file without the other chunks.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
 impl BufRead for Reader<'_> {
     fn fill_buf(&mut self) -> Result<&[u8]> {
         while self.at == self.end && self.end < self.bytes.len() {
-            // What is too short for a chunk is the decoder's to report.
+            // The decoder reports truncation.
             let (length, kind) = head(&self.bytes[self.at..]).unwrap_or((usize::MAX, *b"IEND"));
             self.end = self.at.saturating_add(length).min(self.bytes.len());
             if !matters(kind) {

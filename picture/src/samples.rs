@@ -5,10 +5,10 @@ use image::{ColorType, DynamicImage};
 use super::{BitDepth, DecodeError, Pixels};
 
 /// 16-bit samples no brighter than this, the most of 12 bits, come from a camera with fewer bits:
-/// shown as they are they would all be black or nearly so.
+/// unscaled they would be nearly black.
 const BRIGHTEST_OF_12_BITS: u16 = u16::MAX >> 4;
 
-/// Takes transparency away and scales to 8 bits. `depth` is what the client says of 16-bit samples.
+/// Drops transparency and scales to 8 bits. `depth` is the client's statement about 16-bit samples.
 pub(super) fn from_image(image: DynamicImage, depth: Option<BitDepth>) -> Result<Pixels, DecodeError> {
     let channels = usize::from(image.color().channel_count());
     let colour = if channels < 3 { 1 } else { 3 };
@@ -64,7 +64,7 @@ fn unsupported() -> DecodeError {
     DecodeError::Unsupported("its samples are not whole numbers of 8 or 16 bits".into())
 }
 
-/// Full scale of 16-bit samples about which nothing is said.
+/// Full scale of 16-bit samples without a stated depth.
 fn full_scale(samples: &[u16], channels: usize, colour: usize) -> Result<u16, DecodeError> {
     let pixels = samples.chunks_exact(channels);
     let brightest = pixels.flat_map(|pixel| &pixel[..colour]).copied().max().unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! What a request brings and what it wants back.
+//! Content negotiation of a request.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::function::negotiation(bytes));

@@ -38,7 +38,7 @@ pub(super) struct Bits<'a> {
     at: usize,
     /// The next bits, from the top.
     buffer: u64,
-    /// How many bits of the buffer count.
+    /// The number of valid bits in the buffer.
     left: u32,
 }
 
@@ -51,8 +51,7 @@ impl Bits<'_> {
             if let Some(next) = self.data.get(from..).and_then(|data| data.first_chunk()) {
                 self.buffer |= u64::from_be_bytes(*next) >> self.left;
             }
-            // As many whole bytes as fit. The rest of what was read is read again, to the same
-            // place.
+            // As many whole bytes as fit. The rest is read again, to the same place.
             self.at += ((63 - self.left) >> 3) as usize;
             self.left |= 56;
         }
@@ -94,7 +93,7 @@ impl Bits<'_> {
         if value >> (size - 1) == 0 { value - (1 << size) + 1 } else { value }
     }
 
-    /// That no more bits were taken than there are.
+    /// Checks that no more bits were taken than exist.
     #[inline]
     pub(super) fn check(&self) -> Result<(), JpegError> {
         if self.at * 8 - self.left as usize > self.length * 8 {

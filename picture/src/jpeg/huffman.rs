@@ -131,7 +131,7 @@ impl Table {
 
 pub(super) const INVALID: JpegError = JpegError::Broken("a code is in no Huffman table");
 
-/// What the next bits stand for, where code and coefficient together are short.
+/// The meaning of the next bits, if code and coefficient together are short.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
     /// The coefficient.
@@ -165,7 +165,7 @@ impl AcTable {
             let value = (next >> (FAST_BITS - length - size)) as i32 & ((1 << size) - 1);
             *step = match (run, size) {
                 (0, 0) => Step { value: 0, run: END_OF_BLOCK, bits: length as u8 },
-                // Runs of sixteen and the reserved codes take the long way.
+                // Runs of sixteen and the reserved codes are decoded step by step.
                 (_, 0) => continue,
                 _ => {
                     let value = if value >> (size - 1) == 0 { value - (1 << size) + 1 } else { value };

@@ -19,7 +19,7 @@ pub(super) const ZIGZAG: [u8; 64] = [
 const CUT_OFF: JpegError = JpegError::Broken("the JPEG has no end-of-image marker");
 const SHORT_SEGMENT: JpegError = JpegError::Broken("a segment is shorter than what it must hold");
 
-/// What the caller has to act on; tables are kept by [`Segments`].
+/// Markers for the caller; tables are kept by [`Segments`].
 #[derive(Debug)]
 pub(super) enum Marker {
     /// Start of frame.
@@ -109,7 +109,7 @@ impl<'a> Segments<'a> {
         self.exif
     }
 
-    /// What libjpeg takes the components for (`default_decompress_parms`).
+    /// The colour space that libjpeg assumes (`default_decompress_parms`).
     pub(super) fn colour_space(&self, frame: &Frame) -> ColourSpace {
         let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
         match (ids.as_slice(), self.adobe) {
@@ -193,8 +193,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// The next marker's code. What lies before it belongs to nothing and is passed over, as
-    /// libjpeg does.
+    /// The next marker's code. Bytes before it are skipped, as in libjpeg.
     fn marker(&mut self) -> Result<u8, JpegError> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();

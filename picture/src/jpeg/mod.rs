@@ -12,8 +12,8 @@
 //! - [`colour`]: YCbCr and CMYK to RGB
 //!
 //! Sequential and progressive Huffman-coded frames of 8 bits are decoded. Every block that the
-//! frame header declares must be in the file: decoders for viewing fill what is missing with gray,
-//! and a classifier would then judge gray. The reasons for a decoder of our own are in
+//! frame header declares must be in the file: decoders for viewing fill missing blocks with gray,
+//! which a classifier would then judge. The reasons for a decoder of our own are in
 //! `docs/decoding.md`.
 
 mod bits;
@@ -30,13 +30,13 @@ use scan::{Coefficients, Component, Frame, Scan};
 /// few bytes it has.
 const MAX_SCANS: usize = 64;
 
-/// Why there are no pixels.
+/// Why decoding failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
     /// The file is cut off or corrupt.
     #[error("{0}")]
     Broken(&'static str),
-    /// The file is whole, as far as can be told, and of a kind that is not decoded.
+    /// The file seems complete, and is of a kind that is not supported.
     #[error("{0}")]
     Unsupported(&'static str),
 }
@@ -92,8 +92,8 @@ impl<'a> Jpeg<'a> {
         if self.frame.components.len() == 1 { 1 } else { 3 }
     }
 
-    /// Most bytes that decoding takes at once, the planes that come out included. `bytes` is the
-    /// length of the file.
+    /// Peak memory of decoding in bytes, including the resulting planes. `bytes` is the length of
+    /// the file.
     pub fn memory(&self, bytes: usize) -> usize {
         let frame = &self.frame;
         let planes: Vec<usize> = frame.components.iter().map(Component::plane_len).collect();

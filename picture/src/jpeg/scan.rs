@@ -242,7 +242,7 @@ fn definition(
 /// Most components of a scan.
 const MAX_COMPONENTS: usize = 4;
 
-/// What a scan remembers from block to block, until the next restart marker.
+/// The state of a scan between blocks, until the next restart marker.
 #[derive(Default)]
 struct State {
     /// The last DC coefficient of each component of the scan.
@@ -537,8 +537,8 @@ impl Band {
                     1 => -step,
                     _ => return Err(JpegError::Broken("a coefficient grows by more than its last bit")),
                 };
-                // On over known coefficients, which take their bit, and over as many zeros as were
-                // told.
+                // Skips known coefficients, which get their next bit, and the given number of
+                // zeros.
                 loop {
                     let value = &mut block.0[usize::from(ZIGZAG[at])];
                     if *value != 0 {
