@@ -30,8 +30,8 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Marks a run of at least this length that begins now, of which the seconds `counted` count, or
-    /// all. The first mark is pushed before this
+    /// Marks a run of at least this length that begins now, of which the seconds `counted` count,
+    /// or all. The first mark is pushed before this
     /// returns, so that a Prometheus without OTLP is reported. Push errors after the first are
     /// ignored, because the run does not depend on the marks.
     pub async fn start(
