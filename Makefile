@@ -27,7 +27,7 @@ help: ## print this help
 .PHONY: build run test verify fmt lint bench clean
 build: ## build the function with the built-in model (MODEL=path/to/best.onnx for another)
 test: ## run every test that needs no cluster
-verify: ## what contributors check besides: manifests, rules, dashboards, benches, browser
+verify: ## check manifests, rules, dashboards, arrows between rooms, licences, the page in a browser
 bench: ## benchmarks against named peers
 
 fmt: ## format the Rust code

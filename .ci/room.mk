@@ -6,7 +6,7 @@ ACTIONLINT ?= $(TOOLS)/bin/actionlint
 
 verify: rooms lines workflows
 
-# What is checked weekly: too slow for every change, or found out without one.
+# Weekly checks: too slow for every change, or independent of changes.
 SCHEDULED := deny asan miri fuzz
 
 .PHONY: rooms lines workflows deny scheduled-targets release-prepare release-notes release-check
@@ -24,7 +24,7 @@ deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds car
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO) deny --workspace check
 
-scheduled-targets: ## print those of the weekly checks that there are, as JSON
+scheduled-targets: ## print the names of the weekly checks, as JSON
 	@for target in $(SCHEDULED); do $(MAKE) --dry-run $$target >/dev/null 2>&1 && echo $$target || true; done \
 	  | python3 -c 'import json, sys; print(json.dumps(sys.stdin.read().split()))'
 

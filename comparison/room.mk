@@ -9,7 +9,7 @@ ARMS           ?=
 REPEATS        ?= 3
 SCALE          ?= 5
 STRETCH        ?= 1
-# Seconds watched after the load, at least: a run goes on until its arm is at rest
+# Seconds watched after the load, at least: a run continues until its arm is at rest
 TAIL           ?= 30
 CLUSTER        ?= comparison/cluster.toml
 # The gateway as reached from here, http://ADDRESS:PORT, where it is not CLUSTER's: make addresses
@@ -33,10 +33,10 @@ compare: build-comparison ## load every arm on the current cluster and record wh
 	@$(COMPARISON) plan $(RUN_OPTIONS)
 	$(COMPARISON) run $(RUN_OPTIONS)
 
-compare-plan: build-comparison ## what make compare would do, how long it takes, and what it could show
+compare-plan: build-comparison ## the plan of make compare: its runs, their duration, and what they could show
 	@$(COMPARISON) plan $(RUN_OPTIONS)
 
-compare-calibrate: build-comparison ## what one pod carries on the current cluster, within the objective
+compare-calibrate: build-comparison ## measure the capacity of one pod on the current cluster, within the objective
 	$(COMPARISON) calibrate $(RUN_OPTIONS)
 
 # What a simulated pod is like: --plant FILE (from comparison fit), --platform NAME; see comparison

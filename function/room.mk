@@ -34,17 +34,17 @@ verify: test-page test-loom test-clients
 test-loom: need-cargo ## run the hand-off to the inference threads through every interleaving
 	cd function/loom && $(CARGO) test --quiet
 
-test-clients: build-function ## let Python, curl and Node at the function: refused early, half closed, thousands at once
+test-clients: build-function ## run Python, curl and Node against the function: refused early, half closed, thousands at once
 	@for tool in python3 curl node; do command -v $$tool >/dev/null || \
 		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
 	python3 function/tests/clients.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples/open.jpg
 
 verify: test-protocols test-examples
 .PHONY: test-protocols test-examples openapi
-test-protocols: build-function $(VENV)/protocols.stamp ## let tritonclient, kserve, cloudevents and schemathesis at the function
+test-protocols: build-function $(VENV)/protocols.stamp ## run tritonclient, kserve, cloudevents and schemathesis against the function
 	$(VENV)/protocols/bin/python function/tests/foreign.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
 
-# An environment of its own: these clients and what other checks use want different versions.
+# A separate environment: these clients and other checks need different versions of packages.
 $(VENV)/protocols.stamp: function/tests/requirements.txt
 	@test -x $(VENV)/protocols/bin/python || { mkdir -p $(VENV) && python3 -m venv $(VENV)/protocols; }
 	$(VENV)/protocols/bin/python -m pip install --quiet --requirement $<
@@ -71,7 +71,7 @@ openapi: need-cargo ## write function/openapi.json anew from the types and route
 	UPDATE=1 $(CARGO) test --release --workspace --lib http::openapi::document
 
 # An hour by default; CI runs the short form. At the smallest limit that a platform gives (192 MiB),
-# less what pods have beside.
+# less the memory that a pod uses besides.
 SOAK_SECONDS   ?= 3600
 SOAK_LIMIT_MIB ?= 192
 .PHONY: soak soak-short

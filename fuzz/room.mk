@@ -1,4 +1,4 @@
-##@ fuzz: any input, for as long as one likes
+##@ fuzz: any input, for any time
 
 # Long enough to find again what the first runs found; an hour each for a change of a decoder.
 SECONDS_EACH ?= 300
@@ -11,7 +11,7 @@ FUZZ_PICTURES := decode jpeg_differential
 CARGO_FUZZ_VERSION := 0.13.2
 
 .PHONY: fuzz fuzz-build fuzz-pictures fuzz-own fuzz-corpus
-fuzz: fuzz-build fuzz-corpus ## fuzz every target for SECONDS_EACH (300) seconds, FUZZ_JOBS (2) at a time, and say what each did
+fuzz: fuzz-build fuzz-corpus ## fuzz every target for SECONDS_EACH (300) seconds, FUZZ_JOBS (2) at a time, and print a summary of each
 	python3 fuzz/run.py $(FUZZ_WORK)/bin $(FUZZ_WORK) --seconds $(SECONDS_EACH) --jobs $(FUZZ_JOBS)
 
 fuzz-build: fuzz-pictures fuzz-own
@@ -32,7 +32,7 @@ fuzz-own: need-cargo
 	mkdir -p $(FUZZ_WORK)/bin
 	cp $(addprefix $(or $(CARGO_TARGET_DIR),target)/release/,$(FUZZ_OWN)) $(FUZZ_WORK)/bin
 
-fuzz-corpus: ## write seeds, kept inputs and found ones to where the targets read them
+fuzz-corpus: ## write seeds, kept inputs and new ones into the targets' corpora
 	python3 fuzz/seeds.py $(FUZZ_WORK)/corpus
 	python3 fuzz/corpus.py unpack $(FUZZ_WORK)/corpus
 	for target in fuzz/found/*; do cp $$target/* $(FUZZ_WORK)/corpus/$$(basename $$target); done

@@ -7,7 +7,7 @@ IMGSZ ?= 416
 MODEL_IMPORT = $(or $(CARGO_TARGET_DIR),target)/release/model-import
 
 .PHONY: inspect check-model model-import-cli export export-official need-weights reference-heads
-inspect: model-import-cli ## print what a model is: scale, input, classes, anchors, cost (MODEL=path/to/best.onnx)
+inspect: model-import-cli ## describe a model: scale, input, classes, anchors, cost (MODEL=path/to/best.onnx)
 	$(MODEL_IMPORT) inspect $(call quoted,$(BUILT_MODEL))
 
 check-model: model-import-cli ## check that the function can be built with a model (MODEL=path/to/best.onnx)
@@ -69,5 +69,5 @@ need-yolov5-clone:
 	@[ -d "$(YOLOV5)/.git" ] || [ -d "$(YOLOV5)/objects" ] || { echo "give a clone of the official YOLOv5 repository with its tags: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
 verify: verify-export
-verify-export: $(EXPORT_ENV)/.ready ## the exporter's tests: what it writes is the official exporter's, nothing in a checkpoint is executed
+verify-export: $(EXPORT_ENV)/.ready ## the exporter's tests: its output equals the official exporter's, and nothing in a checkpoint is executed
 	cd model-import/export && $(abspath $(EXPORT_ENV))/bin/python -m unittest -q test_export

@@ -16,7 +16,7 @@ observability-rules: $(PROMTOOL) $(VENV)/observability.stamp ## check and test e
 	cd observability/prometheus/tests && $(PROMTOOL) test rules *.yaml
 	$(VENV)/bin/python -m pytest -q observability/checks/test_rules.py
 
-observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check what is deployed to watch the cluster
+observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check the manifests of the monitoring
 	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q observability/checks/test_manifests.py
 
 observability-queries: build-function build-comparison $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
@@ -46,16 +46,16 @@ PICTURE ?= docs/comparison/side-by-side.svg
 picture: build-comparison $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp ## the overlay of two recorded runs as an SVG, by the dashboard's queries (SCENARIO=spike PICTURE=file)
 	$(VENV)/bin/python observability/replay/picture.py --prometheus $(PROMETHEUS) --promtool $(PROMTOOL) --comparison $(COMPARISON) --results $(RESULTS) --scenario $(SCENARIO) >$(PICTURE)
 
-# Where Prometheus keeps its samples: `claim` takes a volume of the default StorageClass, `emptydir`
+# Storage of Prometheus' samples: `claim` takes a volume of the default StorageClass, `emptydir`
 # the node's disk.
 STORAGE ?= claim
 
-# What is missing on the cluster is said before anything is built.
+# Missing prerequisites on the cluster are reported before anything is built.
 .PHONY: need-prometheus
 need-prometheus:
 	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus
 
-demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a show, not a measurement (SCENARIO=spike)
+demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observability.stamp ## both variants at once on the current cluster, in Grafana: a demonstration, not a measurement (SCENARIO=spike)
 	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) \
 	  --scenario $(SCENARIO) --scale $(SCALE) --stretch $(STRETCH)
 

@@ -3,7 +3,7 @@
 FORMATS := picture/tests/formats
 
 .PHONY: formats
-formats: $(VENV)/formats.stamp ## write the files of the format matrix again, and what others read from them
+formats: $(VENV)/formats.stamp ## write the files of the format matrix again, with the pixels that other decoders read
 	@command -v cjpeg >/dev/null || { echo "cjpeg is missing: install it (Debian: apt-get install libjpeg-turbo-progs)" >&2; exit 1; }
 	$(VENV)/bin/python $(FORMATS)/make_formats.py
 

@@ -32,7 +32,7 @@ if ! judge "$@"; then
     set -- "$@" --force-conflicts
     if judge "$@"; then : >"$work/refused"; fi
   fi
-  # A webhook that cannot judge without acting refuses every dry run: that says nothing about the
+  # A webhook with side effects refuses every dry run, which says nothing about the
   # objects.
   if [ -s "$work/refused" ]; then
     if ! grep -q 'does not support dry run' "$work/refused" || grep -v 'does not support dry run' "$work/refused" | grep -qi error; then

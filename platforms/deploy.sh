@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deploys variants into the current cluster, after everything that they need was looked at:
+# Deploys variants into the current cluster, after a check of everything that they need:
 #   deploy.sh knative | deploy.sh k8s-autoscalers | deploy.sh knative k8s-autoscalers
 # `make deploy…` calls it with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM, SETTINGS and IMAGE.
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Says what is missing for building, checking and deploying, and the command that helps. Fails when
-# something is.
+# Lists what is missing for building, checking and deploying, and the command that helps. Fails if
+# anything is missing.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . platforms/versions.env

@@ -79,7 +79,7 @@ $(TOOLS)/bin/cosign:
 	@command -v go >/dev/null || { echo "go is missing: cosign is built with it; install Go, or set COSIGN to one that you have" >&2; exit 1; }
 	GOBIN=$(TOOLS)/bin go install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN_VERSION)
 
-image-test: ## run the image as the cluster would, and have it classify an image
+image-test: ## run the image with the cluster's restrictions, and classify an image
 	CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/test.sh $(IMAGE)
 
 ##@ Manifests
@@ -109,7 +109,7 @@ export KUBERNETES_PLATFORM = $(PLATFORM)
 CLUSTER_ENV = KUBECTL='$(KUBECTL)' KUSTOMIZE='$(KUSTOMIZE)' SETTINGS='$(SETTINGS)' IMAGE='$(IMAGE)'
 
 .PHONY: doctor cluster cluster-down deploy undeploy status addresses logs metrics-adapter need-cluster
-doctor: ## say what is missing on this machine and in the current cluster, and the command that helps
+doctor: ## list what is missing on this machine and in the current cluster, with the command that helps
 	@$(CLUSTER_ENV) platforms/doctor.sh
 
 cluster: $(KUSTOMIZE) ## a kind cluster with Knative, Kourier, metrics-server, VPA and prometheus-adapter
@@ -133,10 +133,10 @@ metrics-adapter: $(KUSTOMIZE) ## install prometheus-adapter with the function's 
 	@$(KUBECTL) wait --for condition=Available --timeout 60s apiservice/v1beta2.custom.metrics.k8s.io
 	@echo "the HPA can read the function's concurrency now; next: make deploy"
 
-status: need-cluster ## what both variants and their autoscalers are doing
+status: need-cluster ## the state of both variants and their autoscalers
 	@platforms/status.sh
 
-addresses: need-cluster ## where both variants answer: gateway, Host header, a command to try
+addresses: need-cluster ## the addresses of both variants: gateway, Host header, a command to try
 	@$(CLUSTER_ENV) platforms/prerequisites.py addresses
 
 logs: need-cluster ## follow the function's log lines of both variants

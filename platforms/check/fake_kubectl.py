@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for kubectl in tests of the make targets: answers `get` from a file of objects, and writes down every call.
+"""A fake kubectl for tests of the make targets: answers `get` from a file of objects, and writes down every call.
 
 FAKE_CLUSTER is a folder with `objects.json` (a list of Kubernetes objects), `refuse` (where it exists: the text with
 which the API server refuses a dry run), and `calls`, to which every command line is appended.

@@ -1,4 +1,4 @@
-"""What must hold between the manifests of one rendering; each function returns what is broken.
+"""Invariants between the manifests of one rendering; each function returns the violations.
 
 A fair comparison rests on these: two variants, one pod, nothing different but the autoscaler.
 """
@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 PROGRESSIVE_BYTES_PER_PIXEL = 9
 
 KPA = "autoscaling.knative.dev/"
-# queue-proxy goes on serving this long after SIGTERM, and holds back the function's own (Knative's
-# drainSleepDuration), all within the pod's grace period.
+# queue-proxy continues to serve this long after SIGTERM, and holds back the function's own
+# (Knative's drainSleepDuration), all within the pod's grace period.
 QUEUE_PROXY_DRAIN_SECONDS = 30
-# What the function takes to write its last answers when draining's time is over (LAST_ANSWERS in
+# Time that the function needs for its last answers after the drain time-out (LAST_ANSWERS in
 # server.rs).
 LAST_ANSWERS_SECONDS = 2
 
@@ -44,12 +44,12 @@ def _hpa(documents: Documents) -> dict:
 
 
 def _keda(documents: Documents) -> dict | None:
-    """KEDA's ScaledObject, which stands in the place of the HPA in one arm."""
+    """KEDA's ScaledObject, which replaces the HPA in one arm."""
     return next((d for d in documents if d["kind"] == "ScaledObject"), None)
 
 
 def _policies(documents: Documents) -> list[dict]:
-    """What the VPA may do; nothing in an arm without one."""
+    """The VPA's policy; `None` in an arm without one."""
     vpas = [d for d in documents if d["kind"] == "VerticalPodAutoscaler"]
     assert len(vpas) <= 1, f"expected one VerticalPodAutoscaler, found {len(vpas)}"
     return [policy for vpa in vpas for policy in vpa["spec"]["resourcePolicy"]["containerPolicies"]]

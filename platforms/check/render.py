@@ -1,4 +1,4 @@
-"""Renders kustomizations and reads the pinned versions. Knows nothing of what is in them."""
+"""Renders kustomizations and reads the pinned versions, independent of their content."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def overlay(platform: str, settings: str) -> Path:
 
 
 def add_ons() -> list[Path]:
-    """What stands beside the function: the metrics adapter, and the broker with its triggers."""
+    """Kustomizations besides the variants: the metrics adapter, and the broker with its triggers."""
     return [Path("k8s-autoscalers/metrics"), Path("knative/eventing")]
 
 

@@ -1,4 +1,4 @@
-"""The targets that change a cluster look first, change nothing when something is missing, and say what helps.
+"""The targets that change a cluster check its prerequisites, change nothing when one is missing, and name the command that helps.
 
 Against a stand-in for kubectl (fake_kubectl.py), which knows what a cluster holds and writes down what it is asked.
 docs/deployment.md says what was seen on a real cluster, and what was not.

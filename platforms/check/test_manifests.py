@@ -1,4 +1,4 @@
-"""Every rendering is valid and keeps every invariant, and each check fails on what it is for."""
+"""Every rendering is valid and keeps every invariant, and each check fails on a violation."""
 
 import copy
 import subprocess

@@ -1,4 +1,4 @@
-"""The list of parts in the image: valid by CycloneDX' own schema, complete, and not more than what is linked."""
+"""The list of parts in the image: valid by CycloneDX' own schema, complete, and limited to linked crates."""
 
 import hashlib
 import json

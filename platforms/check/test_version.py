@@ -1,4 +1,4 @@
-"""The version stands in Cargo.toml; whatever repeats it agrees, and nothing else repeats it."""
+"""The version's one place is Cargo.toml; the files that have to repeat it agree, and no other file repeats it."""
 
 import re
 import subprocess

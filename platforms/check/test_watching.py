@@ -1,4 +1,4 @@
-"""What `make observability` adds on a small cluster and on one without volumes: valid, and as small as it says."""
+"""The overlays of `make observability` for a small cluster and for one without volumes are valid, and as small as stated."""
 
 from collections.abc import Iterator
 from pathlib import Path

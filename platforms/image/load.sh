@@ -10,7 +10,7 @@ archive=$(mktemp -d)/image.tar
 trap 'rm -rf "$(dirname "$archive")"' EXIT
 save() {
   case $tool in
-    # A name that names no registry is kept as it is only in this format.
+    # Only this format keeps a name without a registry unchanged.
     buildah) buildah push --quiet "$image" "docker-archive:$archive:$image" ;;
     *) $tool save --output "$archive" "$image" ;;
   esac

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What an image says about itself: prints NAME=value lines for its labels and its list of parts.
+# The metadata of an image: prints NAME=value lines for its labels and its list of parts.
 #
 # MODEL          the ONNX file that is compiled in; empty is the one in model-import/weights
 # MODEL_LICENSE  its licence as an SPDX expression; empty is what MODEL.license beside it says
