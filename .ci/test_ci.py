@@ -1,4 +1,4 @@
-"""The scripts of this folder, and that the workflows run nothing but what runs here too."""
+"""Tests of this folder's scripts, and that the workflows run make targets only."""
 
 import re
 import subprocess

@@ -16,10 +16,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NATIVE = ["kernels", "kernels-rgb", "kernels-int8", "kernels-int8-rgb", "burn", "tract"]
-# OpenVINO as it comes computes in bfloat16 where the CPU has it; -f32 forces floats of 32 bits.
+# OpenVINO with its defaults computes in bfloat16 where the CPU has it; -f32 forces floats of 32 bits.
 OTHERS = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-f32", "openvino-int8"]
 ENGINES = [*OTHERS, *NATIVE]
-# What the tables compare.
+# The columns of the tables.
 RATIOS = [("kernels", "onnxruntime"), ("kernels-int8", "onnxruntime"), ("kernels-int8", "openvino-int8")]
 # tract has no intra-op threads here, and plain burn's Flex is built without them.
 SINGLE_THREADED = ["burn", "tract"]

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from flask import Flask, jsonify, request
 
-# As the function names and sets them.
+# Names and defaults as in the function.
 CONFIDENCE_THRESHOLD = float(os.environ.get("CONFIDENCE_THRESHOLD", "0.35"))
 IOU_THRESHOLD = float(os.environ.get("IOU_THRESHOLD", "0.45"))
 PADDING = 114
@@ -31,7 +31,7 @@ app = Flask(__name__)
 
 
 def letterbox(image):
-    """The picture in the model's input, and how it got there."""
+    """The letterboxed picture, and its scale and offsets."""
     height, width = image.shape[:2]
     gain = min(HEIGHT / height, WIDTH / width)
     fit = round(width * gain), round(height * gain)

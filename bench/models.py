@@ -123,7 +123,7 @@ def main():
 
 
 def check(source, folder):
-    """What was rewritten must compute what the original does, where the original can say."""
+    """The rewritten model must agree with the original at the original's size."""
     import onnxruntime
 
     dims = [d.dim_value for d in source.graph.input[0].type.tensor_type.shape.dim]

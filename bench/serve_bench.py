@@ -30,9 +30,9 @@ GUNICORN = {"flask, processes": [str(CPUS), "1"], "flask, threads": ["1", str(CP
 STARTUP_LIMIT_SECONDS = 60
 # Many times what a request takes: a server that lets one wait longer hangs.
 ANSWER_LIMIT_SECONDS = 10
-# The same for every server, or candidates in between are eyes to one and none to another.
+# The same for every server: otherwise candidates between two thresholds would differ.
 THRESHOLDS = {"CONFIDENCE_THRESHOLD": "0.35", "IOU_THRESHOLD": "0.45"}
-# JPEG decoders may round a pixel differently, which the model feels.
+# JPEG decoders may round a pixel differently, which changes confidences slightly.
 CONFIDENCE_TOLERANCE = 0.02
 
 
@@ -142,7 +142,7 @@ class Server:
             yield json.loads(connection.getresponse().read())
 
     def memory_mb(self):
-        """Proportional set of the process and its children: what forked workers share counts once."""
+        """Proportional set of the process and its children: memory shared by forked workers counts once."""
         processes, pages = [self.process.pid], 0
         for pid in processes:
             for task in Path(f"/proc/{pid}/task").iterdir():
@@ -182,7 +182,7 @@ class Bare:
 
 
 def check_answers(servers, bodies):
-    """Different work would make the comparison worthless."""
+    """Checks that all servers give the same results."""
     ours, *others = [list(server.answers(bodies)) for server in servers]
     for server, answers in zip(servers[1:], others):
         for mine, theirs in zip(ours, answers):

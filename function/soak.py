@@ -40,7 +40,7 @@ TIMEOUT = 30
 
 
 class Failed(Exception):
-    """Something that must not happen."""
+    """A violated expectation."""
 
 
 class Function:
@@ -92,7 +92,7 @@ class Function:
 
 
 def allocator() -> dict[str, str]:
-    """What the image sets of the allocator, without which the budget does not hold."""
+    """The image's settings of the allocator, which the memory budget depends on."""
     found = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (HERE / "Containerfile").read_text()))
     assert len(found) == 2, "function/Containerfile sets the allocator's two thresholds"
     return found
@@ -185,7 +185,7 @@ class Soak:
         whole = self.samples["open.jpg"]
         self.heavy = [bomb(4096), bomb(5000), claiming(whole, 4096, False), claiming(whole, 4000, True), claiming(whole, 65500, True), listing(8_000_000)]
         self.documents = large_documents()
-        # Valid work weighs most; every hostile kind is always under way somewhere.
+        # Valid requests are the most frequent; every hostile kind is always running.
         self.kinds = [(self.valid, 6), (self.file, 4), (self.damaged, 3), (self.large, 2), (self.drawn, 1), (self.aborted, 2),
                       (self.slow, 1), (self.endless_head, 1), (self.parts, 2), (self.half_request, 1),
                       (self.inference, 3), (self.large_json, 2), (self.events, 2)]  # fmt: skip

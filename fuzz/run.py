@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs fuzz targets that are built, one after the other, and says what they did. Standard library only.
+"""Runs built fuzz targets, one after the other, and prints a summary. Standard library only.
 
     run.py BINARIES WORK --seconds 300 [--jobs 2] [--rounds 1] [TARGET ...]
 
@@ -26,7 +26,7 @@ INPUT_SECONDS = 20
 MEMORY_MIB = 2048
 ALLOCATION_MIB = 512
 
-# The machine is for other work first.
+# Other work on the machine has priority.
 NICE = int(os.environ.get("NICE", "19"))
 
 FINAL = {"executed": r"stat::number_of_executed_units:\s+(\d+)", "edges": r"cov: (\d+) ", "features": r" ft: (\d+) ", "inputs": r" corp: (\d+)/"}

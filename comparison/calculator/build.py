@@ -14,7 +14,7 @@ import sys
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 TARGET = "wasm32-unknown-unknown"
-# One file for phones: what is more is a mistake.
+# Size limit of the file, which phones load too.
 MOST_BYTES = 1_000_000
 # For this one program only: the workspace's profile is for everything else. What runs for each
 # request is fast, the rest (YAML, JSON, scenario files) is small.

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A camera that is watched: a frame a second to the function, an alarm when open eyes persist.
+"""Watches a camera: sends a frame per second to the function, and raises an alarm when open eyes persist.
 
     python3 function/clients/camera.py rtsp://user:password@camera/stream      # a network camera
     python3 function/clients/camera.py /dev/video0 --input '-f v4l2'           # a USB camera, on Linux
-    python3 function/clients/camera.py --arithmetic                            # what n of m means for a night
+    python3 function/clients/camera.py --arithmetic                            # false alarms of n of m in a night
 
 Needs ffmpeg (Debian: apt-get install ffmpeg) and Python's standard library. One verdict decides nothing: the alarm
 is raised when n of the last m frames show an open eye, and again only after fewer than n of them did. A frame
@@ -96,7 +96,7 @@ def watch(arguments: argparse.Namespace) -> None:
         for frame in frames(arguments.source, arguments.input, arguments.rate):
             pause = 1
             try:
-                # An answer that comes after the next frame is worth nothing.
+                # An answer after the next frame is useless.
                 verdict = classify(arguments.url, frame, timeout=max(2, 1 / arguments.rate))
             except urllib.error.HTTPError as error:
                 print(f"no answer: {json.load(error).get('detail', error)}", file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ def classify(url: str, image: bytes, timeout: float = 30) -> dict:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            # 429 and 503 say when another attempt may succeed; what else is refused will be again.
+            # 429 and 503 state when another attempt may succeed; other refusals are permanent.
             if error.code in (429, 503) and attempt < ATTEMPTS:
                 time.sleep(int(error.headers.get("retry-after", "1")))
                 continue

@@ -49,7 +49,7 @@ def case(name, check):
     global failures
     try:
         right, seen = check()
-    except Exception as error:  # what a client raises is what is looked for
+    except Exception as error:  # a client's exception is a finding
         right, seen = False, f"{type(error).__name__}: {error}"
     failures += not right
     print(f"{'ok   ' if right else 'WRONG'} {name}: {seen}", flush=True)

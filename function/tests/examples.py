@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether the examples of function/clients work, each with its own tool: curl, Python, Node, ffmpeg.
+"""Tests the examples of function/clients, each with its own tool: curl, Python, Node, ffmpeg.
 
     python3 function/tests/examples.py target/release/eye-state function/samples
 
@@ -31,7 +31,7 @@ def case(name, check):
     global failures
     try:
         seen = check()
-    except Exception as error:  # a client that fails is what is looked for
+    except Exception as error:  # a client's failure is a finding
         failures += 1
         seen = f"WRONG {type(error).__name__}: {error}"
     print(f"{name}: {seen}", flush=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What other people's clients get from the function, and whether it is right.
+"""Independent clients against the function, with checks of their results.
 
     python function/tests/foreign.py target/release/eye-state function/samples
 
@@ -60,7 +60,7 @@ def case(name, check):
     global failures
     try:
         seen = check()
-    except Exception as error:  # what a client raises is what is looked for
+    except Exception as error:  # a client's exception is a finding
         failures += 1
         print(f"WRONG {name}: {type(error).__name__}: {error}", flush=True)
     else:
@@ -88,7 +88,7 @@ def classify(address, body):
 
 
 def same(answer, expected):
-    """Whether tensors say what /classify says; `answer` gives a tensor as an array."""
+    """Checks that tensors agree with /classify; `answer` gives a tensor as an array."""
     eyes = expected["eyes"]
     boxes = [[eye["box"][side] for side in ("x", "y", "width", "height")] for eye in eyes]
     ids = [{"open": OPEN, "closed": CLOSED}[eye["state"]] for eye in eyes]

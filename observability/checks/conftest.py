@@ -27,7 +27,7 @@ PLANNED_S = 600
 
 @dataclass
 class Observed:
-    """What the tests look at: Prometheus, and the time in which everything happened."""
+    """The subject of the tests: Prometheus, and the time range of all events."""
 
     prometheus: stack.Prometheus
     function: str

@@ -1,4 +1,4 @@
-"""Dashboards as Grafana reads them: variables asked from Prometheus in their order, filled into every expression."""
+"""Dashboards as Grafana reads them: variables are queried from Prometheus in their order and filled into every expression."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Grafana's own types of a dashboard, held against ours: its foundation SDK carries them, generated from its schema.
+"""Checks dashboards against Grafana's own types, which its foundation SDK has, generated from its schema.
 
 The SDK's builders do not write the dashboards: its classic Dashboard is on its way out in favour of the v2 form,
 which Grafana 12 does not read from files, and `make dashboards` would then need a package. Its types know what

@@ -1,4 +1,4 @@
-"""What telemetry costs a request: two functions, one with metrics, scraping and traces, one with none, asked in turn.
+"""The cost of telemetry per request: two functions, one with metrics, scraping and traces, one without, measured in turns.
 
     python3 observability/checks/overhead.py --function target/release/eye-state --pairs 1500 --sampled 0.1
 
@@ -27,7 +27,7 @@ NOTHING = {"OTEL_SDK_DISABLED": "true"}
 
 
 class Sink(http.server.BaseHTTPRequestHandler):
-    """Takes spans and forgets them."""
+    """Accepts spans and discards them."""
 
     protocol_version = "HTTP/1.1"
 

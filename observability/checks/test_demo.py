@@ -1,4 +1,4 @@
-"""make demo without a cluster: kubectl is played, everything else is real (function, load generator, Prometheus)."""
+"""make demo without a cluster: kubectl is a fake, everything else is real (function, load generator, Prometheus)."""
 
 import json
 import os

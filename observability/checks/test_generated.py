@@ -1,4 +1,4 @@
-"""What is committed is what its definition gives."""
+"""Committed files equal the output of their generators."""
 
 import json
 import re

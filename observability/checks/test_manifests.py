@@ -1,4 +1,4 @@
-"""What is deployed is valid on every Kubernetes that is supported, pinned, and fits together."""
+"""The manifests are valid on every supported Kubernetes version, pinned and consistent."""
 
 import json
 import os

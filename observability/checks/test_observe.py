@@ -1,4 +1,4 @@
-"""make observe brings everything up, shows the function, and leaves nothing behind."""
+"""make observe starts everything, shows the function, and cleans up."""
 
 import os
 import re

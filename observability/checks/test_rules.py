@@ -1,4 +1,4 @@
-"""Rules: each has a test, each alert says what to do, and what is deployed is what was tested."""
+"""Rules: each has a test, each alert says what to do, and the deployed rules are the tested ones."""
 
 from functools import cache
 from pathlib import Path

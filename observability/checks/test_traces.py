@@ -1,4 +1,4 @@
-"""A request's trace: the function goes on with its caller's, has one child a stage, and sends it by OTLP."""
+"""A request's trace: the function continues its caller's, has one child per stage, and sends it by OTLP."""
 
 import gzip
 import http.server

@@ -35,11 +35,11 @@ PATIENCE_S = 30
 
 
 class Missing(Exception):
-    """Something that has to be there first, and the command that brings it."""
+    """A missing prerequisite, and the command that installs it."""
 
 
 class Cluster:
-    """What the show does on the cluster, by kubectl."""
+    """The demonstration's actions on the cluster, by kubectl."""
 
     def __init__(self, kubectl: str, variants: dict):
         self.command, self.variants = shlex.split(kubectl), variants
@@ -116,7 +116,7 @@ class Cluster:
 
 
 def answers(gateway: str, host: str) -> None:
-    """Whether the gateway knows the variant: anything but 404 and silence. The first request may wake a pod."""
+    """Whether the gateway knows the variant: any answer except 404. The first request may start a pod."""
     request = urllib.request.Request(gateway, data=b"", method="POST", headers={"Host": host})
     try:
         urllib.request.urlopen(request, timeout=PATIENCE_S).close()
@@ -128,7 +128,7 @@ def answers(gateway: str, host: str) -> None:
 
 
 def load(comparison: str, config: dict, arguments: list[str]) -> None:
-    """The same requests to both at the same moments. A show goes on where some leave late."""
+    """The same requests to both at the same moments. A demonstration continues when some leave late."""
     sending = [
         subprocess.Popen([str(Path(comparison).absolute()), "load", "--allow-late", "--url", config["gateway"], "--host", settings["host"], *arguments], stdout=subprocess.DEVNULL, cwd=REPOSITORY)
         for settings in config["variants"].values()
