@@ -16,7 +16,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NATIVE = ["kernels", "kernels-rgb", "kernels-int8", "kernels-int8-rgb", "burn", "tract"]
-# OpenVINO with its defaults computes in bfloat16 where the CPU has it; -f32 forces floats of 32 bits.
+# OpenVINO with its defaults computes in bfloat16 where the CPU has it; -f32 forces floats of 32
+# bits.
 OTHERS = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-f32", "openvino-int8"]
 ENGINES = [*OTHERS, *NATIVE]
 # The columns of the tables.
