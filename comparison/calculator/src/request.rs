@@ -202,7 +202,7 @@ impl Pod {
         let plant = Plant {
             work: micros(self.service_ms / 1000.0).max(1),
             hop: micros(self.hop_ms / 1000.0),
-            starts: vec![Start { running: (start as f64 * RUNNING_SHARE) as i64, ready: start }],
+            starts: vec![Start { running: (start as f64 * RUNNING_SHARE) as i64, ready: start, together: 1 }],
             drain: micros(self.drain_s),
             queue: self.queue as usize,
             ..Plant::default()

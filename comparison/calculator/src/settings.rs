@@ -161,6 +161,9 @@ impl Kind {
                 let vpa = (self == Self::HpaVpa).then(|| VpaSettings {
                     cpu: (whole("minAllowed.cpu"), whole("maxAllowed.cpu")),
                     memory: (memory, memory),
+                    // As in k8s-autoscalers/base/vpa.yaml.
+                    min_replicas: 1,
+                    tolerance: simulator::vpa::TOLERANCE,
                 });
                 Autoscaler::Hpa(settings, vpa)
             }

@@ -53,7 +53,7 @@ fn outcome(tally: &Tally, pods: f64, took: f64) -> Outcome {
 
 /// Both meet the autoscalers' clocks at the same moments.
 fn plant() -> Plant {
-    Plant { kpa_phase: Some(SECOND), hpa_phase: Some(7 * SECOND), ..Plant::default() }
+    Plant { kpa_phases: vec![SECOND], hpa_phases: vec![7 * SECOND], ..Plant::default() }
 }
 
 fn one_by_one(rate: &RateCurve, autoscaler: &Autoscaler) -> Outcome {

@@ -11,65 +11,119 @@ use crate::analysis::measures::{Values, measure, ready_pods};
 use crate::analysis::steps;
 use crate::report::table::number;
 use scenario::Scenario;
-use scenario::recording::{Origin, Run};
+use scenario::recording::{Draw, Origin, Run};
 use serde::Serialize;
 use simulator::{Autoscaler, Drawn};
 
 use crate::fit::Arms;
 
+pub mod ablations;
+pub mod order;
+
 /// One recorded run and its simulation.
 #[derive(Debug)]
 pub struct Difference {
     /// Scenario, variant, configuration.
-    pub group: (String, String, String),
+    pub group: Group,
     /// Ready pods over time: mean recorded, mean simulated, mean of the distance at each second.
     pub pods: [f64; 3],
-    /// Measures of both.
+    /// Measures of both; of the simulation, means over its chances.
     pub measured: Values,
     /// See `measured`.
     pub simulated: Values,
 }
 
-/// Simulates every measured run again.
-pub fn differences(runs: &[Run], scenarios: &[Scenario], arms: &Arms) -> Result<Vec<Difference>> {
-    let measured = runs.iter().filter(|r| r.origin == Origin::Measured);
-    measured.map(|run| difference(run, scenarios, arms)).collect()
+/// Scenario, variant, configuration.
+pub type Group = (String, String, String);
+
+/// How runs are simulated again.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'a> {
+    /// How often, with the same arrivals and other chances.
+    pub chances: u32,
+    /// Parts of the model that are switched off ([`ablations::PARTS`]).
+    pub without: &'a [String],
 }
 
-fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms) -> Result<Difference> {
+/// Simulates every measured run again.
+pub fn differences(
+    runs: &[Run],
+    scenarios: &[Scenario],
+    arms: &Arms,
+    trial: Trial<'_>,
+) -> Result<Vec<Difference>> {
+    let measured = runs.iter().filter(|r| r.origin == Origin::Measured);
+    measured.map(|run| difference(run, scenarios, arms, trial)).collect()
+}
+
+fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms, trial: Trial<'_>) -> Result<Difference> {
     let scenario = scenarios.iter().find(|s| s.name == run.scenario);
     let scenario = scenario.with_context(|| format!("{}: no such scenario any more", run.id()))?;
-    let drawn = Drawn { scale: run.draw.scale, stretch: run.draw.stretch, seed: run.draw.seed };
     let tail_s = run.recording.observed_s - scenario.rate.duration() * run.draw.stretch;
-    let arm = arms.arm(&run.variant, &run.configuration)?;
-    let simulated = arm.run(scenario, run.repeat, drawn, tail_s);
+    let mut arm = arms.arm(&run.variant, &run.configuration)?;
+    ablations::switch_off(&mut arm, trial.without)?;
+    let simulated = (0..trial.chances.max(1)).map(|chance| {
+        let Draw { scale, stretch, seed, .. } = run.draw;
+        arm.run(scenario, run.repeat, Drawn { scale, stretch, seed, chance }, tail_s)
+    });
+    let simulated: Vec<Run> = simulated.collect();
     anyhow::ensure!(
-        simulated.draw.fingerprint == run.draw.fingerprint,
+        simulated[0].draw.fingerprint == run.draw.fingerprint,
         "{}: the scenario has changed since it was recorded",
         run.id()
     );
-    Ok(Difference {
-        group: (run.scenario.clone(), run.variant.clone(), run.configuration.clone()),
-        pods: distance(
-            &ready_pods(&run.recording),
-            &ready_pods(&simulated.recording),
-            run.recording.observed_s,
-        ),
-        measured: measure(run),
-        simulated: measure(&simulated),
-    })
+    Ok(beside(run, &simulated.iter().collect::<Vec<_>>()))
 }
 
-/// Means of two step functions and of the distance between them, sampled every second.
-fn distance(one: &[(f64, f64)], other: &[(f64, f64)], seconds: f64) -> [f64; 3] {
-    let count = seconds.floor().max(1.0);
-    let mut sums = [0.0; 3];
-    for second in 0..count as usize {
-        let at = |steps: &[(f64, f64)]| steps::at(steps, second as f64).unwrap_or(0.0);
-        let (a, b) = (at(one), at(other));
-        sums.iter_mut().zip([a, b, (a - b).abs()]).for_each(|(sum, value)| *sum += value);
+/// Recorded runs with the other recorded ones of their group in the place of the simulation: how
+/// far repeats are from each other. Empty where there are no others.
+pub fn repeats(runs: &[Run], all: &[Run]) -> Vec<Difference> {
+    let judged: Vec<u32> = runs.iter().map(|r| r.repeat).collect();
+    let measured = runs.iter().filter(|r| r.origin == Origin::Measured);
+    let compared = measured.filter_map(|run| {
+        let other = |r: &&Run| group_of(r) == group_of(run) && !judged.contains(&r.repeat);
+        let others: Vec<&Run> = all.iter().filter(other).collect();
+        (!others.is_empty()).then(|| beside(run, &others))
+    });
+    compared.collect()
+}
+
+fn group_of(run: &Run) -> Group {
+    (run.scenario.clone(), run.variant.clone(), run.configuration.clone())
+}
+
+/// One run beside the means of others.
+fn beside(run: &Run, others: &[&Run]) -> Difference {
+    let seconds = run.recording.observed_s;
+    let mut values: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    for (key, value) in others.iter().flat_map(|other| measure(other)) {
+        values.entry(key).or_default().push(value);
     }
-    sums.map(|sum| sum / count)
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let curves: Vec<Vec<f64>> =
+        others.iter().map(|r| by_second(&ready_pods(&r.recording), seconds)).collect();
+    Difference {
+        group: group_of(run),
+        pods: distance(&by_second(&ready_pods(&run.recording), seconds), &curves),
+        measured: measure(run),
+        simulated: values.into_iter().map(|(key, values)| (key, mean(values))).collect(),
+    }
+}
+
+/// A step function's values at whole seconds.
+fn by_second(curve: &[(f64, f64)], seconds: f64) -> Vec<f64> {
+    let count = seconds.floor().max(1.0) as usize;
+    (0..count).map(|second| steps::at(curve, second as f64).unwrap_or(0.0)).collect()
+}
+
+/// Means of a curve, and of the mean of others, and of the distance between the two.
+fn distance(one: &[f64], others: &[Vec<f64>]) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    for (second, a) in one.iter().enumerate() {
+        let b = others.iter().map(|curve| curve[second]).sum::<f64>() / others.len() as f64;
+        sums.iter_mut().zip([*a, b, (a - b).abs()]).for_each(|(sum, value)| *sum += value);
+    }
+    sums.map(|sum| sum / one.len() as f64)
 }
 
 /// A row of the summary: its name, and its value for a group.
@@ -89,7 +143,7 @@ struct Apart {
     cost: f64,
 }
 
-fn groups(differences: &[Difference]) -> BTreeMap<&(String, String, String), Vec<&Difference>> {
+fn groups(differences: &[Difference]) -> BTreeMap<&Group, Vec<&Difference>> {
     let mut groups: BTreeMap<_, Vec<&Difference>> = BTreeMap::new();
     differences.iter().for_each(|d| groups.entry(&d.group).or_default().push(d));
     groups
@@ -181,15 +235,36 @@ pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
     Ok(Errors { about, autoscalers: autoscalers.collect() })
 }
 
+/// The rows of the summary.
+const COLUMNS: [Column; 5] = [
+    ("mean ready pods, %", |a| a.pods),
+    ("ready pods second by second, % of the mean", |a| a.seconds),
+    ("good answers, points", |a| a.good),
+    ("p99, %", |a| a.p99),
+    ("core-seconds requested, %", |a| a.cost),
+];
+
+/// Over the groups, without sign: mean, median, most; by column.
+fn summary(differences: &[Difference]) -> Vec<[f64; 3]> {
+    let aparts: Vec<Apart> = groups(differences).values().map(|group| apart(group)).collect();
+    let summed = COLUMNS.iter().map(|(_, of)| {
+        let mut values: Vec<f64> = aparts.iter().map(|a| of(a).abs()).collect();
+        values.sort_by(f64::total_cmp);
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
+        [mean, at(values.len() / 2), at(values.len().saturating_sub(1))]
+    });
+    summed.collect()
+}
+
 /// Recorded and simulated side by side as a Markdown table, means over the repeats, and below it
-/// the distances over all groups.
-pub fn table(differences: &[Difference]) -> String {
+/// the distances over all groups, beside those of `repeats` from each other.
+pub fn table(differences: &[Difference], repeats: &[Difference]) -> String {
     let mut text = String::from(
         "| scenario | variant | runs | ready pods, mean | apart | good answers | p99 | core-seconds requested |\n\
          |---|---|--:|--:|--:|--:|--:|--:|\n",
     );
     let shown = |value: Option<f64>| value.map_or("–".to_owned(), number);
-    let mut aparts = vec![];
     for ((scenario, variant, configuration), group) in groups(differences) {
         let pair = |key: &str, unit: &str| {
             let [recorded, simulated] = both(&group, key).map(shown);
@@ -207,23 +282,16 @@ pub fn table(differences: &[Difference]) -> String {
             pair("p99_ms", " ms"),
             pair("core_seconds_requested", " s"),
         );
-        aparts.push(apart(&group));
     }
-    text.push_str("\n| apart, over the groups | mean | median | most |\n|---|--:|--:|--:|\n");
-    let rows: [Column; 5] = [
-        ("mean ready pods, %", |a| a.pods),
-        ("ready pods second by second, % of the mean", |a| a.seconds),
-        ("good answers, points", |a| a.good),
-        ("p99, %", |a| a.p99),
-        ("core-seconds requested, %", |a| a.cost),
-    ];
-    for (name, of) in rows {
-        let mut values: Vec<f64> = aparts.iter().map(|a| of(a).abs()).collect();
-        values.sort_by(f64::total_cmp);
-        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        let [median, most] =
-            [values.len() / 2, values.len().saturating_sub(1)].map(|i| shown(values.get(i).copied()));
-        let _ = writeln!(text, "| {name} | {} | {median} | {most} |", number(mean));
+    text.push_str(
+        "\n| apart, over the groups | mean | median | most | other repeats: mean | median | most |\n\
+         |---|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let recorded = (!repeats.is_empty()).then(|| summary(repeats));
+    for (i, ((name, _), found)) in COLUMNS.iter().zip(summary(differences)).enumerate() {
+        let others = (0..3).map(|k| shown(recorded.as_ref().map(|r| r[i][k])));
+        let cells: Vec<String> = found.into_iter().map(number).chain(others).collect();
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
     text
 }
@@ -237,25 +305,45 @@ mod tests {
         Arms { root, platform: Some("two-cores".into()), measured: crate::fit::Measured::default() }
     }
 
+    const ONCE: Trial<'_> = Trial { chances: 1, without: &[] };
+
     #[test]
     fn the_distance_of_two_curves_is_taken_second_by_second() {
-        let (one, other) = ([(0.0, 1.0), (5.0, 3.0)], [(0.0, 1.0), (8.0, 3.0)]);
-        assert_eq!(distance(&one, &other, 10.0), [2.0, 1.4, 0.6]);
+        let curve = |at: f64| by_second(&[(0.0, 1.0), (at, 3.0)], 10.0);
+        assert_eq!(distance(&curve(5.0), &[curve(8.0)]), [2.0, 1.4, 0.6]);
+        assert_eq!(distance(&curve(5.0), &[curve(4.0), curve(6.0)]), [2.0, 2.0, 0.2]);
     }
 
     #[test]
     fn a_run_that_the_simulator_made_itself_is_no_distance_away() {
         let scenarios = [Scenario::shipped_named("spike").expect("shipped")];
         let arm = arms().arm("knative", "tuned").expect("shipped");
-        let mut run = arm.run(&scenarios[0], 1, Drawn { scale: 5.0, stretch: 0.5, seed: 3 }, 30.0);
+        let drawn = Drawn { scale: 5.0, stretch: 0.5, seed: 3, chance: 0 };
+        let mut run = arm.run(&scenarios[0], 1, drawn, 30.0);
         run.origin = Origin::Measured;
-        let found = differences(&[run.clone()], &scenarios, &arms()).expect("simulated");
+        let found = differences(std::slice::from_ref(&run), &scenarios, &arms(), ONCE).expect("simulated");
         assert_eq!((found[0].pods[2], &found[0].measured), (0.0, &found[0].simulated));
-        assert!(table(&found).contains("| spike, tuned | knative | 1 |"));
+        assert!(table(&found, &[]).contains("| spike, tuned | knative | 1 |"));
         let errors = errors(&found, &arms()).expect("known arms");
         assert_eq!((errors.autoscalers["kpa"].groups, errors.autoscalers["kpa"].good_points), (1, 0.0));
         assert_eq!(errors.autoscalers.len(), 1, "nothing is said about what was not recorded");
         run.draw.fingerprint = "another".into();
-        assert!(differences(&[run], &scenarios, &arms()).is_err(), "a changed scenario is no basis");
+        let changed = differences(&[run], &scenarios, &arms(), ONCE);
+        assert!(changed.is_err(), "a changed scenario is no basis");
+    }
+
+    #[test]
+    fn repeats_are_compared_with_those_that_are_not_judged() {
+        let scenario = Scenario::shipped_named("spike").expect("shipped");
+        let arm = arms().arm("knative", "tuned").expect("shipped");
+        let repeat = |repeat: u32| {
+            let drawn = Drawn { scale: 5.0, stretch: 0.5, seed: u64::from(repeat), chance: 0 };
+            Run { origin: Origin::Measured, ..arm.run(&scenario, repeat, drawn, 30.0) }
+        };
+        let all: Vec<Run> = (1..=3).map(repeat).collect();
+        let found = repeats(&all[1..], &all);
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|d| d.simulated == measure(&all[0])));
+        assert!(repeats(&all, &all).is_empty(), "all are judged");
     }
 }

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use scenario::Scenario;
 use scenario::recording::{Container, Origin, Pod, Run};
 use serde::{Deserialize, Serialize};
-use simulator::plant::Start;
+use simulator::hpa::SYNC;
+use simulator::kpa::TICK;
+use simulator::plant::{Start, VpaBegin};
 use simulator::time::{Micros, SECOND, micros};
 use simulator::{Autoscaler, Drawn, Named, Plant, PodSize, simulated_run};
 
@@ -40,16 +42,35 @@ pub struct MeasuredVariant {
     /// CPU requests that found room on the node at once, millicores; only where pods had to wait
     /// for it.
     pub room_millicores: Option<i64>,
-    /// Moment of the KPA's ticks in their period of 2 s, where the recordings have them at one.
-    pub kpa_phase_s: Option<f64>,
-    /// Moment of the VPA's rounds in their period of 60 s.
-    pub vpa_phase_s: Option<f64>,
-    /// Every start of a pod: from having a node to a running container, and to ready, seconds.
-    pub starts_s: Vec<[f64; 2]>,
+    /// Moments of the KPA's ticks in their period of 2 s.
+    #[serde(default)]
+    pub kpa_phases_s: Vec<f64>,
+    /// Moments of the HPA's syncs in their period of 15 s.
+    #[serde(default)]
+    pub hpa_phases_s: Vec<f64>,
+    /// Every start of a pod: from having a node to a running container, and to ready, seconds; and
+    /// how many pods got a node within [`TOGETHER_S`] of it, itself included.
+    pub starts_s: Vec<[f64; 3]>,
+    /// How the VPA stood when the load began, one for each run that had one.
+    #[serde(default)]
+    pub vpa_begins: Vec<MeasuredBegin>,
+}
+
+/// How the VPA stood when the load of a run began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredBegin {
+    /// Its first recommendation, seconds; 0: before the load.
+    pub first_s: f64,
+    /// CPU requests of the pods that were there, millicores.
+    pub at_rest: Vec<i64>,
 }
 
 /// A pod that had a node later than this after it was created had to wait for room, seconds.
 const WAITED_FOR_ROOM_S: f64 = 1.0;
+/// What is recorded before this was there when the recording began, seconds.
+const AT_THE_START_S: f64 = 0.05;
+/// Pods that get a node within this share its CPUs while they start, seconds.
+pub const TOGETHER_S: f64 = 1.0;
 /// The part of the answers that met neither queue nor spent quota, by which the time outside the
 /// pod is judged.
 const UNDISTURBED: f64 = 0.2;
@@ -86,7 +107,10 @@ impl Measured {
 
 fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
     let pods = || runs.iter().flat_map(|r| &r.recording.pods);
-    let starts_s: Vec<[f64; 2]> = pods().filter_map(start).collect();
+    let starts_s: Vec<[f64; 3]> = runs
+        .iter()
+        .flat_map(|r| r.recording.pods.iter().filter_map(|p| start(p, &r.recording.pods)))
+        .collect();
     ensure!(!starts_s.is_empty(), "no pod of {} started in these runs", runs[0].variant);
     let drains = pods().filter_map(|pod| {
         let unready = pod.ready.iter().rev().find(|r| !r.1)?.0;
@@ -95,23 +119,40 @@ fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
     let drain_s = median(drains.collect()).context("no pod was taken away in these runs")?;
     let (work_s, background) = cpu(runs).context("these runs do not tell what a request costs")?;
     let hop_s = (undisturbed(runs).context("no answers")? - work_s).max(0.0);
-    let first = |series: &[(f64, f64)]| series.iter().find(|p| p.0 > 0.0 && p.1 > 0.0).map(|p| p.0);
-    let kpa_phase = (runs[0].variant == "knative").then(|| {
-        median(runs.iter().filter_map(|r| first(&r.recording.desired)).map(|t| t.rem_euclid(2.0)).collect())
-    });
-    let vpa_phase = median(
-        runs.iter().filter_map(|r| first(&r.recording.vpa_target_cores)).filter(|t| *t < 60.0).collect(),
-    );
+    // A decision is recorded at the clock's moment that made it.
+    let phases = |period: Micros| -> Vec<f64> {
+        let decided = runs.iter().filter_map(|r| first_after_start(&r.recording.desired));
+        decided.map(|t| rounded(t.rem_euclid(period as f64 / SECOND as f64))).collect()
+    };
+    let knative = runs[0].variant == "knative";
     Ok(MeasuredVariant {
         work_ms: rounded(work_s * 1000.0),
         background_millicores: rounded(background * 1000.0),
         hop_ms: rounded(hop_s * 1000.0),
         drain_s: rounded(drain_s),
         room_millicores: None,
-        kpa_phase_s: kpa_phase.flatten().map(rounded),
-        vpa_phase_s: vpa_phase.map(rounded),
+        kpa_phases_s: if knative { phases(TICK) } else { vec![] },
+        hpa_phases_s: if knative { vec![] } else { phases(SYNC) },
         starts_s,
+        vpa_begins: runs.iter().filter_map(|r| vpa_begin(r)).collect(),
     })
+}
+
+fn vpa_begin(run: &Run) -> Option<MeasuredBegin> {
+    let first = run.recording.vpa_target_cores.first()?.0;
+    let there = run.recording.pods.iter().filter(|pod| pod.ready_at(0.0));
+    let requested = |pod: &Pod| {
+        let own = pod.containers.first()?.requests.iter().rev().find(|r| r.0 <= AT_THE_START_S)?.1;
+        Some((own * 1000.0).round() as i64)
+    };
+    Some(MeasuredBegin {
+        first_s: if first < AT_THE_START_S { 0.0 } else { rounded(first) },
+        at_rest: there.filter_map(requested).collect(),
+    })
+}
+
+fn first_after_start(series: &[(f64, f64)]) -> Option<f64> {
+    series.iter().find(|p| p.0 > AT_THE_START_S && p.1 > 0.0).map(|p| p.0)
 }
 
 fn rounded(value: f64) -> f64 {
@@ -123,10 +164,13 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// From having a node to running and to ready, of a pod that started in the run.
-fn start(pod: &Pod) -> Option<[f64; 2]> {
+/// From having a node to running and to ready, of a pod that started in the run, and how many
+/// started with it.
+fn start(pod: &Pod, all: &[Pod]) -> Option<[f64; 3]> {
     let scheduled = pod.scheduled_s.filter(|s| *s > 0.0)?;
-    Some([rounded(pod.started_s? - scheduled), rounded(pod.first_ready()? - scheduled)])
+    let beside = |p: &&Pod| p.scheduled_s.is_some_and(|s| (s - scheduled).abs() <= TOGETHER_S);
+    let together = all.iter().filter(beside).count() as f64;
+    Some([rounded(pod.started_s? - scheduled), rounded(pod.first_ready()? - scheduled), together])
 }
 
 /// CPU of a request and of a pod without requests, in seconds and cores: least squares over the
@@ -239,9 +283,12 @@ fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
     plant.hop = ms(measured.hop_ms);
     plant.drain = micros(measured.drain_s);
     plant.room_millicores = measured.room_millicores;
-    plant.kpa_phase = measured.kpa_phase_s.map(micros);
-    plant.vpa_phase = measured.vpa_phase_s.map(micros);
-    let start = |s: &[f64; 2]| Start { running: micros(s[0]), ready: micros(s[1]) };
+    let moments = |seconds: &[f64]| seconds.iter().copied().map(micros).collect::<Vec<Micros>>();
+    plant.kpa_phases = moments(&measured.kpa_phases_s);
+    plant.hpa_phases = moments(&measured.hpa_phases_s);
+    let begin = |b: &MeasuredBegin| VpaBegin { first: micros(b.first_s), at_rest: b.at_rest.clone() };
+    plant.vpa_begins = measured.vpa_begins.iter().map(begin).collect();
+    let start = |s: &[f64; 3]| Start { running: micros(s[0]), ready: micros(s[1]), together: s[2] as u32 };
     plant.starts = measured.starts_s.iter().map(start).collect();
 }
 
@@ -266,7 +313,8 @@ mod tests {
     fn what_a_simulation_was_told_is_found_again_in_its_results() {
         let mut runs = vec![];
         let mut arm = arms().arm("knative", "defaults").expect("shipped");
-        let start = |running: f64, ready: f64| Start { running: micros(running), ready: micros(ready) };
+        let start =
+            |running: f64, ready: f64| Start { running: micros(running), ready: micros(ready), together: 1 };
         arm.plant = Plant {
             work: 8_000,
             background_millicores: 5.0,
@@ -274,12 +322,13 @@ mod tests {
             starts: vec![start(0.5, 1.0), start(1.0, 2.0)],
             drain: micros(36.0),
             room_millicores: Some(1850),
-            kpa_phase: Some(micros(1.25)),
+            kpa_phases: vec![micros(1.25)],
             ..arm.plant
         };
         for name in ["spike", "ramp", "soak"] {
             let scenario = Scenario::shipped_named(name).expect("shipped");
-            let mut run = arm.run(&scenario, 1, Drawn { scale: 10.0, stretch: 0.5, seed: 1 }, 60.0);
+            let mut run =
+                arm.run(&scenario, 1, Drawn { scale: 10.0, stretch: 0.5, seed: 1, chance: 0 }, 60.0);
             run.origin = Origin::Measured;
             runs.push(run);
         }
@@ -288,8 +337,8 @@ mod tests {
         assert!((found.background_millicores - 5.0).abs() < 1.0, "{}", found.background_millicores);
         assert!((found.hop_ms - 1.5).abs() < 1.2, "{}", found.hop_ms);
         assert!((found.drain_s - 36.0).abs() < 0.01, "{}", found.drain_s);
-        assert_eq!(found.kpa_phase_s, Some(1.25));
-        assert!(found.starts_s.iter().all(|s| *s == [0.5, 1.0] || *s == [1.0, 2.0]));
+        assert_eq!(found.kpa_phases_s, [1.25; 3]);
+        assert!(found.starts_s.iter().all(|s| s[..2] == [0.5, 1.0] || s[..2] == [1.0, 2.0]));
         // Ten pods of 150m with a sidecar of 25m each.
         assert_eq!(found.room_millicores, Some(1750));
     }
@@ -302,9 +351,13 @@ mod tests {
             hop_ms: 1.0,
             drain_s: 6.0,
             room_millicores: Some(1750),
-            kpa_phase_s: None,
-            vpa_phase_s: Some(12.0),
-            starts_s: vec![[0.5, 1.0]],
+            kpa_phases_s: vec![],
+            hpa_phases_s: vec![10.2],
+            starts_s: vec![[0.5, 1.0, 1.0]],
+            vpa_begins: vec![
+                MeasuredBegin { first_s: 0.0, at_rest: vec![150, 100] },
+                MeasuredBegin { first_s: 12.5, at_rest: vec![150] },
+            ],
         };
         let measured = Measured {
             runs: vec!["spike-knative-tuned-1".into()],

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use comparison::against::{ablations, order};
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::plan;
 use comparison::cluster::rest::{FORGETS_AFTER_S, SLOWEST_CLOCK_S};
@@ -185,6 +186,15 @@ struct AgainstArgs {
     /// Repeats that are simulated again; all when not given
     #[arg(long, value_delimiter = ',')]
     repeats: Vec<u32>,
+    /// How often each run is simulated, with other chances: starts, moments of clocks
+    #[arg(long, default_value_t = 20)]
+    chances: u32,
+    /// Parts of the model that are switched off
+    #[arg(long, value_delimiter = ',', value_parser = ablations::names())]
+    without: Vec<String>,
+    /// Switch off each part by itself, and print what becomes of the distances
+    #[arg(long)]
+    ablate: bool,
     /// Where to write the mean distances for the calculator, as JSON
     /// (comparison/calculator/page/errors.json)
     #[arg(long)]
@@ -393,6 +403,7 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
                     scale: plan.draw.scale,
                     stretch: plan.draw.stretch,
                     seed: plan.draw.seed + u64::from(repeat) - 1,
+                    chance: 0,
                 };
                 // Watched after a simulated load: longer than any autoscaler keeps pods that it no
                 // longer needs.
@@ -413,15 +424,28 @@ fn runs_of(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
 }
 
 fn against(args: &AgainstArgs) -> Result<()> {
+    let all = runs_of(&args.results, &[])?;
     let runs = runs_of(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let arms = args.plant.arms()?;
-    let differences = against::differences(&runs, &scenarios, &arms)?;
+    let compared = |without: &[String]| {
+        let trial = against::Trial { chances: args.chances, without };
+        against::differences(&runs, &scenarios, &arms, trial)
+    };
+    let differences = compared(&args.without)?;
+    if args.ablate {
+        let text = ablations::table(&differences, compared)?;
+        return write!(std::io::stdout(), "{text}").context("cannot write");
+    }
     if let Some(file) = &args.errors {
         let text = serde_json::to_string_pretty(&against::errors(&differences, &arms)?)?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let text = against::table(&differences);
+    let text = format!(
+        "{}\n{}",
+        against::table(&differences, &against::repeats(&runs, &all)),
+        order::table(&differences, &all)
+    );
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
@@ -435,7 +459,7 @@ fn explore(args: &ExploreArgs) -> Result<()> {
     let draw = &args.schedule.draw;
     let path = draw.scenarios.join(format!("{}.toml", args.schedule.scenario));
     let scenario = files::read_scenario(&path)?;
-    let drawn = Drawn { scale: draw.scale, stretch: draw.stretch, seed: draw.seed };
+    let drawn = Drawn { scale: draw.scale, stretch: draw.stretch, seed: draw.seed, chance: 0 };
     let effort = explore::Effort { candidates: args.candidates, seeds: args.seeds };
     let points = explore::explore(&args.plant.arms()?, &scenario, drawn, effort)?;
     if let Some(file) = &args.svg {

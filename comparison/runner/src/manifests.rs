@@ -14,7 +14,7 @@ use serde_json::Value;
 use simulator::hpa::{HpaSettings, Policy, Rules, Select, TOLERANCE};
 use simulator::keda::KedaSettings;
 use simulator::kpa::KpaSettings;
-use simulator::vpa::VpaSettings;
+use simulator::vpa::{MIN_REPLICAS, VpaSettings};
 use simulator::{Autoscaler, PodSize};
 
 use crate::cluster::quantity;
@@ -430,6 +430,11 @@ fn vpa(object: &Value) -> Result<VpaSettings> {
     Ok(VpaSettings {
         cpu: (millicores("minAllowed/cpu")?, millicores("maxAllowed/cpu")?),
         memory: (bound("minAllowed/memory")?, bound("maxAllowed/memory")?),
+        min_replicas: object
+            .pointer("/spec/updatePolicy/minReplicas")
+            .map_or(Some(MIN_REPLICAS), Value::as_i64)
+            .context("minReplicas is no number")?,
+        tolerance: simulator::vpa::TOLERANCE,
     })
 }
 
@@ -516,6 +521,7 @@ mod tests {
         let small = read(&root(), "k8s-autoscalers", "defaults", Some("two-cores")).expect("readable");
         let vpa = hpa_of("defaults", Some("two-cores")).1;
         assert_eq!((small.pod.millicores, vpa.cpu), (150, (100, 180)));
+        assert_eq!(vpa.min_replicas, 1);
         assert_eq!(vpa.memory, (128.0 * 1024.0 * 1024.0, 512.0 * 1024.0 * 1024.0));
         let plain = read(&root(), "knative", "defaults", None).expect("readable");
         assert_eq!((plain.pod.millicores, plain.pod.memory), (1000, 256.0 * 1024.0 * 1024.0));

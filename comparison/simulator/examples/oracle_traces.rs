@@ -10,16 +10,12 @@ use std::io::{Error, Write, stdout};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let usage =
-        || Error::other("usage: oracle_traces hpa|hpa-external|kpa|vpa CASES TICKS [--against DECISIONS]");
-    let [which, cases, ticks, rest @ ..] = &arguments[..] else { return Err(usage()) };
-    let case = match which.as_str() {
-        "hpa" => traces::hpa,
-        "hpa-external" => traces::hpa_external,
-        "kpa" => traces::kpa,
-        "vpa" => traces::vpa,
-        _ => return Err(usage()),
+    let usage = || {
+        let names: Vec<&str> = traces::ALL.iter().map(|(name, _)| *name).collect();
+        Error::other(format!("usage: oracle_traces {} CASES TICKS [--against DECISIONS]", names.join("|")))
     };
+    let [which, cases, ticks, rest @ ..] = &arguments[..] else { return Err(usage()) };
+    let case = traces::named(which).ok_or_else(usage)?;
     let cases: u64 = cases.parse().map_err(|_| usage())?;
     let ticks: usize = ticks.parse().map_err(|_| usage())?;
     let [flag, file] = rest else {

@@ -10,19 +10,33 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 mode=${1:-check} oracles=comparison/simulator/oracles fixtures=comparison/simulator/tests/fixtures
 # Cases and ticks of each fixture.
-declare -A size=([hpa]="24 2000" [hpa-external]="24 1000" [kpa]="24 2000" [vpa]="6 400")
-declare -A module=([hpa]=k8s.io/kubernetes [hpa-external]=k8s.io/kubernetes [kpa]=knative.dev/serving [vpa]=k8s.io/autoscaler/vertical-pod-autoscaler)
+declare -A size=(
+  [hpa]="24 2000" [hpa-external]="24 1000" [hpa-recorded]="36 150" [keda]="24 1000" [kpa]="24 2000"
+  [kpa-recorded]="36 300" [vpa]="6 400" [vpa-recorded]="36 100" [vpa-updater]="24 500")
+declare -A module=(
+  [hpa]=k8s.io/kubernetes [keda]=github.com/kedacore/keda/v2 [kpa]=knative.dev/serving
+  [vpa]=k8s.io/autoscaler/vertical-pod-autoscaler)
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 traces() { "${CARGO:-cargo}" run --quiet --release -p simulator --example oracle_traces -- "$@"; }
-for oracle in ${ONLY:-hpa hpa-external kpa vpa}; do
+for oracle in ${ONLY:-hpa hpa-external hpa-recorded keda kpa kpa-recorded vpa vpa-recorded vpa-updater}; do
   read -r cases ticks <<< "${size[$oracle]}"
-  folder=$oracles/${oracle%-external}
+  code=${oracle%-*} folder=$oracles/${oracle%-*} with=()
   [ "$mode" = compare ] && cases=${CASES:-$cases}
   traces "$oracle" "$cases" "$ticks" > "$work/trace"
-  (cd "$folder" && go test -vet=off -count=1 . -args "$work/trace" "$work/decisions") > "$work/log" 2>&1 \
+  if [ "$oracle" = keda ]; then
+    # Without what resolves secrets, for which KEDA needs every cloud's libraries.
+    (cd "$folder" && go mod download "${module[keda]}" && cp -r "$(go list -m -f '{{.Dir}}' "${module[keda]}")" "$work/keda")
+    chmod -R u+w "$work/keda"
+    rm "$work"/keda/pkg/scaling/resolver/*.go
+    cp "$folder/resolver.go.txt" "$work/keda/pkg/scaling/resolver/resolver.go"
+    cp "$folder/go.mod" "$folder/go.sum" "$work"
+    go mod edit -replace "${module[keda]}=$work/keda" "$work/go.mod"
+    with=(-modfile "$work/go.mod")
+  fi
+  (cd "$folder" && go test -vet=off -count=1 "${with[@]}" . -args "$work/trace" "$work/decisions") > "$work/log" 2>&1 \
     || { cat "$work/log" >&2; exit 1; }
-  version=$(cd "$folder" && go list -m -f '{{.Path}} {{.Version}}' "${module[$oracle]}")
+  version=$(cd "$folder" && go list -m -f '{{.Path}} {{.Version}}' "${module[$code]}")
   { echo "# $version, $cases cases of $ticks ticks; written by oracles/run.sh"
     python3 -c '
 import itertools, sys

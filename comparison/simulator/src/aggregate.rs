@@ -171,7 +171,8 @@ impl Aggregate<'_> {
             Controller::Kpa(_) => TICK,
             Controller::Hpa(_) | Controller::Keda(_) => SYNC,
         };
-        let given = if period == TICK { self.plant.kpa_phase } else { self.plant.hpa_phase };
+        let phases = if period == TICK { &self.plant.kpa_phases } else { &self.plant.hpa_phases };
+        let given = phases.first().copied();
         let mut look = given.unwrap_or_else(|| (uniform(&mut self.random) * period as f64) as Micros);
         let polling = match &self.controller {
             Controller::Keda(keda) => micros(keda.settings().polling_s),

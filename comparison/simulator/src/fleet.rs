@@ -19,8 +19,14 @@ pub(crate) struct Member {
     pub(crate) leaving: bool,
     /// In the order of readiness, for the choice of whom to take away.
     pub(crate) ready_at: Micros,
-    /// CPU time used up to the VPA's last round.
-    pub(crate) used_at_round: Micros,
+    /// When its container began to run.
+    pub(crate) started_at: Option<Micros>,
+    /// When the kubelet looked last, and the CPU time used up to then.
+    pub(crate) counted: Option<(Micros, Micros)>,
+    /// What of it metrics-server has.
+    pub(crate) scraped: Option<(Micros, Micros)>,
+    /// The usage that metrics-server tells, in cores, without the pod's background.
+    pub(crate) usage: Option<f64>,
 }
 
 /// Pods by number, counted from 0 in the order they were created.
@@ -63,7 +69,10 @@ impl Fleet {
             serving: false,
             leaving: false,
             ready_at: Micros::MAX,
-            used_at_round: 0,
+            started_at: None,
+            counted: None,
+            scraped: None,
+            usage: None,
         })));
         self.live.push(id);
         self.records.push(PodRecord::default());

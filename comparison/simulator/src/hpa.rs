@@ -93,11 +93,11 @@ pub struct Observed {
 pub struct Hpa {
     settings: HpaSettings,
     /// `(when, replicas)`.
-    recommendations: Vec<(Micros, i64)>,
+    pub(crate) recommendations: Vec<(Micros, i64)>,
     /// `(when, by how many)`.
-    ups: Vec<(Micros, i64)>,
+    pub(crate) ups: Vec<(Micros, i64)>,
     /// See `ups`; positive too.
-    downs: Vec<(Micros, i64)>,
+    pub(crate) downs: Vec<(Micros, i64)>,
 }
 
 impl Hpa {
@@ -156,7 +156,7 @@ impl Hpa {
     }
 
     /// `GetExternalPerPodMetricReplicas`.
-    fn external(&self, current: i64, usage_milli: i64) -> i64 {
+    pub(crate) fn external(&self, current: i64, usage_milli: i64) -> i64 {
         let target = self.settings.target_milli as f64;
         let usage = usage_milli as f64;
         if self.near(usage / (target * current as f64)) { current } else { (usage / target).ceil() as i64 }
@@ -198,7 +198,7 @@ impl Hpa {
 
     /// The current count, raised to the lowest and lowered to the highest recommendation of each
     /// direction's window (`stabilizeRecommendationWithBehaviors`).
-    fn stabilize(&mut self, now: Micros, current: i64, wanted: i64) -> i64 {
+    pub(crate) fn stabilize(&mut self, now: Micros, current: i64, wanted: i64) -> i64 {
         let up = now - self.settings.up.stabilization_s * SECOND;
         let down = now - self.settings.down.stabilization_s * SECOND;
         let within = |cutoff: Micros| self.recommendations.iter().filter(move |r| r.0 > cutoff).map(|r| r.1);
@@ -210,7 +210,7 @@ impl Hpa {
     }
 
     /// Policies and bounds (`convertDesiredReplicasWithBehaviorRate`).
-    fn limit(&self, now: Micros, current: i64, wanted: i64) -> i64 {
+    pub(crate) fn limit(&self, now: Micros, current: i64, wanted: i64) -> i64 {
         if wanted > current {
             let most = self.bound(now, current, &self.settings.up, 1).max(current);
             wanted.min(most.min(self.settings.max))

@@ -4,9 +4,11 @@
 //!
 //! Decisions are compared with that code itself: see `oracles/kpa` and `tests/conformance.rs`.
 
-use std::collections::VecDeque;
+mod window;
 
 use crate::time::{Micros, SECOND};
+use window::DelayWindow;
+pub use window::Window;
 
 /// Evaluation period (`tickInterval` of the autoscaler).
 pub const TICK: Micros = 2 * SECOND;
@@ -84,104 +86,6 @@ impl KpaSettings {
     }
 }
 
-/// Sums by second over a window (`aggregation.TimedFloat64Buckets` with a granularity of one
-/// second).
-#[derive(Debug, Clone)]
-pub struct Window {
-    window: Micros,
-    buckets: Vec<f64>,
-    total: f64,
-    /// Seconds of the first and last write.
-    written: Option<(i64, i64)>,
-}
-
-impl Window {
-    /// An empty window of this many seconds.
-    pub fn new(seconds: f64) -> Self {
-        let window = crate::time::micros(seconds);
-        let buckets = vec![0.0; (seconds.ceil() as usize).max(1)];
-        Self { window, buckets, total: 0.0, written: None }
-    }
-
-    fn index(&self, second: i64) -> usize {
-        second.rem_euclid(self.buckets.len() as i64) as usize
-    }
-
-    /// Adds to the bucket of this second. Time must not run back.
-    pub fn record(&mut self, now: Micros, value: f64) {
-        let second = now.div_euclid(SECOND);
-        match self.written {
-            Some((first, last)) if (second - last) * SECOND < self.window => {
-                for skipped in last + 1..=second {
-                    let index = self.index(skipped);
-                    self.total -= self.buckets[index];
-                    self.buckets[index] = 0.0;
-                }
-                self.written = Some((first, second));
-            }
-            _ => {
-                self.buckets.fill(0.0);
-                self.total = 0.0;
-                self.written = Some((second, second));
-            }
-        }
-        let index = self.index(second);
-        self.buckets[index] += value;
-        self.total += value;
-    }
-
-    /// Whether nothing was recorded for a whole window.
-    pub fn is_empty(&self, now: Micros) -> bool {
-        self.written.is_none_or(|(_, last)| (now.div_euclid(SECOND) - last) * SECOND > self.window)
-    }
-
-    /// Average over the seconds that have been written, at most the window.
-    pub fn average(&self, now: Micros) -> f64 {
-        let Some((first, last)) = self.written else { return 0.0 };
-        let second = now.div_euclid(SECOND);
-        let since = (second - last).max(0);
-        if since > 0 && since * SECOND >= self.window {
-            return 0.0;
-        }
-        let outdated = (last + 1..=second).map(|s| self.buckets[self.index(s)]);
-        let total = outdated.fold(self.total, |total, value| total - value);
-        let valid = (last - first + 1).min(self.buckets.len() as i64 - since);
-        (total / valid as f64 * 1e6).round() / 1e6
-    }
-}
-
-/// The highest of the last decisions (`aggregation/max.TimeWindow` with the tick's granularity).
-#[derive(Debug, Clone)]
-struct DelayWindow {
-    buckets: i64,
-    /// `(index, value)`, values falling.
-    maxima: VecDeque<(i64, i64)>,
-}
-
-impl DelayWindow {
-    fn new(delay_s: f64) -> Self {
-        let buckets = (crate::time::micros(delay_s) as f64 / TICK as f64).ceil() as i64;
-        Self { buckets, maxima: VecDeque::new() }
-    }
-
-    fn record(&mut self, now: Micros, mut value: i64) -> i64 {
-        let index = now.div_euclid(SECOND) / (TICK / SECOND);
-        while self.maxima.back().is_some_and(|m| value >= m.1) {
-            self.maxima.pop_back();
-        }
-        while self.maxima.front().is_some_and(|m| index - m.0 >= self.buckets) {
-            self.maxima.pop_front();
-        }
-        if let Some(&(last, highest)) = self.maxima.back().filter(|m| m.0 == index) {
-            debug_assert_eq!(last, index);
-            value = value.max(highest);
-            self.maxima.pop_back();
-        }
-        self.maxima.push_back((index, value));
-        self.maxima[0].1
-    }
-}
-
 /// Whether a revision is active, and since when (the PodAutoscaler's `Active` condition).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {
@@ -204,7 +108,7 @@ pub struct Kpa {
     desired: i64,
     /// Spare capacity beyond the burst that is planned for; below zero the activator is in the
     /// path.
-    excess: i64,
+    pub(crate) excess: i64,
     activity: Activity,
     /// Since when the activator has been in the path.
     proxied_since: Option<Micros>,
@@ -268,7 +172,7 @@ impl Kpa {
     }
 
     /// The same, from the windows' averages.
-    fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
+    pub(crate) fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
         let s = &self.settings;
         let ready_or_one = ready.max(1) as f64;
         let most = (s.max_scale_up_rate * ready_or_one).ceil();
@@ -464,17 +368,6 @@ mod tests {
         let mut a = Kpa::new(KpaSettings::defaults(1.0), 0, 6);
         assert_eq!(scaled(&mut a, 2, 0.0, 0.0, 6), 6);
         assert_eq!(scaled(&mut a, 62, 0.0, 0.0, 6), 3, "after a stable window, by at most half");
-    }
-
-    #[test]
-    fn windows_average_over_what_they_have() {
-        let mut window = Window::new(60.0);
-        (0..6).for_each(|s| window.record(s * SECOND, 10.0));
-        assert_eq!(window.average(5 * SECOND), 10.0);
-        (6..60).for_each(|s| window.record(s * SECOND, 0.0));
-        assert_eq!(window.average(59 * SECOND), 1.0);
-        assert_eq!(window.average(62 * SECOND), 0.526_316, "30 over the 57 seconds that are left");
-        assert!(!window.is_empty(119 * SECOND) && window.is_empty(120 * SECOND));
     }
 
     /// Steps a revision with one pod and no traffic until it is at zero.

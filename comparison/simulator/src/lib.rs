@@ -9,8 +9,8 @@
 //!
 //! # Layout
 //!
-//! * [`kpa`], [`hpa`], [`keda`], [`vpa`]: the autoscalers' decisions, equal to the real code's
-//!   (`oracles/`).
+//! * [`kpa`], [`hpa`], [`keda`], [`vpa`] with its [`updater`]: the autoscalers' decisions, equal to
+//!   the real code's (`oracles/`).
 //! * [`tally`]: counts in bins of time, for runs whose requests nobody can keep.
 //! * [`plant`]: what pods and the way to them are like; `pod`, `fleet`: one pod, all pods;
 //!   [`world`]: the event loop; [`aggregate`]: the same for more requests than can be counted one
@@ -28,6 +28,7 @@ pub mod plant;
 mod pod;
 pub mod tally;
 pub mod time;
+pub mod updater;
 pub mod vpa;
 pub mod world;
 
@@ -77,6 +78,8 @@ pub struct Drawn {
     pub stretch: f64,
     /// Of the arrivals, and of the world's own chances.
     pub seed: u64,
+    /// Which of many chances the same arrivals meet: starts, and moments of clocks.
+    pub chance: u32,
 }
 
 /// One simulated run, in the form of a measured one.
@@ -89,7 +92,7 @@ pub fn simulated_run(
     size: PodSize,
     autoscaler: &Autoscaler,
 ) -> Run {
-    let Drawn { scale, stretch, seed } = drawn;
+    let Drawn { scale, stretch, seed, chance } = drawn;
     let schedule = Schedule::draw(scenario, scale, stretch, seed);
     let mut requests = Vec::with_capacity(schedule.arrivals.len());
     let recording = world::simulate(
@@ -99,7 +102,7 @@ pub fn simulated_run(
         autoscaler,
         scenario.timeout_ms as i64 * 1000,
         micros(schedule.duration() + tail_s),
-        seed,
+        seed ^ (u64::from(chance) << 32),
         |(at, latency, outcome)| {
             requests.push(RequestRecord {
                 at_us: at as u64,

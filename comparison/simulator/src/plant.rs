@@ -28,6 +28,17 @@ pub struct Start {
     pub running: Micros,
     /// Until the pod was ready.
     pub ready: Micros,
+    /// How many pods started within a second of it, itself included: they share the node's CPUs.
+    pub together: u32,
+}
+
+/// How the VPA stood when the load began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VpaBegin {
+    /// The first round of the recommender that knew the pods; 0: before the load.
+    pub first: Micros,
+    /// CPU requests of the pods at rest, millicores.
+    pub at_rest: Vec<i64>,
 }
 
 /// Everything the model of pods is told.
@@ -44,7 +55,7 @@ pub struct Plant {
     /// How often the activator probes a pod that is not ready; it sends requests as soon as one
     /// answers.
     pub activator_probe: Micros,
-    /// Starts to draw from.
+    /// Starts to draw from: of those with about as many at once.
     pub starts: Vec<Start>,
     /// From not ready any more to gone: for so long a pod keeps its room on the node.
     pub drain: Micros,
@@ -60,18 +71,21 @@ pub struct Plant {
     pub deadline: Micros,
     /// How the gateway balances.
     pub balance: Balance,
+    /// How the activator balances.
+    pub activator_balance: Balance,
     /// Period of the kernel's CPU quota; 0: a pod works at a steady part of a core's speed instead.
     pub quota_period: Micros,
     /// Prometheus' scrape interval.
     pub scrape: Micros,
     /// Window of the rate that the HPA is shown.
     pub metric_window: Micros,
-    /// Moment of the KPA's ticks within their period; none: drawn from the seed.
-    pub kpa_phase: Option<Micros>,
-    /// Moment of the HPA's syncs within their period; none: drawn from the seed.
-    pub hpa_phase: Option<Micros>,
-    /// Moment of the VPA's rounds within their period; none: drawn from the seed.
-    pub vpa_phase: Option<Micros>,
+    /// Moments of the KPA's ticks within their period, to draw from; none: any moment.
+    pub kpa_phases: Vec<Micros>,
+    /// Moments of the HPA's syncs within their period, to draw from; none: any moment.
+    pub hpa_phases: Vec<Micros>,
+    /// How the VPA stood when the load began, to draw from; none: at any moment within its period,
+    /// and no pod was resized yet.
+    pub vpa_begins: Vec<VpaBegin>,
 }
 
 impl Default for Plant {
@@ -85,7 +99,7 @@ impl Default for Plant {
             activator_hop: SECOND / 1000,
             // defaultProbeFrequency of pkg/activator/net/revision_backends.go
             activator_probe: SECOND / 5,
-            starts: vec![Start { running: SECOND, ready: 2 * SECOND }],
+            starts: vec![Start { running: SECOND, ready: 2 * SECOND, together: 1 }],
             drain: 6 * SECOND,
             endpoint: 0,
             room_millicores: None,
@@ -93,12 +107,13 @@ impl Default for Plant {
             queue: 16,
             deadline: 2 * SECOND,
             balance: Balance::RoundRobin,
+            activator_balance: Balance::LeastOfTwo,
             quota_period: SECOND / 10,
             scrape: 5 * SECOND,
             metric_window: 20 * SECOND,
-            kpa_phase: None,
-            hpa_phase: None,
-            vpa_phase: None,
+            kpa_phases: vec![],
+            hpa_phases: vec![],
+            vpa_begins: vec![],
         }
     }
 }

@@ -131,8 +131,9 @@ impl Samples {
 pub(crate) struct Pod {
     pub(crate) millicores: i64,
     quota: Quota,
-    /// When each worker is free.
-    free: Vec<Micros>,
+    /// When the first worker is free, and when the others are.
+    free: Micros,
+    others: Vec<Micros>,
     /// When each request in it ends, in order.
     ends: VecDeque<Micros>,
     /// The same for requests that will be dropped.
@@ -155,7 +156,8 @@ impl Pod {
         Self {
             millicores,
             quota: Quota::new(plant, millicores, phase),
-            free: vec![0; workers(millicores)],
+            free: 0,
+            others: vec![0; workers(millicores) - 1],
             ends: VecDeque::new(),
             expiring: VecDeque::new(),
             counted: now,
@@ -170,8 +172,8 @@ impl Pod {
     pub(crate) fn resize(&mut self, plant: &Plant, millicores: i64) {
         self.millicores = millicores;
         self.quota.resize(plant, millicores);
-        let last = self.free.iter().copied().max().unwrap_or(0);
-        self.free.resize(workers(millicores), last);
+        let last = self.others.iter().copied().fold(self.free, Micros::max);
+        self.others.resize(workers(millicores) - 1, last);
     }
 
     /// Requests in it, as of the last [`Pod::advance`].
@@ -214,22 +216,23 @@ impl Pod {
     #[inline]
     pub(crate) fn take(&mut self, plant: &Plant, at: Micros) -> Taken {
         self.advance(at);
-        if self.in_flight() >= self.free.len() + plant.queue {
+        if self.in_flight() > self.others.len() + plant.queue {
             return Taken::Refused;
         }
-        let worker = if self.free.len() == 1 {
-            0
-        } else {
-            (0..self.free.len()).min_by_key(|w| self.free[*w]).expect("at least one worker")
-        };
-        let start = self.free[worker].max(at);
+        let worker = self.others.iter_mut().fold(
+            &mut self.free,
+            |first, other| {
+                if *other < *first { other } else { first }
+            },
+        );
+        let start = (*worker).max(at);
         if start - at > plant.deadline {
             let end = at + plant.deadline;
             self.expiring.push_back(end);
             return Taken::Expired(end);
         }
         let end = self.quota.finish(start, plant.work);
-        self.free[worker] = end;
+        *worker = end;
         self.used += plant.work;
         self.ends.push_back(end);
         Taken::Done(end)

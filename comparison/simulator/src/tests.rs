@@ -10,7 +10,7 @@ use crate::keda::KedaSettings;
 use crate::kpa::KpaSettings;
 use crate::plant::{Plant, PodSize, Start};
 use crate::time::{SECOND, micros};
-use crate::vpa::VpaSettings;
+use crate::vpa::{self, VpaSettings};
 use crate::world::{Ended, simulate};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
@@ -21,7 +21,7 @@ fn plant() -> Plant {
         work: SECOND / 10,
         hop: 0,
         activator_hop: 0,
-        starts: vec![Start { running: 2 * SECOND, ready: 3 * SECOND }],
+        starts: vec![Start { running: 2 * SECOND, ready: 3 * SECOND, together: 1 }],
         queue: 1000,
         deadline: 60 * SECOND,
         ..Plant::default()
@@ -56,6 +56,9 @@ fn run(
     ended.sort_by_key(|e| e.0);
     (ended, recording)
 }
+
+const VPA: VpaSettings =
+    VpaSettings { cpu: (100, 2000), memory: (0.0, f64::MAX), min_replicas: 1, tolerance: vpa::TOLERANCE };
 
 /// One pod that stays one pod.
 fn fixed() -> Autoscaler {
@@ -155,7 +158,7 @@ fn keda_wakes_an_object_at_its_next_poll_and_takes_it_back_to_zero_after_its_coo
 
 #[test]
 fn without_a_ready_pod_a_plain_deployment_answers_503() {
-    let never = Plant { starts: vec![Start { running: 0, ready: i64::MAX / 4 }], ..plant() };
+    let never = Plant { starts: vec![Start { running: 0, ready: i64::MAX / 4, together: 1 }], ..plant() };
     let none = Autoscaler::Hpa(HpaSettings { min: 0, ..HpaSettings::defaults(2000, 1) }, None);
     let (ended, _) = run(&[(0.0, 1.0), (30.0, 1.0)], &never, CORE, &none, 20.0);
     assert!(ended.iter().all(|e| e.2 == Outcome::Unavailable));
@@ -190,7 +193,7 @@ fn the_kpa_sees_a_spike_within_seconds_and_the_hpa_within_its_period() {
 fn the_vpa_gives_a_busy_pod_more_and_records_it() {
     let half = PodSize { millicores: 500, ..CORE };
     let Autoscaler::Hpa(settings, _) = fixed() else { unreachable!("an HPA") };
-    let one = Autoscaler::Hpa(settings, Some(VpaSettings { cpu: (100, 2000), memory: (0.0, f64::MAX) }));
+    let one = Autoscaler::Hpa(settings, Some(VPA));
     let (_, recording) = run(&[(0.0, 4.9), (3600.0, 4.9)], &plant(), half, &one, 0.0);
     let requests = &recording.pods[0].containers[0].requests;
     assert!(requests.len() > 1 && requests.last().expect("moves").1 > 0.5, "{requests:?}");
@@ -215,6 +218,21 @@ fn draining_pods_hold_their_room_and_new_ones_wait_for_it() {
     assert!((gone - unready - 36.0).abs() < 0.001);
     let waited = |p: &scenario::recording::Pod| p.scheduled_s.is_some_and(|s| s - p.created_s > 10.0);
     assert!(recording.pods.iter().any(waited), "the next one got its place");
+}
+
+#[test]
+fn pods_that_start_at_once_take_as_long_as_those_that_did_so_before() {
+    let start = |s: i64, together: u32| Start { running: s * SECOND / 2, ready: s * SECOND, together };
+    let starts = (0..8).flat_map(|_| [start(1, 1), start(9, 6)]).collect();
+    let measured = Plant { starts, ..plant() };
+    let settings = KpaSettings { min_scale: 0, utilization: 1.0, ..KpaSettings::defaults(1.0) };
+    let wave = [(0.0, 0.0), (10.0, 0.0), (10.0, 0.4), (30.0, 0.4), (30.0, 80.0), (60.0, 80.0)];
+    let (_, recording) = run(&wave, &measured, CORE, &Autoscaler::Kpa(settings), 0.0);
+    let took = |p: &scenario::recording::Pod| Some((p.first_ready()? - p.scheduled_s?, p.scheduled_s?));
+    let starts: Vec<(f64, f64)> = recording.pods.iter().filter_map(took).collect();
+    assert!((starts[0].0 - 1.0).abs() < 0.001, "the first one, alone: {starts:?}");
+    let many = starts.iter().filter(|s| s.1 > 31.0 && s.1 < 40.0).map(|s| s.0);
+    assert!(many.clone().count() > 5 && many.fold(0.0, f64::max) > 8.9, "{starts:?}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! The vertical pod autoscaler 1.8: the recommender's decaying histogram and estimators for CPU,
-//! and the updater's rule for when a pod is touched.
+//! The vertical pod autoscaler 1.8: the recommender's decaying histogram and estimators for CPU.
+//! Which pods are resized is in [`crate::updater`].
 //!
 //! Recommendations are compared with that code itself: see `oracles/vpa` and
 //! `tests/conformance.rs`.
 
 use crate::time::{Micros, SECOND};
+use crate::updater::{Seen, updated};
 
 /// `--recommender-interval` and `--updater-interval`.
 pub const INTERVAL: Micros = 60 * SECOND;
@@ -24,9 +25,6 @@ const LEAST_CPU: i64 = 25;
 /// `--pod-recommendation-min-memory-mb`. The function needs less, so that this is what is
 /// recommended, and a pod that requests less is outside the recommended range.
 const LEAST_MEMORY: f64 = 250.0 * 1024.0 * 1024.0;
-/// `--pod-update-threshold`, and how long a pod must live before that alone is a reason.
-const UPDATE_THRESHOLD: f64 = 0.1;
-const SETTLED_POD: Micros = 43_200 * SECOND;
 const DAY: Micros = 86_400 * SECOND;
 const MINUTES_A_DAY: f64 = 1440.0;
 
@@ -78,7 +76,7 @@ impl Histogram {
     }
 }
 
-/// What the recommender says, in millicores.
+/// What the recommender says, in millicores or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recommendation {
     /// What a pod should request.
@@ -96,7 +94,16 @@ pub struct VpaSettings {
     pub cpu: (i64, i64),
     /// The same for memory, bytes.
     pub memory: (f64, f64),
+    /// `minReplicas`: fewer pods than these are left alone.
+    pub min_replicas: i64,
+    /// Share of the replicas that may be disturbed in a round: `--eviction-tolerance`.
+    pub tolerance: f64,
 }
+
+/// `--min-replicas`.
+pub const MIN_REPLICAS: i64 = 2;
+/// `--eviction-tolerance`.
+pub const TOLERANCE: f64 = 0.5;
 
 /// The recommender's memory for one container, and the object's bounds.
 #[derive(Debug, Clone)]
@@ -143,10 +150,15 @@ impl Vpa {
         })
     }
 
+    /// Millicores within `minAllowed` and `maxAllowed`.
+    pub fn allowed(&self, millicores: i64) -> i64 {
+        let (least, most) = self.settings.cpu;
+        millicores.min(most).max(least)
+    }
+
     /// The same within `minAllowed` and `maxAllowed`.
     pub fn recommendation(&self) -> Option<Recommendation> {
-        let (least, most) = self.settings.cpu;
-        let capped = |millicores: i64| millicores.min(most).max(least);
+        let capped = |millicores: i64| self.allowed(millicores);
         self.uncapped().map(|r| Recommendation {
             target: capped(r.target),
             lower: capped(r.lower),
@@ -160,13 +172,16 @@ impl Vpa {
         LEAST_MEMORY.min(most).max(least)
     }
 
-    /// Whether the updater changes a pod with these requests (millicores and bytes) and age, and to
-    /// how many millicores. Its memory then becomes [`Vpa::memory`].
-    pub fn updates(&self, requested: i64, memory: f64, age: Micros) -> Option<i64> {
-        let r = self.recommendation()?;
-        let outside = requested < r.lower || requested > r.upper || memory < self.memory();
-        let drifted = (requested - r.target).abs() as f64 / requested.max(1) as f64 >= UPDATE_THRESHOLD;
-        (outside || (age >= SETTLED_POD && drifted)).then_some(r.target)
+    /// The same as a range: little is known of memory, so that the upper bound is far away.
+    pub fn memory_range(&self) -> Recommendation {
+        let memory = self.memory() as i64;
+        Recommendation { target: memory, lower: memory, upper: i64::MAX }
+    }
+
+    /// The pods that the updater resizes in this round, in its order.
+    pub fn updates(&self, pods: &[Seen], replicas: i64) -> Vec<usize> {
+        let Some(cpu) = self.recommendation() else { return vec![] };
+        updated(pods, replicas, &self.settings, &cpu, &self.memory_range())
     }
 }
 
@@ -177,15 +192,12 @@ mod tests {
     use super::*;
 
     fn vpa(least: i64, most: i64) -> Vpa {
-        Vpa::new(VpaSettings { cpu: (least, most), memory: (0.0, f64::MAX) })
-    }
-
-    #[test]
-    fn a_pod_with_less_memory_than_is_ever_recommended_is_changed_at_once() {
-        let mut vpa = vpa(100, 180);
-        vpa.observe(10, 0);
-        assert_eq!(vpa.updates(150, LEAST_MEMORY, INTERVAL), None, "150m is within the bounds");
-        assert_eq!(vpa.updates(150, LEAST_MEMORY - 1.0, INTERVAL), Some(100), "and its CPU with it");
+        Vpa::new(VpaSettings {
+            cpu: (least, most),
+            memory: (0.0, f64::MAX),
+            min_replicas: 1,
+            tolerance: TOLERANCE,
+        })
     }
 
     #[test]
@@ -244,12 +256,17 @@ mod tests {
     #[test]
     fn a_young_pod_is_touched_only_outside_the_bounds_and_never_beyond_what_is_allowed() {
         let mut vpa = vpa(500, 2000);
-        assert_eq!(vpa.updates(1000, LEAST_MEMORY, 0), None, "no history, no update");
+        let pod = |millicores: i64, memory: f64| {
+            [Seen { millicores, memory: memory as i64, age: INTERVAL, pending: false }]
+        };
+        assert!(vpa.updates(&pod(1000, LEAST_MEMORY), 1).is_empty(), "no history, no update");
         (0..60).for_each(|i| vpa.observe(950, i * INTERVAL));
-        assert_eq!(vpa.updates(1100, LEAST_MEMORY, INTERVAL), None, "1.1 is within the widened bounds");
-        let up = vpa.updates(500, LEAST_MEMORY, INTERVAL).expect("0.5 is far below the lower bound");
-        assert!((1090..1200).contains(&up), "{up}");
+        assert!(vpa.updates(&pod(1100, LEAST_MEMORY), 1).is_empty(), "within the widened bounds");
+        assert_eq!(vpa.updates(&pod(1100, LEAST_MEMORY - 1.0), 1), [0], "its memory is not");
+        assert_eq!(vpa.updates(&pod(500, LEAST_MEMORY), 1), [0], "0.5 is far below the lower bound");
+        let target = |vpa: &Vpa| vpa.recommendation().expect("there are samples").target;
+        assert!((1090..1200).contains(&target(&vpa)), "{}", target(&vpa));
         (60..120).for_each(|i| vpa.observe(30_000, i * INTERVAL));
-        assert_eq!(vpa.updates(500, LEAST_MEMORY, INTERVAL), Some(2000), "maxAllowed");
+        assert_eq!(target(&vpa), 2000, "maxAllowed");
     }
 }

@@ -1,5 +1,6 @@
 // Package vpa drives the vertical pod autoscaler's own recommender with CPU samples from a trace and writes target,
-// lower and upper bound in millicores, before the object's minAllowed and maxAllowed.
+// lower and upper bound in millicores, before the object's minAllowed and maxAllowed. Of a trace of rounds of the updater it
+// writes the pods that are resized.
 //
 //	go test -count=1 . -args TRACE DECISIONS
 package vpa
@@ -25,6 +26,8 @@ type Line struct {
 	AtMs int64 `json:"t"`
 	// One sample a pod, in millicores.
 	Usage []int64 `json:"usage"`
+	// A round of the updater instead.
+	Round *Round `json:"round"`
 }
 
 // The flags' defaults of vpa-recommender.
@@ -63,6 +66,10 @@ func TestDecide(t *testing.T) {
 				out.WriteByte('\n')
 			}
 			state = model.NewAggregateContainerState()
+			continue
+		}
+		if line.Round != nil {
+			fmt.Fprintf(&out, "%s ", updated(line.Round))
 			continue
 		}
 		for _, usage := range line.Usage {

@@ -2,13 +2,17 @@
 //! as JSON lines for `oracles/` and played through the simulator's own autoscalers.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
+use scenario::recording::Run;
 use simulator::hpa::{Hpa, HpaSettings, Observed, Policy, Rules, SYNC, Select};
+use simulator::keda::{Keda, KedaSettings};
 use simulator::kpa::{Kpa, KpaSettings, TICK};
 use simulator::time::{Micros, micros};
-use simulator::vpa::{INTERVAL, Vpa, VpaSettings};
+use simulator::updater::{Seen, updated};
+use simulator::vpa::{INTERVAL, Recommendation, TOLERANCE, Vpa, VpaSettings};
 
 /// What one case is made of: its lines for the oracle, and what the simulator decides.
 pub(crate) struct Case {
@@ -16,6 +20,27 @@ pub(crate) struct Case {
     pub(crate) trace: String,
     /// One word a tick.
     pub(crate) decisions: Vec<String>,
+}
+
+/// Makes a case: its number, and how many ticks.
+pub(crate) type Make = fn(u64, usize) -> Case;
+
+/// All traces, by the names of their fixtures.
+pub(crate) const ALL: [(&str, Make); 9] = [
+    ("hpa", hpa),
+    ("hpa-external", hpa_external),
+    ("hpa-recorded", hpa_recorded),
+    ("keda", keda),
+    ("kpa", kpa),
+    ("kpa-recorded", kpa_recorded),
+    ("vpa", vpa),
+    ("vpa-recorded", vpa_recorded),
+    ("vpa-updater", vpa_updater),
+];
+
+/// The traces of this name.
+pub(crate) fn named(name: &str) -> Option<Make> {
+    ALL.iter().find(|(own, _)| *own == name).map(|(_, make)| *make)
 }
 
 /// Draws from a stream.
@@ -39,27 +64,52 @@ impl Draw {
     }
 }
 
-/// A load that drifts, jumps and pauses, between 0 and about `peak`.
-struct Load {
-    level: f64,
-    goal: f64,
-    peak: f64,
+/// Requests in flight over time.
+enum Load {
+    /// Drifts, jumps and pauses, between 0 and about `peak`.
+    Drifting { level: f64, goal: f64, peak: f64 },
+    /// As recorded, again and again.
+    Recorded { values: Vec<f64>, next: usize },
 }
 
 impl Load {
     fn next(&mut self, draw: &mut Draw) -> f64 {
-        if draw.chance(0.03) {
-            self.goal = if draw.chance(0.3) { 0.0 } else { draw.uniform() * self.peak };
-            if draw.chance(0.4) {
-                self.level = self.goal;
+        match self {
+            Self::Drifting { level, goal, peak } => {
+                if draw.chance(0.03) {
+                    *goal = if draw.chance(0.3) { 0.0 } else { draw.uniform() * *peak };
+                    if draw.chance(0.4) {
+                        *level = *goal;
+                    }
+                }
+                *level += (*goal - *level) * 0.1;
+                if *level < 0.01 * *peak && *goal == 0.0 {
+                    *level = 0.0;
+                }
+                *level * (0.8 + 0.4 * draw.uniform())
+            }
+            Self::Recorded { values, next } => {
+                *next += 1;
+                values[(*next - 1) % values.len()]
             }
         }
-        self.level += (self.goal - self.level) * 0.1;
-        if self.level < 0.01 * self.peak && self.goal == 0.0 {
-            self.level = 0.0;
-        }
-        self.level * (0.8 + 0.4 * draw.uniform())
     }
+}
+
+/// Run `number` of the recorded ones, of one variant.
+fn recorded(variant: &str, number: u64) -> Run {
+    const SCENARIOS: [&str; 6] = ["idle-wake", "night-wave", "ramp", "sawtooth", "soak", "spike"];
+    let scenario = SCENARIOS[number as usize % 6];
+    let configuration = ["defaults", "tuned"][number as usize / 6 % 2];
+    let name = format!("{scenario}-{variant}-{configuration}-{}.json", number / 12 % 3 + 1);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Run::parse(&text).expect("a results file")
+}
+
+/// Requests in flight in each second of a recorded run: answers by their median latency.
+fn in_flight(run: &Run) -> Vec<f64> {
+    run.load.seconds.iter().map(|s| s.ok as f64 * s.p50_ms.unwrap_or(0.0) / 1000.0).collect()
 }
 
 const PENDING: i64 = -2;
@@ -68,6 +118,21 @@ const MISSING: i64 = -1;
 /// Case `number` of the HPA. The first four are the settings of the two variants' files and of
 /// Kubernetes.
 pub(crate) fn hpa(number: u64, ticks: usize) -> Case {
+    hpa_under(None, number, ticks)
+}
+
+/// The same under the load of a recorded run.
+pub(crate) fn hpa_recorded(number: u64, ticks: usize) -> Case {
+    let seconds = in_flight(&recorded("k8s-autoscalers", number));
+    // Each sync sees an average of the last 20 s.
+    let values = (0..seconds.len()).step_by(15).map(|end| {
+        let window = &seconds[end.saturating_sub(20)..=end];
+        window.iter().sum::<f64>() / window.len() as f64 * 1000.0
+    });
+    hpa_under(Some(values.collect()), number, ticks)
+}
+
+fn hpa_under(load: Option<Vec<f64>>, number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 11));
     let settings = hpa_settings(number, &mut draw);
     let mut replicas = draw.below(6) as i64 + 1;
@@ -75,7 +140,10 @@ pub(crate) fn hpa(number: u64, ticks: usize) -> Case {
     let mut hpa = Hpa::new(settings.clone());
     let exact = draw.chance(0.5);
     let peak = settings.max as f64 * 1.3 * settings.target_milli as f64;
-    let mut load = Load { level: peak / 4.0, goal: peak / 4.0, peak };
+    let mut load = match load {
+        Some(values) => Load::Recorded { values, next: 0 },
+        None => Load::Drifting { level: peak / 4.0, goal: peak / 4.0, peak },
+    };
     let (mut now_ms, mut decisions) = (0_i64, vec![]);
     for _ in 0..ticks {
         now_ms += SYNC / 1000 + if exact { 0 } else { draw.below(400) as i64 };
@@ -123,7 +191,7 @@ pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
     let mut trace = format!("{{\"settings\":{},\"external\":true}}}}\n", &json[..json.len() - 1]);
     let mut hpa = Hpa::new(settings.clone());
     let peak = settings.max as f64 * 1.3 * settings.target_milli as f64;
-    let mut load = Load { level: peak / 4.0, goal: peak / 4.0, peak };
+    let mut load = Load::Drifting { level: peak / 4.0, goal: peak / 4.0, peak };
     let (mut now_ms, mut decisions) = (0_i64, vec![]);
     for _ in 0..ticks {
         now_ms += SYNC / 1000 + draw.below(400) as i64;
@@ -136,6 +204,41 @@ pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
         }
         trace.push_str("}\n");
         replicas = hpa.sync_external(now_ms * 1000, replicas, total);
+        decisions.push(replicas.to_string());
+    }
+    Case { trace, decisions }
+}
+
+/// Case `number` of KEDA's way to zero and back; in between, an HPA sets the replicas.
+pub(crate) fn keda(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 15));
+    let settings = KedaSettings {
+        min: draw.of(&[0, 0, 0, 1, 3]),
+        polling_s: draw.of(&[30.0, 30.0, 10.0, 5.0]),
+        cooldown_s: draw.of(&[300.0, 300.0, 60.0, 30.0, 0.0]),
+        ..KedaSettings::defaults(1000, 10)
+    };
+    let mut replicas = draw.below(6) as i64;
+    let mut trace = format!(
+        "{{\"settings\":{{\"min\":{},\"max\":10,\"polling\":{},\"cooldown\":{},\"replicas\":{replicas}}}}}\n",
+        settings.min, settings.polling_s, settings.cooldown_s
+    );
+    let mut keda = Keda::new(settings.clone());
+    let mut active = false;
+    let (mut now_ms, mut decisions) = (draw.below(1000) as i64, vec![]);
+    for _ in 0..ticks {
+        now_ms += settings.polling_s as i64 * 1000 + draw.below(300) as i64;
+        if draw.chance(0.08) {
+            active = !active;
+        }
+        let set = draw.chance(0.15).then(|| draw.below(11) as i64);
+        replicas = set.unwrap_or(replicas);
+        let _ = write!(trace, "{{\"t\":{now_ms},\"active\":{active}");
+        if let Some(set) = set {
+            let _ = write!(trace, ",\"set\":{set}");
+        }
+        trace.push_str("}\n");
+        replicas = keda.request(now_ms * 1000, replicas, active);
         decisions.push(replicas.to_string());
     }
     Case { trace, decisions }
@@ -201,6 +304,15 @@ fn hpa_json(s: &HpaSettings, replicas: i64) -> String {
 
 /// Case `number` of the KPA.
 pub(crate) fn kpa(number: u64, ticks: usize) -> Case {
+    kpa_under(None, number, ticks)
+}
+
+/// The same under the load of a recorded run.
+pub(crate) fn kpa_recorded(number: u64, ticks: usize) -> Case {
+    kpa_under(Some(in_flight(&recorded("knative", number))), number, ticks)
+}
+
+fn kpa_under(load: Option<Vec<f64>>, number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 12));
     let settings = kpa_settings(number, &mut draw);
     let mut replicas = draw.below(4) as i64;
@@ -226,7 +338,10 @@ pub(crate) fn kpa(number: u64, ticks: usize) -> Case {
     );
     let mut kpa = Kpa::new(settings.clone(), 0, replicas);
     let peak = settings.target() * draw.of(&[3.0, 10.0, 25.0]);
-    let mut load = Load { level: 0.0, goal: peak / 2.0, peak };
+    let mut load = match load {
+        Some(values) => Load::Recorded { values, next: 0 },
+        None => Load::Drifting { level: 0.0, goal: peak / 2.0, peak },
+    };
     // Phases of the statistics and of the ticks within their periods.
     let (phase, tick_phase) = (draw.below(1000) as i64, draw.below(2000) as i64);
     let (mut now_ms, mut decisions) = (0_i64, vec![]);
@@ -281,13 +396,35 @@ fn kpa_settings(number: u64, draw: &mut Draw) -> KpaSettings {
     settings
 }
 
+const VPA: VpaSettings =
+    VpaSettings { cpu: (0, i64::MAX), memory: (0.0, f64::MAX), min_replicas: 1, tolerance: TOLERANCE };
+
+/// Case `number` of the VPA with what the pods of a recorded run used, every 5 s, in each round.
+pub(crate) fn vpa_recorded(number: u64, ticks: usize) -> Case {
+    let run = recorded("k8s-autoscalers", number);
+    let mut vpa = Vpa::new(VPA);
+    let mut trace = "{\"settings\":{}}\n".to_owned();
+    let mut decisions = vec![];
+    for tick in 0..ticks as i64 {
+        let at_ms = (tick + 1) * INTERVAL / 1000;
+        let (at, cores) = run.recording.cores_used[tick as usize % run.recording.cores_used.len()];
+        let pods = run.recording.pods.iter().filter(|pod| pod.ready_at(at)).count().max(1);
+        let usage = vec![(cores * 1000.0 / pods as f64) as i64; pods];
+        let _ = writeln!(trace, "{{\"t\":{at_ms},\"usage\":{usage:?}}}");
+        usage.iter().for_each(|u| vpa.observe(*u, at_ms * 1000));
+        let r = vpa.uncapped().expect("there are samples");
+        decisions.push(format!("{}/{}/{}", r.target, r.lower, r.upper));
+    }
+    Case { trace, decisions }
+}
+
 /// Case `number` of the VPA: as many samples a round as there are pods.
 pub(crate) fn vpa(number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 13));
-    let mut vpa = Vpa::new(VpaSettings { cpu: (0, i64::MAX), memory: (0.0, f64::MAX) });
+    let mut vpa = Vpa::new(VPA);
     let mut trace = "{\"settings\":{}}\n".to_owned();
     let peak = draw.of(&[50.0, 150.0, 1000.0, 4000.0]);
-    let mut load = Load { level: peak / 2.0, goal: peak / 2.0, peak };
+    let mut load = Load::Drifting { level: peak / 2.0, goal: peak / 2.0, peak };
     let interval_ms = INTERVAL / 1000 * draw.of(&[1, 1, 30]);
     let mut decisions = vec![];
     for tick in 0..ticks as i64 {
@@ -298,6 +435,75 @@ pub(crate) fn vpa(number: u64, ticks: usize) -> Case {
         usage.iter().for_each(|u| vpa.observe(*u, micros(at_ms as f64 / 1000.0)));
         let r = vpa.uncapped().expect("there are samples");
         decisions.push(format!("{}/{}/{}", r.target, r.lower, r.upper));
+    }
+    Case { trace, decisions }
+}
+
+/// Most pods of a round: above it, Go sorts pods that are alike in an order of its own.
+const PODS_OF_A_ROUND: usize = 12;
+
+/// Case `number` of the VPA's updater: rounds that know nothing of each other.
+pub(crate) fn vpa_updater(number: u64, ticks: usize) -> Case {
+    const MEBIBYTE: i64 = 1 << 20;
+    let mut draw = Draw(Pcg64::new(u128::from(number), 16));
+    let mut trace = "{\"settings\":{}}\n".to_owned();
+    let mut decisions = vec![];
+    let range = |draw: &mut Draw, unit: i64| {
+        let target = (25 + draw.below(2000) as i64) * unit;
+        let lower = (target as f64 * (0.3 + 0.7 * draw.uniform())) as i64;
+        let upper = (target as f64 * (1.0 + 3.0 * draw.uniform())) as i64;
+        Recommendation { target, lower, upper }
+    };
+    for tick in 0..ticks {
+        let (cpu, memory) = (range(&mut draw, 1), range(&mut draw, MEBIBYTE));
+        let settings = VpaSettings { min_replicas: draw.of(&[1, 1, 2, 4]), ..VPA };
+        let count = draw.below(PODS_OF_A_ROUND + 1);
+        let off = draw.of(&[0, 0, 1, -1, 3]);
+        let replicas = (count as i64 + off).max(1);
+        let troubled = draw.chance(0.3);
+        // Within the range, on its bounds, or anywhere; often the same for several pods.
+        let mut request = |r: &Recommendation| match draw.below(6) {
+            0 => r.lower,
+            1 => r.upper,
+            2 => r.target,
+            3 => r.lower - 1,
+            _ => (r.target as f64 * (0.5 + draw.uniform() * 2.0)) as i64,
+        };
+        let asked: Vec<[i64; 2]> = (0..count).map(|_| [request(&cpu), request(&memory)]).collect();
+        let pods: Vec<Seen> = asked
+            .into_iter()
+            .map(|[millicores, memory]| Seen {
+                millicores,
+                memory,
+                age: draw.of(&[60, 3600, 43_199, 43_200, 86_400]) * 1_000_000,
+                pending: troubled && draw.chance(0.3),
+            })
+            .collect();
+        let listed = |r: &Recommendation| format!("[{},{},{}]", r.target, r.lower, r.upper);
+        let listed_pods: Vec<String> = pods
+            .iter()
+            .map(|p| {
+                format!(
+                    "{{\"cpu\":{},\"memory\":{},\"age\":{},\"pending\":{}}}",
+                    p.millicores,
+                    p.memory,
+                    p.age / 1_000_000,
+                    p.pending
+                )
+            })
+            .collect();
+        let _ = writeln!(
+            trace,
+            "{{\"t\":{},\"round\":{{\"configured\":{replicas},\"min\":{},\"cpu\":{},\"memory\":{},\"pods\":[{}]}}}}",
+            tick as i64 * INTERVAL / 1000,
+            settings.min_replicas,
+            listed(&cpu),
+            listed(&memory),
+            listed_pods.join(",")
+        );
+        let chosen = updated(&pods, replicas, &settings, &cpu, &memory);
+        let words: Vec<String> = chosen.iter().map(usize::to_string).collect();
+        decisions.push(if words.is_empty() { "-".into() } else { words.join(",") });
     }
     Case { trace, decisions }
 }
