@@ -34,6 +34,8 @@ pub mod world;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream;
 
 use scenario::recording::{Draw, Origin, Run, SCHEMA};
 use scenario::schedule::Schedule;
