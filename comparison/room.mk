@@ -68,6 +68,8 @@ verify-simulator: need-cargo ## the simulator compiles to WebAssembly and decide
 
 # One file that needs no server: open it in a browser, or put it anywhere.
 CALCULATOR ?= target/calculator/index.html
+# What the page exports in its tests.
+EXPORTS := target/calculator/exports
 
 verify: test-calculator
 
@@ -76,9 +78,11 @@ calculator: need-cargo ## the simulator as a page: one HTML file, without a serv
 	rustup target add $(WASM_TARGET)
 	comparison/calculator/build.py $(CALCULATOR)
 
-test-calculator: calculator ## test the calculator's page in a headless Chromium
+test-calculator: calculator $(KUSTOMIZE) $(VENV)/manifests.stamp ## test the calculator's page in a headless Chromium, and what it exports with kustomize
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	cd comparison/calculator/tests/browser && npm ci --silent && CALCULATOR=$(abspath $(CALCULATOR)) npm test
+	rm -rf $(EXPORTS)
+	cd comparison/calculator/tests/browser && npm ci --silent && CALCULATOR=$(abspath $(CALCULATOR)) EXPORTS=$(abspath $(EXPORTS)) npm test
+	KUSTOMIZE=$(KUSTOMIZE) EXPORTS=$(abspath $(EXPORTS)) $(VENV)/bin/python -m pytest -q -p no:cacheprovider comparison/calculator/tests/test_exported.py
 
 load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
 	$(CARGO) build --release --workspace --example constant_server

@@ -1,7 +1,7 @@
 // The calculator in a real Chromium, opened as a file: no server.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -11,6 +11,8 @@ import { chromium } from 'playwright-core';
 const FILE = process.env.CALCULATOR || fileURLToPath(new URL('../../../../target/calculator/index.html', import.meta.url));
 const PAGE = pathToFileURL(FILE).href;
 const AXE = createRequire(import.meta.url).resolve('axe-core');
+// What the page exported, for ../test_exported.py.
+const EXPORTS = process.env.EXPORTS || fileURLToPath(new URL('exports/', pathToFileURL(FILE)));
 // A test that hangs fails; one on a machine with much else to do does not.
 const PATIENCE_MS = 90_000;
 
@@ -108,6 +110,35 @@ test('what is exported is imported again', async () => {
   await page.waitForFunction(() => /no Knative Service/.test(document.querySelector('#import-said').textContent));
   await page.context().close();
 });
+
+const EDITS = {
+  kpa: { target: 3, window: 42, 'min-scale': 2, 'target-burst-capacity': 0, 'scale-down-delay': 17, 'max-scale': 7 },
+  hpa: { averageValue: 2.5, minReplicas: 2, maxReplicas: 7, 'scaleUp.Pods': 3, 'scaleUp.tolerance': 0.05, 'scaleDown.stabilizationWindowSeconds': 90 },
+  'hpa-vpa': { averageValue: 2, maxReplicas: 8, 'scaleDown.Percent': 0, 'minAllowed.cpu': 300, 'maxAllowed.cpu': 900 },
+  keda: { threshold: 2, activationThreshold: 0.5, minReplicaCount: 1, pollingInterval: 11, cooldownPeriod: 77, 'scaleDown.Pods': 2 },
+};
+
+for (const [kind, edits] of Object.entries(EDITS)) {
+  test(`settings that were simulated are exported: ${kind}`, async () => {
+    const page = await open();
+    await page.evaluate(() => document.querySelectorAll('#arms details').forEach((d) => { d.open = true; }));
+    for (const [name, value] of Object.entries(edits)) {
+      const field = page.locator(`[data-setting="${kind}/${name}"]`);
+      await and(page, async () => { await field.fill(String(value)); await field.press('Tab'); });
+    }
+    const values = await page.evaluate((own) => Object.fromEntries([...document.querySelectorAll(`[data-setting^="${own}/"]`)]
+      .map((input) => [input.dataset.setting.slice(own.length + 1), Number(input.value)])), kind);
+    for (const [name, value] of Object.entries(edits)) assert.equal(values[name], value);
+    await page.locator('#export-kind').selectOption(kind);
+    await page.locator('#export-button').click();
+    await page.waitForFunction(() => document.querySelector('#export pre'));
+    const files = await page.evaluate(() => Object.fromEntries([...document.querySelectorAll('#export pre')].map((pre) => [pre.dataset.path, pre.textContent])));
+    assert.ok(Object.keys(files).length >= 2);
+    mkdirSync(EXPORTS, { recursive: true });
+    writeFileSync(`${EXPORTS}/${kind}.json`, JSON.stringify({ kind, values, files }, null, 1));
+    await page.context().close();
+  });
+}
 
 test('only what belongs to the chosen load is shown', async () => {
   const page = await open();
