@@ -1,8 +1,8 @@
 //! The updater of the vertical pod autoscaler 1.8 in the mode `InPlaceOrRecreate`: which pods are
 //! resized in a round (`pkg/updater/priority`, `pkg/updater/restriction`).
 //!
-//! Compared with that code itself: see `oracles/vpa` and `tests/conformance.rs`. Left out: containers
-//! that ran out of memory, and resizes that the kubelet defers or refuses.
+//! Compared with that code itself: see `oracles/vpa` and `tests/conformance.rs`. Left out:
+//! containers that ran out of memory, and resizes that the kubelet defers or refuses.
 
 use crate::time::{Micros, SECOND};
 use crate::vpa::{Recommendation, VpaSettings};

@@ -139,8 +139,9 @@ impl<S: FnMut(Ended)> World<'_, S> {
         self.at(now + SECOND, Event::Second);
     }
 
-    /// The activator tells at once of the first request after a second without any, and takes it off
-    /// what it tells next (`concurrency_reporter.go`). A revision at zero is then evaluated at once.
+    /// The activator tells at once of the first request after a second without any, and takes it
+    /// off what it tells next (`concurrency_reporter.go`). A revision at zero is then evaluated at
+    /// once.
     #[inline]
     pub(super) fn first_report(&mut self, at: Micros) {
         if self.reporting.is_some() {
