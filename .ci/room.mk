@@ -7,7 +7,7 @@ ACTIONLINT ?= $(TOOLS)/bin/actionlint
 verify: rooms lines workflows
 
 # Weekly checks: too slow for every change, or independent of changes.
-SCHEDULED := deny asan miri fuzz
+SCHEDULED := deny asan miri neon fuzz
 
 .PHONY: rooms lines workflows deny scheduled-targets release-prepare release-notes release-check
 rooms: need-cargo ## check which crate imports which, and licences and sources of all others

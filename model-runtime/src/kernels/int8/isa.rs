@@ -2,6 +2,8 @@
 //! allows.
 
 use super::finish::FinishKernel;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::portable;
 use super::tile::TileKernel;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +22,15 @@ pub enum Int8Isa {
     /// AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Advanced SIMD with I8MM.
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm,
+    /// Advanced SIMD with dot products.
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
+    /// Advanced SIMD.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// Plain Rust.
     Portable,
 }
@@ -58,6 +69,15 @@ impl Int8Isa {
                 found.push(Self::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            let found_by = [
+                (Self::NeonI8mm, std::arch::is_aarch64_feature_detected!("i8mm")),
+                (Self::NeonDotprod, std::arch::is_aarch64_feature_detected!("dotprod")),
+                (Self::Neon, std::arch::is_aarch64_feature_detected!("neon")),
+            ];
+            found.extend(found_by.into_iter().filter_map(|(isa, there)| there.then_some(isa)));
+        }
         found.push(Self::Portable);
         found
     }
@@ -88,6 +108,12 @@ impl Int8Isa {
             Self::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => "neon+i8mm",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => "neon+dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -114,6 +140,20 @@ impl Int8Isa {
                 finish: avx2::finish,
                 finish_floats: avx2::finish_floats,
                 largest: avx2::largest,
+                look_up: portable::look_up,
+            },
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => Kernels { one: &neon::I8MM, ..Self::Neon.kernels() },
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => Kernels { one: &neon::DOTPROD, ..Self::Neon.kernels() },
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Kernels {
+                one: &neon::ONE,
+                two: &[],
+                wide: &neon::WIDE,
+                finish: neon::finish,
+                finish_floats: neon::finish_floats,
+                largest: neon::largest,
                 look_up: portable::look_up,
             },
             Self::Portable => Kernels {

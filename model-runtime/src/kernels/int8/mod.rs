@@ -15,6 +15,8 @@ mod avx512;
 pub mod conv;
 pub mod finish;
 mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod pool;
 mod portable;
 mod tile;

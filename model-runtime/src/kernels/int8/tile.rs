@@ -44,12 +44,19 @@ pub(crate) const WIDEST: usize = 14;
 
 /// Instantiates the tile for one instruction set. `$v` is a module with a vector of `LANES`
 /// integers and its operations: `load`, `store`, `weights` (a vector of groups, prepared), `input`
-/// (a group, broadcast and prepared) and `dot`.
+/// (a group, broadcast and prepared) and `dot`. With `lacking` at the end, `$v::lacking` sums what
+/// is the same for all pixels, and `$v::whole` puts the two together.
 macro_rules! define_tile {
-    ($(#[$attribute:meta])* $name:ident, $v:ident, pixels = $max:literal [$($p:literal)*], vectors = $n:tt) => {
-        define_tile!(@function [$(#[$attribute])*] $name, $v, $max, [$($p)*], $n);
+    (
+        $(#[$attribute:meta])* $name:ident, $v:ident,
+        pixels = $max:literal [$($p:literal)*], vectors = $n:tt $(, $lacking:ident)?
+    ) => {
+        define_tile!(@function [$(#[$attribute])*] $name, $v, $max, [$($p)*], $n, [$($lacking)?]);
     };
-    (@function [$($attribute:tt)*] $name:ident, $v:ident, $max:literal, [$($p:literal)*], $ns:tt) => {
+    (
+        @function [$($attribute:tt)*] $name:ident, $v:ident,
+        $max:literal, [$($p:literal)*], $ns:tt, $lacking:tt
+    ) => {
         /// # Safety
         /// See [`TileKernel`](super::tile::TileKernel); also the CPU must have the instruction set.
         // The literals make some expressions trivial.
@@ -59,6 +66,7 @@ macro_rules! define_tile {
             const PER_BLOCK: usize = super::BLOCK / $v::LANES;
             const { assert!(P <= $max) };
             let mut acc = [[$v::zero(); 4]; $max];
+            define_tile!(@none $v, less, $lacking);
             // SAFETY: the caller guarantees the pointers; every offset stays inside the tile that
             // they describe.
             unsafe {
@@ -73,6 +81,7 @@ macro_rules! define_tile {
                     for _ in 0..run.groups {
                         let mut w = [$v::no_weights(); 4];
                         define_tile!(@weights $v, w, weight, tile.weight_block, NB, $ns);
+                        define_tile!(@lacking $v, less, w, NB, $ns, $lacking);
                         $(if $p < P {
                             let a = $v::input(input.add($p * step));
                             define_tile!(@dot $v, acc[$p], a, w, NB, $ns);
@@ -83,10 +92,21 @@ macro_rules! define_tile {
                 }
                 $(if $p < P {
                     let out = tile.out.add($p * tile.out_step);
+                    define_tile!(@whole $v, acc[$p], less, NB, $ns, $lacking);
                     define_tile!(@store $v, acc[$p], out, NB, $ns);
                 })*
             }
         }
+    };
+    (@none $v:ident, $less:ident, []) => {};
+    (@none $v:ident, $less:ident, [lacking]) => { let mut $less = [$v::zero(); 4]; };
+    (@lacking $v:ident, $less:ident, $w:ident, $NB:ident, $ns:tt, []) => {};
+    (@lacking $v:ident, $less:ident, $w:ident, $NB:ident, [$($n:literal)*], [lacking]) => {
+        $(if $n < $NB * PER_BLOCK { $less[$n] = $v::lacking($less[$n], $w[$n]); })*
+    };
+    (@whole $v:ident, $acc:expr, $less:ident, $NB:ident, $ns:tt, []) => {};
+    (@whole $v:ident, $acc:expr, $less:ident, $NB:ident, [$($n:literal)*], [lacking]) => {
+        $(if $n < $NB * PER_BLOCK { $acc[$n] = $v::whole($acc[$n], $less[$n]); })*
     };
     (@load $v:ident, $into:expr, $from:ident, $NB:ident, [$($n:literal)*]) => {
         $(if $n < $NB * PER_BLOCK { $into[$n] = $v::load($from.add($n * $v::LANES)); })*
