@@ -6,64 +6,22 @@
 //! Multiply-accumulates are counted as in a direct convolution: a layer that Winograd's filtering
 //! computes can exceed the peak.
 
+mod roofline_layers;
+
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use model_runtime::kernels::Isa;
-use model_runtime::kernels::conv::{Conv, Source, output_size};
+use model_runtime::kernels::conv::{Conv, Source};
 use model_runtime::kernels::convolve::conv2d;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::pack::pack_conv;
 
+use roofline_layers::{Layer, layers};
+
 /// Best of this many runs.
 const RUNS: usize = 40;
-
-/// A kind of layer: how often it occurs, and its shape.
-struct Layer {
-    name: &'static str,
-    count: usize,
-    in_channels: usize,
-    out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    /// Ratio of the image's side to the side of this layer's input.
-    scale: usize,
-}
-
-/// YOLOv5's convolutions by kind, for a stem of `w` channels and the depth of n and s.
-fn layers(w: usize) -> Vec<Layer> {
-    let layer = |name, count, in_channels, out_channels, kernel, stride, scale| Layer {
-        name,
-        count,
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        scale,
-    };
-    vec![
-        layer("stem, gray", 1, 1, w, 6, 2, 1),
-        layer("down to P2", 1, w, 2 * w, 3, 2, 2),
-        layer("down to P3", 1, 2 * w, 4 * w, 3, 2, 4),
-        layer("down to P4", 1, 4 * w, 8 * w, 3, 2, 8),
-        layer("down to P5", 1, 8 * w, 16 * w, 3, 2, 16),
-        layer("neck down to P4", 1, 4 * w, 4 * w, 3, 2, 8),
-        layer("neck down to P5", 1, 8 * w, 8 * w, 3, 2, 16),
-        layer("3 x 3 at P2", 1, w, w, 3, 1, 4),
-        layer("3 x 3 at P3", 3, 2 * w, 2 * w, 3, 1, 8),
-        layer("3 x 3 at P4", 5, 4 * w, 4 * w, 3, 1, 16),
-        layer("3 x 3 at P5", 2, 8 * w, 8 * w, 3, 1, 32),
-        layer("1 x 1 in C3 at P2", 1, w, w, 1, 1, 4),
-        layer("1 x 1 around C3 at P2", 2, 2 * w, 2 * w, 1, 1, 4),
-        layer("1 x 1 in C3 at P3", 3, 2 * w, 2 * w, 1, 1, 8),
-        layer("1 x 1 around C3 at P3", 3, 4 * w, 4 * w, 1, 1, 8),
-        layer("1 x 1 in C3 at P4", 5, 4 * w, 4 * w, 1, 1, 16),
-        layer("1 x 1 around C3 at P4", 5, 8 * w, 8 * w, 1, 1, 16),
-        layer("1 x 1 in C3 at P5", 2, 8 * w, 8 * w, 1, 1, 32),
-        layer("1 x 1 around C3 at P5", 4, 16 * w, 16 * w, 1, 1, 32),
-    ]
-}
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|value| value.parse::<usize>().expect("a number"));
@@ -76,8 +34,8 @@ fn main() {
     print("| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |".into());
     let (mut total_macs, mut total_time) = (0.0, 0.0);
     for layer in layers(width) {
-        let side = input / layer.scale;
-        let (size, time) = time(&layer, side);
+        let [side, size] = layer.sides(input);
+        let time = time(&layer, side, size);
         let macs =
             (size * size * layer.in_channels * layer.out_channels * layer.kernel * layer.kernel) as f64;
         let rate = macs / time / 1e9;
@@ -100,10 +58,10 @@ fn main() {
     ));
 }
 
-/// The output's side and the best time in seconds.
-fn time(layer: &Layer, side: usize) -> (usize, f64) {
-    let &Layer { in_channels, out_channels, kernel, stride, .. } = layer;
-    let padding = (kernel - 1) / 2;
+/// The best time in seconds.
+fn time(layer: &Layer, side: usize, size: usize) -> f64 {
+    let &Layer { in_channels, out_channels, kernel, stride, silu, .. } = layer;
+    let padding = layer.padding();
     let weights = vec![0.01; out_channels * in_channels * kernel * kernel];
     let packed = pack_conv(&weights, out_channels, in_channels, [kernel; 2], [stride; 2], [side / stride; 2]);
     let conv = Conv {
@@ -113,9 +71,8 @@ fn time(layer: &Layer, side: usize) -> (usize, f64) {
         weight: &packed.values,
         weight_shape: packed.shape,
         bias: &vec![0.1; out_channels],
-        silu: true,
+        silu,
     };
-    let [size, _] = output_size([side; 2], conv.kernel, conv.stride, conv.padding);
     let image = vec![0.5; side * side * in_channels];
     let mut output = vec![0.0; size * size * out_channels];
     let best = (0..RUNS).map(|_| {
@@ -132,7 +89,7 @@ fn time(layer: &Layer, side: usize) -> (usize, f64) {
     });
     let best = best.min().unwrap_or(Duration::MAX);
     black_box(&output);
-    (size, best.as_secs_f64())
+    best.as_secs_f64()
 }
 
 /// Multiply-accumulates a second, in GMAC/s, of one register tile with everything in the

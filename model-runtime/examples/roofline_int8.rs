@@ -5,77 +5,21 @@
 //! As `roofline`, with every convolution of the network: kinds that repeat are timed once and
 //! counted as often as they occur.
 
+mod roofline_layers;
+
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use model_runtime::kernels::conv::output_size;
 use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::kernels::int8::Int8Isa;
 use model_runtime::kernels::int8::conv::{Constants, Conv, Output, Source, Weight, conv2d};
 use model_runtime::pack::int8::{Channel, PackedConstants, Scale, pack_constants, pack_conv, pack_gray};
 
+use roofline_layers::{Layer, layers};
+
 /// Best of this many runs.
 const RUNS: usize = 60;
-
-struct Layer {
-    name: &'static str,
-    count: usize,
-    in_channels: usize,
-    out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    /// Ratio of the image's side to the side of this layer's input.
-    scale: usize,
-    silu: bool,
-}
-
-/// YOLOv5's convolutions by kind, for a stem of `w` channels and the depth of n and s; siblings are
-/// merged.
-fn layers(w: usize) -> Vec<Layer> {
-    let layer = |name, count, in_channels, out_channels, kernel, stride, scale| Layer {
-        name,
-        count,
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        scale,
-        silu: true,
-    };
-    let head =
-        |name, in_channels, scale| Layer { silu: false, ..layer(name, 1, in_channels, 21, 1, 1, scale) };
-    vec![
-        layer("stem, gray", 1, 1, w, 6, 2, 1),
-        layer("down to P2", 1, w, 2 * w, 3, 2, 2),
-        layer("down to P3", 1, 2 * w, 4 * w, 3, 2, 4),
-        layer("down to P4", 1, 4 * w, 8 * w, 3, 2, 8),
-        layer("down to P5", 1, 8 * w, 16 * w, 3, 2, 16),
-        layer("neck down to P4", 1, 4 * w, 4 * w, 3, 2, 8),
-        layer("neck down to P5", 1, 8 * w, 8 * w, 3, 2, 16),
-        layer("3 x 3 at P2", 1, w, w, 3, 1, 4),
-        layer("3 x 3 at P3", 3, 2 * w, 2 * w, 3, 1, 8),
-        layer("3 x 3 at P4", 5, 4 * w, 4 * w, 3, 1, 16),
-        layer("3 x 3 at P5", 2, 8 * w, 8 * w, 3, 1, 32),
-        layer("1 x 1 in C3 at P2", 1, w, w, 1, 1, 4),
-        layer("1 x 1 around C3 at P2", 2, 2 * w, 2 * w, 1, 1, 4),
-        layer("1 x 1 in C3 at P3", 3, 2 * w, 2 * w, 1, 1, 8),
-        layer("1 x 1 around C3 at P3", 3, 4 * w, 4 * w, 1, 1, 8),
-        layer("1 x 1 into C3, neck at P3", 1, 8 * w, 4 * w, 1, 1, 8),
-        layer("1 x 1 in C3 at P4", 5, 4 * w, 4 * w, 1, 1, 16),
-        layer("1 x 1 around C3 at P4", 5, 8 * w, 8 * w, 1, 1, 16),
-        layer("1 x 1 into C3, neck at P4", 1, 16 * w, 8 * w, 1, 1, 16),
-        layer("1 x 1, neck at P4", 1, 8 * w, 4 * w, 1, 1, 16),
-        layer("1 x 1 in C3 at P5", 2, 8 * w, 8 * w, 1, 1, 32),
-        layer("1 x 1 around C3 at P5", 4, 16 * w, 16 * w, 1, 1, 32),
-        layer("1 x 1 before and after pooling", 1, 16 * w, 8 * w, 1, 1, 32),
-        layer("1 x 1 after pooling", 1, 32 * w, 16 * w, 1, 1, 32),
-        layer("1 x 1, neck at P5", 1, 16 * w, 8 * w, 1, 1, 32),
-        head("head at P3", 4 * w, 8),
-        head("head at P4", 8 * w, 16),
-        head("head at P5", 16 * w, 32),
-    ]
-}
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>());
@@ -95,10 +39,10 @@ fn main() {
     line("| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |".into());
     let (mut total, mut total_macs) = (0.0, 0.0);
     for layer in layers(w) {
-        let side = output_side(&layer, input / layer.scale);
+        let [from, side] = layer.sides(input);
         let macs =
             (side * side * layer.out_channels * layer.kernel * layer.kernel * layer.in_channels) as f64;
-        let seconds = time(isa, &layer, input / layer.scale, side);
+        let seconds = time(isa, &layer, from, side);
         let rate = macs / seconds / 1e9;
         let Layer { name, count, in_channels, out_channels, .. } = layer;
         line(format!(
@@ -119,14 +63,6 @@ fn main() {
     ));
 }
 
-fn padding(layer: &Layer) -> usize {
-    if layer.kernel == 6 { 2 } else { layer.kernel / 2 }
-}
-
-fn output_side(layer: &Layer, side: usize) -> usize {
-    output_size([side; 2], [layer.kernel; 2], [layer.stride; 2], [padding(layer); 2])[0]
-}
-
 /// Seconds for one layer.
 fn time(isa: Int8Isa, layer: &Layer, side: usize, out_side: usize) -> f64 {
     let &Layer { in_channels, out_channels, kernel, stride, silu, .. } = layer;
@@ -144,7 +80,7 @@ fn time(isa: Int8Isa, layer: &Layer, side: usize, out_side: usize) -> f64 {
     let conv = Conv {
         kernel: [kernel; 2],
         stride: [stride; 2],
-        padding: [padding(layer); 2],
+        padding: [layer.padding(); 2],
         weight,
         constants: Constants {
             bias: &packed.bias,
