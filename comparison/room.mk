@@ -22,12 +22,17 @@ build: build-comparison
 build-comparison: need-cargo
 	$(CARGO) build --release --workspace --bin comparison
 
+# Minutes that a session may take: make compare MINUTES=100, again and again
+MINUTES        ?=
+# BEGIN_AGAIN=1 voids a block that was begun on a machine of another speed, and begins it again
+BEGIN_AGAIN    ?=
+
 # What a rate of 1 stands for as a share of what one pod carries, which is measured first; in the
 # place of SCALE
 POD_LOAD ?=
 RUN_OPTIONS = --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
   $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) $(if $(POD_LOAD),--pod-load $(POD_LOAD)) \
-  --stretch $(STRETCH) --tail $(TAIL) --commit $$(git rev-parse --short HEAD)
+  --stretch $(STRETCH) --tail $(TAIL) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(BEGIN_AGAIN),--begin-again) --commit $$(git rev-parse --short HEAD)
 
 compare: build-comparison ## load every arm on the current cluster and record what happens (resumes where it stopped)
 	@$(COMPARISON) plan $(RUN_OPTIONS)

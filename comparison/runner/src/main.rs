@@ -157,6 +157,14 @@ struct RunArgs {
     /// Do not measure the capacity of one pod before the runs and between repeats
     #[arg(long)]
     no_calibration: bool,
+    /// Minutes that this session may take: no run is begun that would not end within them. The next
+    /// session goes on with the next run
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Where the machine's speed has changed since a block was begun: void what is recorded of the
+    /// block and begin it again
+    #[arg(long)]
+    begin_again: bool,
     /// Use the variants as deployed: neither remove nor apply anything
     #[arg(long)]
     as_is: bool,
@@ -270,8 +278,8 @@ struct PowerArgs {
     /// Folder with results files
     #[arg(long, default_value = "comparison/results")]
     results: PathBuf,
-    /// Claims that the table will contain; the default counts every primary measure of every
-    /// recorded group
+    /// Claims that the table will contain; the default is the number that comparison/arms.toml
+    /// registers
     #[arg(long)]
     claims: Option<usize>,
 }
@@ -347,6 +355,8 @@ impl RunArgs {
             forget: Duration::from_secs(self.forget),
             spread_s: self.spread,
             as_is: self.as_is,
+            minutes: self.minutes,
+            begin_again: self.begin_again,
             images: self.images.clone(),
             results: self.plan.results.clone(),
             threads: self.threads,

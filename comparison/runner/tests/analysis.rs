@@ -8,11 +8,12 @@ use comparison::analysis::{MEASURES, by_key};
 use comparison::files::{read_run, read_runs, write_run};
 use comparison::report::claims::claims;
 use comparison::report::findings::findings;
+use comparison::report::html::page;
 use comparison::report::table::{arm_runs, groups};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
 use scenario::rate::uniform;
-use scenario::recording::{Component, Container, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
+use scenario::recording::{Component, Container, Cost, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
 use scenario::summary::LoadSummary;
 use scenario::{Outcome, RequestRecord};
 
@@ -67,6 +68,7 @@ fn run(recording: Recording, steps_up: &[f64]) -> Run {
         started: String::new(),
         draw: Draw {
             scale: 1.0,
+            pod_load: None,
             stretch: 1.0,
             seed: 1,
             fingerprint: String::new(),
@@ -79,6 +81,7 @@ fn run(recording: Recording, steps_up: &[f64]) -> Run {
         load: LoadSummary::new(&mut requests, 0, 500, 100.0, steps_up),
         recording,
         calibration: None,
+        session: None,
         void: None,
     }
 }
@@ -305,6 +308,20 @@ fn runs_of_different_images_settings_or_requests_are_not_joined() {
 }
 
 #[test]
+fn cost_by_prometheus_is_compared_over_the_time_of_the_run_alone() {
+    let mut one = run(two_pods(), &[]);
+    assert!(!measure(&one).contains_key("cost_apart"), "unknown is not zero");
+    let cost = |cores: f64| Some(Cost { pod_seconds: 230.0, core_seconds_requested: cores });
+    one.recording.by_prometheus = cost(230.0 * 1.025 * 1.01);
+    // Another arm rests later, which is no time of this run.
+    let apart = |run: &Run| measure_until(run, Some(500.0))["cost_apart"];
+    assert!((apart(&one) - 1.0).abs() < 1e-9, "{}", apart(&one));
+    one.draw.counted = Some([50.0, 100.0]);
+    one.recording.by_prometheus = cost(90.5 * 1.025 * 0.98);
+    assert!((apart(&one) + 2.0).abs() < 1e-9, "{}", apart(&one));
+}
+
+#[test]
 fn every_measure_is_defined_once() {
     let values = measure(&run(two_pods(), &[12.0]));
     for key in values.keys() {
@@ -345,10 +362,63 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
     }
 }
 
+#[test]
+fn blocks_of_sessions_on_different_machines_are_joined_and_runs_within_a_block_are_not() {
+    let of = |repeat: u32, node: &str, scale: f64| {
+        let mut one = run(two_pods(), &[]);
+        (one.origin, one.repeat) = (Origin::Measured, repeat);
+        (one.draw.scale, one.draw.pod_load) = (scale, Some(0.6));
+        one.draw.fingerprint = format!("{repeat} {scale}");
+        one.session = Some(format!("session on {node}"));
+        one.environment.insert("Node".into(), node.into());
+        one
+    };
+    let joined = |a: &Run, b: &Run| joinable(&[a.clone(), b.clone()]);
+    assert!(joined(&of(1, "fast", 11.4), &of(2, "slow", 6.6)).is_ok(), "the same load in units of a pod");
+    assert!(joined(&of(1, "fast", 11.4), &of(1, "slow", 11.4)).is_err(), "one block, two machines");
+    assert!(joined(&of(1, "fast", 11.4), &of(1, "fast", 6.6)).is_err(), "one block, two loads");
+    let mut other = of(2, "slow", 6.6);
+    other.draw.pod_load = Some(0.9);
+    let error = joined(&of(1, "fast", 11.4), &other).expect_err("another load");
+    assert!(
+        error.to_string().contains("0.6 of a pod") && error.to_string().contains("0.9 of a pod"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_different_speed_of_every_session_cancels_in_the_differences() {
+    let mut runs = vec![];
+    for repeat in 1..=9 {
+        for (variant, advantage) in [("knative", 0), ("k8s-autoscalers", 30)] {
+            let mut one = run(two_pods(), &[]);
+            (one.variant, one.configuration, one.repeat) = (variant.into(), "defaults".into(), repeat);
+            one.scenario = CLAIMED.into();
+            one.session = Some(format!("{}", repeat / 3));
+            one.load.planned = 1000;
+            // The machine of a session is worth 200 answers, the arm 30, and chance a few.
+            one.load.within_slo = 300 + u64::from(repeat / 3) * 200 + advantage + u64::from(repeat % 3);
+            runs.push(one);
+        }
+    }
+    let arms = arm_runs(&runs);
+    let groups = groups(&arms);
+    let row = groups[0].row("good_share").expect("measured");
+    assert!(row.differences.iter().all(|d| (d - 3.0).abs() < 1e-9), "{:?}", row.differences);
+    let claims = claims(&groups, Origin::Simulated);
+    assert!(claims[0].is_shown(), "nine pairs, and eight registered claims: {}", claims[0].corrected_p);
+    let page = page(&runs, &[], "");
+    assert!(page.contains("The runs come from 4 sessions") && page.contains("0 of 9 blocks were continued"));
+}
+
+/// A scenario in which claims are registered.
+const CLAIMED: &str = "spike-apart";
+
 /// A run whose good answers and cost are drawn from the same distribution, whatever the arm.
 fn noise(variant: &str, configuration: &str, repeat: u32, random: &mut Pcg64) -> Run {
     let mut noise = run(two_pods(), &[]);
     (noise.variant, noise.configuration, noise.repeat) = (variant.into(), configuration.into(), repeat);
+    noise.scenario = CLAIMED.into();
     noise.load.planned = 1000;
     noise.load.within_slo = 800 + (uniform(random) * 150.0) as u64;
     noise.recording.pods[0].containers[0].requests[0].1 = 0.5 + uniform(random);
@@ -361,7 +431,7 @@ fn findings_from_noise_are_stated_no_more_often_than_is_said() {
     let mut random = Pcg64::new(19, 1);
     let mut stated = 0;
     for _ in 0..PAGES {
-        let runs: Vec<Run> = (1..=8)
+        let runs: Vec<Run> = (1..=10)
             .flat_map(|repeat| {
                 [("knative", "defaults"), ("k8s-autoscalers", "defaults"), ("k8s-autoscalers", "keda")]
                     .map(|(variant, configuration)| noise(variant, configuration, repeat, &mut random))

@@ -33,6 +33,8 @@ fn plan(stage: &Stage) -> Plan {
         forget: Duration::ZERO,
         spread_s: 0.0,
         as_is: false,
+        minutes: None,
+        begin_again: false,
         images: Stage::images(),
         results: stage.results(),
         threads: 1,
@@ -123,6 +125,17 @@ fn a_whole_run_is_recorded_and_not_done_twice() {
     assert!(again.elapsed() < Duration::from_secs(2), "a run that has its file is skipped");
 }
 
+#[test]
+fn a_session_begins_no_run_that_does_not_fit_into_its_time_and_the_next_one_goes_on() {
+    let stage = Stage::new("minutes", FIT);
+    let short = Plan { minutes: Some(1.0), ..plan(&stage) };
+    run(&stage, &short).expect("nothing fits, and that is no error");
+    assert!(!stage.results().exists() && !stage.applied());
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    let runs = read_runs(&stage.results()).expect("results");
+    assert!(runs[0].session.is_some(), "a run says in which session it was made");
+}
+
 /// The program itself, with two scenarios to run.
 fn start(stage: &Stage) -> Child {
     let path = |p: &Path| p.display().to_string();
@@ -195,7 +208,7 @@ fn an_interrupted_comparison_keeps_what_it_has_cleans_up_and_goes_on_there() {
     let before = std::fs::read(stage.results().join(first)).expect("a result");
     patiently(|| {
         let (good, said) = ended(start(&stage));
-        assert!(said.contains("is there already") && said.contains("1 runs to do"), "{said}");
+        assert!(said.contains("1 of 2 runs are recorded, 1 runs to do"), "{said}");
         if good { Ok(()) } else { Err(said) }
     });
     assert_eq!(files(), [first, second]);

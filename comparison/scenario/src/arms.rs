@@ -53,6 +53,10 @@ pub struct Pair {
     pub arms: [String; 2],
     /// The question of the comparison.
     pub question: String,
+    /// The scenarios in which differences are claimed, fixed before the runs. In the others they
+    /// are described.
+    #[serde(default)]
+    pub claimed_in: Vec<String>,
     /// Retired: for old recordings only.
     #[serde(default)]
     pub retired: bool,
@@ -190,6 +194,8 @@ mod tests {
             assert_eq!(Arm::of(&arm.variant, &arm.configuration).as_ref(), Some(arm));
         }
         assert!(pairs().iter().flat_map(|p| &p.arms).all(|name| Arm::named(name).is_some()));
+        let shipped: Vec<String> = crate::Scenario::shipped().into_iter().map(|s| s.name).collect();
+        assert!(pairs().iter().flat_map(|p| &p.claimed_in).all(|name| shipped.contains(name)));
     }
 
     #[test]

@@ -85,7 +85,7 @@ enum RateFile {
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
-const SHIPPED: [(&str, &str); 9] = [
+const SHIPPED: [(&str, &str); 10] = [
     ("azure-llm-code", include_str!("../../scenarios/azure-llm-code.toml")),
     ("idle-wake", include_str!("../../scenarios/idle-wake.toml")),
     ("late-spike", include_str!("../../scenarios/late-spike.toml")),
@@ -94,6 +94,7 @@ const SHIPPED: [(&str, &str); 9] = [
     ("sawtooth", include_str!("../../scenarios/sawtooth.toml")),
     ("soak", include_str!("../../scenarios/soak.toml")),
     ("spike", include_str!("../../scenarios/spike.toml")),
+    ("spike-apart", include_str!("../../scenarios/spike-apart.toml")),
     ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
 ];
 /// The tables that they refer to.
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nine_scenarios_are_shipped() {
+    fn the_ten_scenarios_are_shipped() {
         let names: Vec<String> = Scenario::shipped().into_iter().map(|s| s.name).collect();
         let expected = [
             "azure-llm-code",
@@ -197,6 +198,7 @@ mod tests {
             "sawtooth",
             "soak",
             "spike",
+            "spike-apart",
             "spike-cycles",
         ];
         assert_eq!(names, expected);
@@ -239,6 +241,19 @@ mod tests {
         let window = cycles.counted.window(0.5, cycles.rate.duration() * 0.5);
         assert_eq!(window, Some([cycle_s * 0.5, cycles.rate.duration() * 0.5]), "whole cycles");
         assert_eq!(named("spike").counted.window(1.0, 300.0), None);
+    }
+
+    #[test]
+    fn the_counted_part_of_spikes_apart_is_one_period_that_outlasts_every_window() {
+        let apart = named("spike-apart");
+        let [from, to] = apart.counted.window(1.0, apart.rate.duration()).expect("a part");
+        let [step] = apart.rate.steps_up()[..] else { panic!("one spike") };
+        assert_eq!(apart.rate.rate(from), apart.rate.rate(to - 0.1), "it begins as it ends");
+        // The KPA's stable window and grace before the counted part; the HPA's window, its period
+        // and a drain of Knative's pods after the spike.
+        assert!(from >= 60.0 + 30.0 && step >= from);
+        let over = (0..600).map(f64::from).find(|t| *t > step && apart.rate.rate(*t) < 1.0).expect("an end");
+        assert!(to - over >= 300.0 + 15.0 + 30.0, "{over}");
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub struct Run {
     /// The calibration of one pod before these runs; absent if it was not measured.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// When the session of work began in which it was recorded, RFC 3339. Absent in files from
+    /// before sessions.
+    #[serde(default)]
+    pub session: Option<String>,
     /// The reason why this run is void, if it is. Void runs are kept apart.
     #[serde(default)]
     pub void: Option<String>,
@@ -94,6 +98,10 @@ pub struct CalibrationStep {
 pub struct Draw {
     /// Requests a second for a rate of 1.0.
     pub scale: f64,
+    /// The share of one pod's capacity that `scale` was computed from. Runs of several sessions
+    /// then have the same load in units of one pod, at different scales.
+    #[serde(default)]
+    pub pod_load: Option<f64>,
     /// Factor on the scenario's time.
     pub stretch: f64,
     /// The seed of the arrivals.
@@ -117,6 +125,7 @@ impl Draw {
     pub fn of(schedule: &Schedule, scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
         Self {
             scale,
+            pod_load: None,
             stretch,
             seed,
             fingerprint: schedule.fingerprint(),
@@ -161,6 +170,19 @@ pub struct Recording {
     /// in files from before it was recorded.
     #[serde(default)]
     pub panic: Vec<(f64, f64)>,
+    /// Cost over the counted time in a second way, by the recording rules of Prometheus. Absent
+    /// where there are none, and in files from before it was recorded.
+    #[serde(default)]
+    pub by_prometheus: Option<Cost>,
+}
+
+/// What the pods of a run cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// From scheduled to gone.
+    pub pod_seconds: f64,
+    /// CPU requests of all containers over that time.
+    pub core_seconds_requested: f64,
 }
 
 /// One pod.
@@ -219,7 +241,10 @@ pub struct Component {
 }
 
 /// Facts that must be the same in all runs of one report, where they are known.
-const SHARED: [&str; 4] = ["Image ID", "Model", "Kubernetes", "Node"];
+const SHARED: [&str; 3] = ["Image ID", "Model", "Kubernetes"];
+/// The same within a block. Blocks may come from several machines, since arms are compared within
+/// them only.
+const NODE: &str = "Node";
 /// If both runs state the commit of their image, the commit is compared and not the digest: a build
 /// of the same commit on another day has another date in it.
 const SOURCE: &str = "Image built from";
@@ -233,7 +258,8 @@ pub fn settings_key(variant: &str, configuration: &str) -> String {
 }
 
 /// Whether measured runs can stand in one table: same image, settings and environment, and the same
-/// requests for the same scenario and repeat. Runs of different days may be joined.
+/// requests for the same scenario and repeat. Runs of different days may be joined, and blocks (one
+/// scenario and repeat under every arm) of sessions on different machines.
 pub fn joinable(runs: &[Run]) -> Result<()> {
     let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
     for (i, one) in measured.iter().enumerate() {
@@ -253,10 +279,13 @@ pub fn joinable(runs: &[Run]) -> Result<()> {
 
 /// The first fact that must be equal and differs.
 fn conflict(one: &Run, other: &Run) -> Option<String> {
+    let block = one.scenario == other.scenario && one.repeat == other.repeat;
+    let in_sessions = one.session.is_some() && other.session.is_some();
     let sourced = [one, other].iter().all(|r| r.environment.contains_key(SOURCE));
     for (name, value) in &one.environment {
         let matters = match name.as_str() {
             "Image ID" => !sourced,
+            NODE => block || !in_sessions,
             name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
         };
         if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {
@@ -266,10 +295,16 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
     if one.scenario != other.scenario {
         return None;
     }
+    // In units of one pod the same load is another rate on another machine.
+    let in_pods = one.draw.pod_load.is_some() && other.draw.pod_load.is_some() && !block;
     let terms = |run: &Run| {
-        let Draw { scale, stretch, slo_ms, counted, .. } = run.draw;
+        let Draw { scale, pod_load, stretch, slo_ms, counted, .. } = run.draw;
         let counted = counted.map_or(String::new(), |[from, to]| format!(", {from:.0} to {to:.0} s counted"));
-        format!("scale {scale}, stretch {stretch}, objective {slo_ms} ms{counted}")
+        let rate = match pod_load.filter(|_| in_pods) {
+            Some(load) => format!("{load} of a pod"),
+            None => format!("scale {scale}"),
+        };
+        format!("{rate}, stretch {stretch}, objective {slo_ms} ms{counted}")
     };
     if terms(one) != terms(other) {
         return Some(format!("their terms: {}; {}", terms(one), terms(other)));

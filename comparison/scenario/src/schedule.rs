@@ -128,9 +128,17 @@ mod tests {
 
     #[test]
     fn every_scenario_offers_what_it_says() {
-        for name in
-            ["idle-wake", "late-spike", "night-wave", "ramp", "sawtooth", "soak", "spike", "spike-cycles"]
-        {
+        for name in [
+            "idle-wake",
+            "late-spike",
+            "night-wave",
+            "ramp",
+            "sawtooth",
+            "soak",
+            "spike",
+            "spike-apart",
+            "spike-cycles",
+        ] {
             let scenario = scenario(name);
             let schedule = Schedule::draw(&scenario, 40.0, 1.0, 3);
             let mean = scenario.rate.expected(0.0, scenario.rate.duration()) * 40.0;

@@ -138,6 +138,7 @@ pub fn simulated_run(
         load,
         recording,
         calibration: None,
+        session: None,
         void: None,
     }
 }

@@ -42,11 +42,25 @@ pub fn measure_until(run: &Run, rest_s: Option<f64>) -> Values {
         let per_thousand = cores / good * 1000.0;
         values.insert("cost_per_1000", per_thousand);
     }
+    if let Some(apart) = cost_apart(run) {
+        values.insert("cost_apart", apart * 100.0);
+    }
     if let (Some(one), Some(seconds), true) = (&run.calibration, values.get("pod_seconds"), good > 0.0) {
         let kept = seconds * one.capacity / good;
         values.insert("capacity_per_good", kept);
     }
     values
+}
+
+/// How far the core-seconds that Prometheus has are from those of the watch over the same time, as
+/// a share of these.
+pub fn cost_apart(run: &Run) -> Option<f64> {
+    let [from, to] = run.draw.counted.unwrap_or([0.0, run.recording.observed_s]);
+    let mut values = Values::new();
+    pods(run, Seconds { from, to }, &mut values);
+    let watched = values["core_seconds_requested"];
+    let other = run.recording.by_prometheus?.core_seconds_requested;
+    (watched > 0.0).then(|| other / watched - 1.0)
 }
 
 /// The time window that counts.

@@ -192,6 +192,13 @@ pub const MEASURES: &[Measure] = &[
         Lower,
         "Pod-seconds times what one pod carries at the objective, over good answers: 1 would be pods that are always full. Only where one pod was calibrated.",
     ),
+    measure(
+        "cost_apart",
+        "Cost by Prometheus, difference",
+        "%",
+        Neither,
+        "How far the core-seconds requested are that the recording rules of Prometheus have of the run's own time, from those that the runner watched. Only where the rules are deployed.",
+    ),
     measure("pod_starts", "Pods started", "", Neither, "Pods created in the time observed."),
     measure("cold_starts", "Cold starts", "", Lower, "Pods created while no pod was ready."),
     measure("start_s", "Pod start", "s", Lower, "Median over pods started: from created to ready."),

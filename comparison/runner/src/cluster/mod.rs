@@ -1,8 +1,10 @@
 //! Access to a cluster: Kubernetes through `kubectl proxy`, Prometheus, and watches during a run.
 
+pub mod blocks;
 pub mod calibrate;
 pub mod clock;
 pub mod config;
+pub mod cost;
 pub mod fitness;
 pub mod http;
 pub mod identity;

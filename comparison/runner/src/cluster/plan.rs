@@ -2,35 +2,21 @@
 
 use std::fmt::Write;
 
-use scenario::Counted;
-use scenario::arms;
-
+use super::blocks::{CALIBRATION_S, Job, RECALIBRATION_S, blocks, sessions};
 use super::runner::Plan;
 use crate::analysis::statistics::{ALPHA, pairs_needed};
-use crate::report::claims::PRIMARY;
+use crate::report::claims::registered;
 use crate::report::table::number;
 
-/// Time between two runs, as measured on a node with two cores: removal, the expiry of the HPA's
-/// state, rest, the spread of starts, and reading Prometheus.
-const BETWEEN_S: f64 = 75.0;
-/// Time from the end of a load until an arm is at rest: the HPA's and KEDA's 300 s, and a drain.
-const TO_REST_S: f64 = 340.0;
-/// A calibration of one pod, and a check that it has not changed.
-const CALIBRATION_S: f64 = 240.0;
-const RECALIBRATION_S: f64 = 120.0;
-
-/// A table of the runs, their duration, and whether the repeats could show a difference.
+/// A table of the runs, their duration, what fits into the time given, and whether the repeats
+/// could show a difference.
 pub fn describe(plan: &Plan) -> String {
     let mut text = String::from("| scenario | load | until rest | runs | time |\n|---|--:|--:|--:|--:|\n");
     let runs = plan.arms.len() * plan.repeats as usize;
     let mut total = 0.0;
     for scenario in &plan.scenarios {
-        let load = scenario.rate.duration() * plan.stretch;
-        let rest = match scenario.counted {
-            Counted::UntilRest => plan.tail_s.max(TO_REST_S),
-            Counted::After(_) => 0.0,
-        };
-        let time = (load + rest + BETWEEN_S) * runs as f64;
+        let (load, rest) = plan.parts_s(scenario);
+        let time = plan.run_s(scenario) * runs as f64;
         total += time;
         let _ = writeln!(
             text,
@@ -42,9 +28,10 @@ pub fn describe(plan: &Plan) -> String {
         );
     }
     if plan.calibrate {
-        let time = CALIBRATION_S + RECALIBRATION_S * f64::from(plan.repeats);
+        let checks = plan.repeats * plan.scenarios.len() as u32;
+        let time = CALIBRATION_S + RECALIBRATION_S * f64::from(checks);
         total += time;
-        let _ = writeln!(text, "| calibration | | | {} | {} min |", plan.repeats + 1, number(time / 60.0));
+        let _ = writeln!(text, "| calibration | | | {} | {} min |", checks + 1, number(time / 60.0));
     }
     let titles: Vec<&str> = plan.arms.iter().map(|a| &*a.title).collect();
     let _ = writeln!(
@@ -54,30 +41,70 @@ pub fn describe(plan: &Plan) -> String {
         number(total / 3600.0),
         plan.longest_tail.as_secs()
     );
-    text + &power(plan)
+    text + &progress(plan) + &power(plan)
+}
+
+/// What is recorded already, and what fits into a session.
+fn progress(plan: &Plan) -> String {
+    let blocks = blocks(plan);
+    let left: Vec<Vec<Job>> = blocks.iter().map(|b| b.left(&plan.results)).collect();
+    let (all, runs) =
+        (blocks.iter().map(|b| b.jobs.len()).sum::<usize>(), left.iter().map(Vec::len).sum::<usize>());
+    let whole = left.iter().filter(|jobs| jobs.is_empty()).count();
+    let mut text = format!("{} blocks of {} runs", blocks.len(), plan.arms.len());
+    let _ = writeln!(
+        text,
+        ", a block is one seed under every arm; {whole} blocks and {} of {all} runs are recorded.",
+        all - runs
+    );
+    let Some(next) = left.iter().flatten().next() else { return text };
+    let Some(minutes) = plan.minutes else {
+        let _ = writeln!(text, "The next run is {}.", next.id());
+        return text;
+    };
+    let Some(sessions) = sessions(plan) else {
+        let _ = writeln!(
+            text,
+            "Nothing fits into {} minutes: a run takes {}.",
+            number(minutes),
+            number(plan.run_s(&next.scenario) / 60.0)
+        );
+        return text;
+    };
+    let _ = writeln!(
+        text,
+        "Into {} minutes fit {} runs ({} min), from {} on: {} blocks are complete then. All that is left takes {} such sessions.",
+        number(minutes),
+        sessions[0].runs,
+        number(sessions[0].seconds / 60.0),
+        next.id(),
+        whole + sessions[0].blocks,
+        sessions.len()
+    );
+    text
 }
 
 /// What the number of repeats can show.
 fn power(plan: &Plan) -> String {
+    let registered = registered();
+    let claims = registered.len();
     let here = |name: &String| plan.arms.iter().any(|a| a.name == *name);
-    let pairs = arms::pairs().iter().filter(|p| !p.retired && p.arms.iter().all(here)).count();
-    let claims = pairs * PRIMARY.len() * plan.scenarios.len();
-    if claims == 0 {
-        return "No pair of arms is compared: the runs describe, and claim nothing.\n".into();
+    let planned = |scenario: &String| plan.scenarios.iter().any(|s| s.name == *scenario);
+    let own =
+        registered.iter().filter(|(scenario, arms, _)| planned(scenario) && arms.iter().all(here)).count();
+    if own == 0 {
+        return format!(
+            "None of the {claims} registered claims is about these arms and scenarios: the runs describe.\n"
+        );
     }
     let least = pairs_needed(1.0, 0.0, claims);
     let repeats = plan.repeats as usize;
-    let mut text = format!(
-        "{pairs} pairs of arms, {} measures, {} scenarios: {claims} claims. ",
-        PRIMARY.len(),
-        plan.scenarios.len()
-    );
+    let mut text = format!("{own} of the {claims} registered claims. ");
     let needed = least.map_or("over 1000".into(), |n| n.to_string());
     if least.is_none_or(|n| repeats < n) {
         let _ = writeln!(
             text,
-            "{repeats} repeats cannot show any of them at {ALPHA}, corrected for all: at least {needed} are needed (or fewer \
-             scenarios and arms)."
+            "{repeats} repeats cannot show any of them at {ALPHA}, corrected for all: at least {needed} are needed."
         );
         return text;
     }
@@ -96,7 +123,7 @@ fn power(plan: &Plan) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use scenario::Scenario;
@@ -104,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(repeats: u32, arms: &[&str]) -> Plan {
+    pub(in super::super) fn plan(repeats: u32, arms: &[&str]) -> Plan {
         Plan {
             scenarios: vec![Scenario::shipped_named("spike-cycles").expect("shipped")],
             arms: arms.iter().map(|name| Arm::named(name).expect("listed")).collect(),
@@ -121,6 +148,8 @@ mod tests {
             calm: Duration::ZERO,
             forget: Duration::ZERO,
             spread_s: 0.0,
+            minutes: None,
+            begin_again: false,
             images: "images".into(),
             results: "results".into(),
             threads: 1,
@@ -130,17 +159,38 @@ mod tests {
 
     #[test]
     fn a_plan_says_how_long_it_takes() {
-        // Three cycles of five minutes and a minute and a quarter between runs, four runs.
+        // Two cycles of five minutes and a minute and a quarter between runs, four runs.
         let text = describe(&plan(2, &["kpa", "hpa-vpa"]));
-        assert!(text.contains("| spike-cycles | 900 s | 0 s | 4 | 65 min |"), "{text}");
+        assert!(text.contains("| spike-cycles | 600 s | 0 s | 4 | 45 min |"), "{text}");
     }
 
     #[test]
     fn a_plan_says_when_its_repeats_can_show_nothing() {
-        let few = describe(&plan(3, &["kpa", "hpa-vpa"]));
-        assert!(few.contains("3 repeats cannot show any of them") && few.contains("at least 7"), "{few}");
-        let enough = describe(&plan(12, &["kpa", "hpa-vpa"]));
-        assert!(enough.contains("12 repeats show a difference of"), "{enough}");
-        assert!(describe(&plan(12, &["kpa"])).contains("No pair of arms is compared"));
+        let apart = |repeats, arms: &[&str]| {
+            let mut plan = plan(repeats, arms);
+            plan.scenarios = vec![Scenario::shipped_named("spike-apart").expect("shipped")];
+            describe(&plan)
+        };
+        let few = apart(3, &["kpa", "hpa-vpa"]);
+        assert!(few.contains("3 repeats cannot show any of them") && few.contains("at least 9"), "{few}");
+        let enough = apart(12, &["kpa", "hpa-vpa"]);
+        assert!(enough.contains("2 of the 8 registered claims. 12 repeats show a difference of"), "{enough}");
+        assert!(apart(12, &["kpa"]).contains("None of the 8 registered claims"));
+    }
+
+    #[test]
+    fn a_plan_says_what_fits_into_a_session() {
+        let mut session = plan(4, &["kpa", "hpa", "hpa-vpa"]);
+        session.minutes = Some(100.0);
+        let text = describe(&session);
+        assert!(text.contains("4 blocks of 3 runs") && text.contains("0 of 12 runs are recorded"), "{text}");
+        // 240 s of calibration, 675 s a run, 120 s behind each block of three and at the end.
+        assert!(text.contains("Into 100 minutes fit 8 runs (100 min)"), "{text}");
+        assert!(
+            text.contains("2 blocks are complete then. All that is left takes 2 such sessions."),
+            "{text}"
+        );
+        session.minutes = Some(10.0);
+        assert!(describe(&session).contains("Nothing fits into 10 minutes"));
     }
 }

@@ -11,11 +11,12 @@ use anyhow::{Result, bail, ensure};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
+use super::blocks::Job;
 use super::config::{SETTINGS, VariantConfig};
 use super::fitness;
 use super::interrupt::pause;
 use super::kube::shell;
-use super::runner::{Job, Runner, log_progress};
+use super::runner::{Runner, log_progress};
 use load::images::Pictures;
 use scenario::Outcome;
 use scenario::arms::Deciding;

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::blocks::Job;
 use super::config::VariantConfig;
 use super::interrupt::pause;
 use super::marker::Marker;
 use super::recorder::Recorder;
-use super::runner::{Job, Runner, log_progress};
+use super::runner::{Runner, log_progress};
 use super::usage::{self, Range};
-use super::{clock, identity, others, quota};
+use super::{clock, cost, identity, others, quota};
+use crate::analysis::measures::cost_apart;
 use load::images::Pictures;
 use load::pace::send_schedule;
 use load::rehearsal::rehearse;
@@ -44,7 +46,8 @@ impl Runner<'_> {
         let load_runtime = load::threads::runtime(plan.threads)?;
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
-        let draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
+        let mut draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
+        draw.pod_load = plan.pod_load;
         // Where only a part of the load counts, the tail does not.
         let until_rest = draw.counted.is_none();
         let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
@@ -93,7 +96,7 @@ impl Runner<'_> {
         self.runtime.block_on(self.read_others(&mut recording, own_cores, range))?;
         let window = draw.counted.unwrap_or([0.0, schedule.duration()]);
         let void = others::fault(&recording.node_other, window, self.config.other_cpu_most);
-        Ok(Run {
+        let run = Run {
             schema: SCHEMA.into(),
             origin: Origin::Measured,
             scenario: job.scenario.name.clone(),
@@ -106,8 +109,16 @@ impl Runner<'_> {
             load,
             recording,
             calibration: self.calibration.clone(),
+            session: Some(self.session.clone()),
             void,
-        })
+        };
+        if let Some(apart) = cost_apart(&run).filter(|apart| apart.abs() > cost::MOST_APART) {
+            let percent = apart * 100.0;
+            log_progress(&format!(
+                "  core-seconds by Prometheus are {percent:+.1} % from those that were watched"
+            ));
+        }
+        Ok(run)
     }
 
     /// The period of the CPU quota: from the pod's cgroup on this node, or from the kubelet's
@@ -211,6 +222,7 @@ impl Runner<'_> {
             let used = usage::component(&self.kube, &self.prometheus, component, range, counted).await?;
             recording.components.push(used);
         }
+        recording.by_prometheus = cost::by_prometheus(&self.prometheus, &arm.variant, counted).await?;
         recording.node_busy = usage::node_busy(&self.prometheus, range).await?;
         if arm.autoscaler == Deciding::Kpa {
             recording.seen = usage::kpa_seen(&self.prometheus, &variant.name, recording, range).await?;

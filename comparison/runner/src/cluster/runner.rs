@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
+use super::blocks::{Block, Job, blocks, changed};
 use super::calibrate::{MOST_DRIFT, drift};
 use super::config::{ClusterConfig, VariantConfig};
 use super::kube::{Kube, shell};
 use super::prometheus::Prometheus;
-use super::{fitness, interrupt};
+use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
 use scenario::Scenario;
@@ -53,6 +54,11 @@ pub struct Plan {
     pub forget: Duration,
     /// Seconds over which the starts of runs are spread: see [`super::rest::SLOWEST_CLOCK_S`].
     pub spread_s: f64,
+    /// How long this session may take, in minutes.
+    pub minutes: Option<f64>,
+    /// Void what is recorded of a block that was begun on a machine of another speed, and begin it
+    /// again.
+    pub begin_again: bool,
     /// Pictures by kind.
     pub images: PathBuf,
     /// The folder of results.
@@ -79,18 +85,18 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
         config.prometheus.clone()
     };
     let prometheus = Prometheus::new(kube.http.clone(), &at);
-    let (runtime_handle, removed) = (runtime.handle().clone(), HashMap::new());
-    let (scale, calibration) = (plan.scale, None);
-    let mut runner =
-        Runner { plan, config, runtime: runtime_handle, kube, prometheus, removed, scale, calibration };
-    let queue = runner.queue()?;
-    log_progress(&format!("{} runs to do", queue.len()));
-    if queue.is_empty() {
+    let mut runner = Runner::new(plan, config, runtime.handle().clone(), kube, prometheus);
+    let blocks = blocks(plan);
+    let left: Vec<Job> = blocks.iter().flat_map(|block| block.left(&plan.results)).collect();
+    left.iter().try_for_each(|job| config.variant(&job.arm.variant).map(drop))?;
+    let all = blocks.iter().map(|block| block.jobs.len()).sum::<usize>();
+    log_progress(&format!("{} of {all} runs are recorded, {} runs to do", all - left.len(), left.len()));
+    if left.is_empty() {
         return Ok(());
     }
     runtime.block_on(fitness::check(&runner.kube, &runner.prometheus, config, &plan.arms, plan.as_is))?;
     config.prepare.iter().try_for_each(|command| shell(command))?;
-    let outcome = runner.begin().and_then(|()| runner.work(&queue));
+    let outcome = runner.begin().and_then(|()| runner.work(&blocks, left.len()));
     runner.tidy();
     outcome
 }
@@ -103,16 +109,7 @@ pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<(
     interrupt::listen(runtime.handle())?;
     let kube = Kube::open(kubectl)?;
     let prometheus = Prometheus::new(kube.http.clone(), &config.prometheus);
-    let mut runner = Runner {
-        plan,
-        config,
-        runtime: runtime.handle().clone(),
-        kube,
-        prometheus,
-        removed: HashMap::new(),
-        scale: plan.scale,
-        calibration: None,
-    };
+    let mut runner = Runner::new(plan, config, runtime.handle().clone(), kube, prometheus);
     let measured = runner.calibrate().and_then(|found| {
         files::write_calibration(&plan.results, &found)?;
         Ok(found)
@@ -130,20 +127,6 @@ pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<(
     Ok(())
 }
 
-/// One planned run.
-pub(super) struct Job {
-    pub(super) scenario: Scenario,
-    pub(super) arm: Arm,
-    pub(super) repeat: u32,
-}
-
-impl Job {
-    pub(super) fn id(&self) -> String {
-        let Arm { variant, configuration, .. } = &self.arm;
-        format!("{}-{variant}-{configuration}-{}", self.scenario.name, self.repeat)
-    }
-}
-
 /// The state of a comparison that its steps need; the steps are in [`super::rest`] and
 /// [`super::run`].
 pub(super) struct Runner<'a> {
@@ -156,40 +139,83 @@ pub(super) struct Runner<'a> {
     pub(super) removed: HashMap<String, Instant>,
     /// Requests a second for a rate of 1.0.
     pub(super) scale: f64,
-    /// The calibration before the first run of the results folder.
+    /// The calibration to which the current block belongs.
     pub(super) calibration: Option<Calibration>,
+    /// When this session began, for the results ...
+    pub(super) session: String,
+    /// ... and to see when its time is over.
+    begun: Instant,
+    /// The calibration of this session.
+    own: Option<Calibration>,
 }
 
 /// How often a disturbed run is repeated.
 const ATTEMPTS: usize = 3;
 
-impl Runner<'_> {
-    /// Calibrates before the first run of the folder, and checks before the next ones that nothing
-    /// changed.
-    fn begin(&mut self) -> Result<()> {
-        let plan = self.plan;
-        self.calibration = files::read_calibration(&plan.results)?;
-        match &self.calibration {
-            _ if !plan.calibrate => {}
-            None => {
-                let found = self.calibrate()?;
-                files::write_calibration(&plan.results, &found)?;
-                self.calibration = Some(found);
-            }
-            Some(before) => {
-                let before = before.clone();
-                let now = self.recalibrate()?;
-                anyhow::ensure!(
-                    drift(&before, now) <= MOST_DRIFT,
-                    "one pod answered {:.1}/s at most when the first runs of {} were made, and answers {now:.1} now: \
-                     choose another results folder",
-                    before.saturated,
-                    plan.results.display()
-                );
-            }
+impl<'a> Runner<'a> {
+    fn new(
+        plan: &'a Plan,
+        config: &'a ClusterConfig,
+        runtime: tokio::runtime::Handle,
+        kube: Kube,
+        prometheus: Prometheus,
+    ) -> Self {
+        Self {
+            plan,
+            config,
+            runtime,
+            kube,
+            prometheus,
+            removed: HashMap::new(),
+            scale: plan.scale,
+            calibration: None,
+            session: clock::format(SystemTime::now()),
+            begun: Instant::now(),
+            own: None,
         }
-        if let Some(load) = plan.pod_load {
-            let found = self.calibration.as_ref();
+    }
+
+    /// Calibrates this session. It may run on another machine than the one before.
+    fn begin(&mut self) -> Result<()> {
+        if self.plan.calibrate {
+            let found = self.calibrate()?;
+            files::write_calibration(&self.plan.results, &found)?;
+            self.own = Some(found);
+        } else {
+            self.own = files::read_calibration(&self.plan.results)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the load of a block: as it was begun, or, for a new one, by the calibration of this
+    /// session. Returns the runs that are left.
+    fn enter(&mut self, block: &Block) -> Result<Vec<Job>> {
+        let results = &self.plan.results;
+        let left = block.left(results);
+        if left.is_empty() {
+            return Ok(left);
+        }
+        let recorded = block.recorded(results)?;
+        if let Some(reason) = changed(&recorded, self.own.as_ref()) {
+            anyhow::ensure!(
+                self.plan.begin_again,
+                "{}: {reason}. --begin-again voids the {} recorded runs of the block and begins it again",
+                left[0].id(),
+                recorded.len()
+            );
+            for run in &recorded {
+                files::make_void(&results.join(format!("{}.json", run.id())), &reason)?;
+            }
+            log_progress(&format!("{reason}: {} runs are void", recorded.len()));
+        } else if let Some(first) = recorded.first() {
+            self.scale = first.draw.scale;
+            self.calibration.clone_from(&first.calibration);
+            return Ok(left);
+        }
+        self.calibration.clone_from(&self.own);
+        self.scale = self.plan.scale;
+        if let Some(load) = self.plan.pod_load {
+            let found = self.own.as_ref();
             let found =
                 found.context("a load in units of one pod needs a calibration: comparison calibrate")?;
             self.scale = load * found.capacity;
@@ -198,22 +224,23 @@ impl Runner<'_> {
                 self.scale, found.capacity
             ));
         }
-        Ok(())
+        Ok(block.left(results))
     }
 
     /// Checks that one pod still has the same capacity; if not, the runs since the last check are
     /// void.
-    fn check_drift(&mut self, since: &mut Vec<PathBuf>) -> Result<()> {
-        let Some(before) = self.calibration.clone().filter(|_| self.plan.calibrate) else { return Ok(()) };
+    fn check_drift(&mut self, since: &[PathBuf]) -> Result<()> {
+        let Some(before) = self.own.clone().filter(|_| self.plan.calibrate && !since.is_empty()) else {
+            return Ok(());
+        };
         let now = self.recalibrate()?;
         let changed = drift(&before, now);
-        log_progress(&format!("  {now:.1}/s, {:.1} % from the first calibration", changed * 100.0));
+        log_progress(&format!("  {now:.1}/s, {:.1} % from the session's calibration", changed * 100.0));
         if changed <= MOST_DRIFT {
-            since.clear();
             return Ok(());
         }
         let reason = format!("one pod answered {:.1}/s before and {now:.1}/s after it", before.saturated);
-        for path in since.iter() {
+        for path in since {
             files::make_void(path, &reason)?;
         }
         anyhow::bail!(
@@ -223,22 +250,34 @@ impl Runner<'_> {
         )
     }
 
-    /// One run after the other.
-    fn work(&mut self, queue: &[Job]) -> Result<()> {
-        let (begun, total) = (Instant::now(), queue.len());
-        let mut since = vec![];
-        for (done, job) in queue.iter().enumerate() {
-            if done > 0 && queue[done - 1].repeat != job.repeat {
-                self.check_drift(&mut since)?;
+    /// One block after the other, and one run of it after the other, while the time lasts.
+    fn work(&mut self, blocks: &[Block], total: usize) -> Result<()> {
+        let (working, mut done) = (Instant::now(), 0);
+        for block in blocks {
+            let mut since = vec![];
+            for job in self.enter(block)? {
+                if !self.plan.fits(self.begun.elapsed().as_secs_f64(), &job.scenario) {
+                    self.check_drift(&since)?;
+                    log_progress(&format!(
+                        "the time of this session is over; {} runs are left, the same command goes on with {}",
+                        total.saturating_sub(done),
+                        job.id()
+                    ));
+                    return Ok(());
+                }
+                let left = working.elapsed().as_secs_f64() / done.max(1) as f64
+                    * (total.saturating_sub(done)) as f64;
+                let left =
+                    if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
+                log_progress(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
+                let path = self.one(&job).with_context(|| format!("{}: no result", job.id()))?;
+                log_progress(&format!("  wrote {}", path.display()));
+                since.push(path);
+                done += 1;
             }
-            let left = begun.elapsed().as_secs_f64() / done.max(1) as f64 * (total - done) as f64;
-            let left = if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
-            log_progress(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
-            let path = self.one(job).with_context(|| format!("{}: no result", job.id()))?;
-            log_progress(&format!("  wrote {}", path.display()));
-            since.push(path);
+            self.check_drift(&since)?;
         }
-        self.check_drift(&mut since)
+        Ok(())
     }
 
     /// A run, repeated if something else disturbed it.
@@ -267,41 +306,8 @@ impl Runner<'_> {
         self.run(job)
     }
 
-    /// Every run of the plan without a results file. Each repeat begins with another arm, and every
-    /// second one is in reverse order, so that no arm always follows the same other one.
-    fn queue(&self) -> Result<Vec<Job>> {
-        let plan = self.plan;
-        let mut jobs = Vec::new();
-        for repeat in 1..=plan.repeats {
-            let mut arms = plan.arms.clone();
-            if !arms.is_empty() {
-                let first = (repeat as usize - 1) / 2 % arms.len();
-                arms.rotate_left(first);
-            }
-            if repeat % 2 == 0 {
-                arms.reverse();
-            }
-            for scenario in &plan.scenarios {
-                for arm in &arms {
-                    self.config.variant(&arm.variant)?;
-                    jobs.push(Job { scenario: scenario.clone(), arm: arm.clone(), repeat });
-                }
-            }
-        }
-        jobs.retain(|job| {
-            let path = plan.results.join(format!("{}.json", job.id()));
-            let done = path.exists();
-            if done {
-                log_progress(&format!("{} is there already", path.display()));
-            }
-            !done
-        });
-        Ok(jobs)
-    }
-
-    /// Every repeat has its own, the same for both variants.
     pub(super) fn seed(&self, job: &Job) -> u64 {
-        self.plan.seed + u64::from(job.repeat) - 1
+        self.plan.seed_of(job.repeat)
     }
 
     pub(super) fn schedule(&self, job: &Job) -> Schedule {

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::chart::{Chart, Line, escape};
-use super::claims::{Claim, claims};
+use super::claims::{Claim, claims, registered};
 use super::cost;
 use super::findings::{findings, probability};
 use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
 use crate::analysis::MEASURES;
 use crate::analysis::measures::ready_pods;
 use crate::analysis::statistics::{ALPHA, LEAST_PAIRS};
+use crate::cluster::calibrate::MOST_DRIFT;
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
 
@@ -45,6 +46,7 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
         let claims = claims(&groups, origin);
         answer(&mut html, &arms, &groups, origin, &claims);
         summary(&mut html, &arms, origin);
+        sessions(&mut html, runs.iter().filter(|r| r.origin == origin));
         html.push_str(KEY);
         for group in of_origin {
             section(&mut html, group, scenarios.iter().find(|s| s.name == group.scenario), &claims);
@@ -67,8 +69,8 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
         html,
         "<p>Parentheses hold the range of fewer than {LEAST_PAIRS} repeats, which is no interval for the mean. Brackets \
          hold 95 % t intervals. A difference is claimed from {LEAST_PAIRS} pairs on, when the exact sign-flip test, \
-         corrected by Holm's method over all claims of this part, has p at most {ALPHA}. Costs count until watching \
-         ended.</p>"
+         corrected by Holm's method over the {} claims registered before the runs, has p at most {ALPHA}.</p>",
+        registered().len()
     );
     if claims.is_empty() {
         let pairs = groups.iter().filter(|g| g.origin == origin).map(Group::pairs).max();
@@ -130,6 +132,34 @@ fn summary(html: &mut String, arms: &[ArmRuns<'_>], origin: Origin) {
         html.push_str("</tr>");
     }
     html.push_str("</table></div>");
+}
+
+/// How the blocks are distributed over sessions of work, if there was more than one.
+fn sessions<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
+    let mut blocks: BTreeMap<(&str, u32), Vec<&str>> = BTreeMap::new();
+    let mut all: Vec<&str> = vec![];
+    for run in runs {
+        let Some(session) = run.session.as_deref() else { continue };
+        for list in [&mut all, blocks.entry((&run.scenario, run.repeat)).or_default()] {
+            if !list.contains(&session) {
+                list.push(session);
+            }
+        }
+    }
+    if all.len() < 2 {
+        return;
+    }
+    let continued = blocks.values().filter(|sessions| sessions.len() > 1).count();
+    let _ = write!(
+        html,
+        "<p>The runs come from {} sessions. Arms are compared within blocks only, a block being one seed under every arm: \
+         what differs between sessions, as the speed of the machine, cancels in a difference. It does not cancel in the \
+         means of the table above. {continued} of {} blocks were continued in a later session, where one pod answered the \
+         same within {:.0} %.</p>",
+        all.len(),
+        blocks.len(),
+        MOST_DRIFT * 100.0
+    );
 }
 
 /// Facts that all runs share, and those that differ.

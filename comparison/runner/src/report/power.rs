@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::claims::PRIMARY;
+use super::claims::{PRIMARY, registered};
 use super::table::{Group, number};
 use crate::analysis::statistics::{deviation, pairs_needed};
 
@@ -10,7 +10,7 @@ use crate::analysis::statistics::{deviation, pairs_needed};
 /// deviation, and the pairs needed to show a true difference of that size as one of `claims`
 /// claims.
 pub fn table(groups: &[Group<'_>], claims: Option<usize>) -> String {
-    let claims = claims.unwrap_or(groups.iter().filter(|g| g.claimed).count() * PRIMARY.len());
+    let claims = claims.unwrap_or(registered().len());
     let mut text = format!(
         "Pairs needed for a power of 0.8, as one of {claims} claims (sign-flip test, Holm):\n\n\
          | scenario | arms | measure | pairs recorded | mean difference | standard deviation | pairs needed |\n\

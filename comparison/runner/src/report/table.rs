@@ -92,7 +92,8 @@ pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
             }
         };
         for pair in arms::pairs() {
-            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), !pair.retired);
+            let claimed = pair.claimed_in.iter().any(|name| name == scenario);
+            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), claimed);
         }
         for ablation in here() {
             if let Some(base) = ablation.arm.base() {

@@ -1,0 +1,255 @@
+//! Blocks: one repeat of one scenario under every arm. Arms are compared within a block only, so
+//! that whatever differs between blocks (the day, the machine's speed) cancels.
+//!
+//! A comparison takes many hours and is done in sessions. A session ends between two runs; the next
+//! one continues with the first run that has no results file.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rand_pcg::Pcg64;
+use scenario::arms::Arm;
+use scenario::rate::uniform;
+use scenario::recording::{Calibration, Origin, Run};
+use scenario::{Counted, Scenario};
+
+use super::calibrate::{MOST_DRIFT, drift};
+use super::runner::Plan;
+use crate::files;
+
+/// Time between two runs, as measured on a node with two cores: removal, the expiry of the HPA's
+/// state, rest, the spread of starts, and reading Prometheus.
+pub const BETWEEN_S: f64 = 75.0;
+/// Time from the end of a load until an arm is at rest: the HPA's and KEDA's 300 s, and a drain.
+const TO_REST_S: f64 = 340.0;
+/// A calibration of one pod, and a check that it has not changed.
+pub const CALIBRATION_S: f64 = 240.0;
+/// See [`CALIBRATION_S`].
+pub const RECALIBRATION_S: f64 = 120.0;
+
+/// One run to do.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What is sent.
+    pub scenario: Scenario,
+    /// What answers.
+    pub arm: Arm,
+    /// Counted from 1; see [`Plan::seed_of`].
+    pub repeat: u32,
+}
+
+impl Job {
+    /// The name of the run and of its file.
+    pub fn id(&self) -> String {
+        let Arm { variant, configuration, .. } = &self.arm;
+        format!("{}-{variant}-{configuration}-{}", self.scenario.name, self.repeat)
+    }
+}
+
+/// One repeat of one scenario under every arm.
+#[derive(Debug)]
+pub struct Block {
+    /// In the order in which they are run.
+    pub jobs: Vec<Job>,
+}
+
+/// Every block of a plan: all scenarios of the first repeat, then the next repeat. A comparison
+/// that ends early thus has the same number of pairs of everything.
+pub fn blocks(plan: &Plan) -> Vec<Block> {
+    let mut blocks = vec![];
+    for repeat in 1..=plan.repeats {
+        for scenario in &plan.scenarios {
+            let arms = shuffled(&plan.arms, plan.seed_of(repeat), &scenario.name);
+            let job = |arm| Job { scenario: scenario.clone(), arm, repeat };
+            blocks.push(Block { jobs: arms.into_iter().map(job).collect() });
+        }
+    }
+    blocks
+}
+
+/// The arms in an order that the seed draws: the same each time, so that a block is resumed in its
+/// order.
+fn shuffled(arms: &[Arm], seed: u64, scenario: &str) -> Vec<Arm> {
+    let stream = scenario.bytes().fold(0_u128, |sum, byte| sum * 31 + u128::from(byte));
+    let mut random = Pcg64::new(u128::from(seed), stream);
+    let mut arms = arms.to_vec();
+    // Fisher and Yates.
+    for last in (1..arms.len()).rev() {
+        arms.swap(last, (uniform(&mut random) * (last + 1) as f64) as usize);
+    }
+    arms
+}
+
+impl Block {
+    /// The runs that have no results file yet.
+    pub fn left(&self, results: &Path) -> Vec<Job> {
+        let has_none = |job: &&Job| !results.join(format!("{}.json", job.id())).exists();
+        self.jobs.iter().filter(has_none).cloned().collect()
+    }
+
+    /// What is recorded of it, also of arms that the plan does not have.
+    pub fn recorded(&self, results: &Path) -> Result<Vec<Run>> {
+        let Some(first) = self.jobs.first() else { return Ok(vec![]) };
+        let mut runs = files::read_runs_if_any(results)?;
+        runs.retain(|r| {
+            r.origin == Origin::Measured && r.scenario == first.scenario.name && r.repeat == first.repeat
+        });
+        Ok(runs)
+    }
+}
+
+/// The reason why a block cannot be continued where one pod carries what it does `now`, if there is
+/// one: its arms would be compared on machines of different speed.
+pub fn changed(recorded: &[Run], now: Option<&Calibration>) -> Option<String> {
+    let now = now?;
+    let then = recorded.iter().filter_map(|run| run.calibration.as_ref());
+    let other = then.into_iter().find(|then| drift(then, now.saturated) > MOST_DRIFT)?;
+    Some(format!(
+        "the block was begun where one pod answered {:.1}/s at most, and here it answers {:.1}/s",
+        other.saturated, now.saturated
+    ))
+}
+
+impl Plan {
+    /// Every repeat has a seed of its own, the same for all arms.
+    pub fn seed_of(&self, repeat: u32) -> u64 {
+        self.seed + u64::from(repeat) - 1
+    }
+
+    /// Seconds of load, and of the wait for rest after it.
+    pub fn parts_s(&self, scenario: &Scenario) -> (f64, f64) {
+        let rest = match scenario.counted {
+            Counted::UntilRest => self.tail_s.max(TO_REST_S),
+            Counted::After(_) => 0.0,
+        };
+        (scenario.rate.duration() * self.stretch, rest)
+    }
+
+    /// How long a run takes, with what is between two.
+    pub fn run_s(&self, scenario: &Scenario) -> f64 {
+        let (load, rest) = self.parts_s(scenario);
+        load + rest + BETWEEN_S
+    }
+
+    /// Whether a run that begins so many seconds after the session began ends within its time, and
+    /// the check of the calibration after it too.
+    pub fn fits(&self, begun_s: f64, scenario: &Scenario) -> bool {
+        let check = if self.calibrate { RECALIBRATION_S } else { 0.0 };
+        self.minutes.is_none_or(|minutes| begun_s + self.run_s(scenario) + check <= minutes * 60.0)
+    }
+}
+
+/// What one session gets done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Session {
+    /// Runs.
+    pub runs: usize,
+    /// Blocks that are complete at its end and were not before.
+    pub blocks: usize,
+    /// How long it takes.
+    pub seconds: f64,
+}
+
+/// The sessions that a plan takes from where its results folder is: a single one without a limit.
+/// `None` if the limit is too short for a run.
+pub fn sessions(plan: &Plan) -> Option<Vec<Session>> {
+    let calibration = |seconds: f64| if plan.calibrate { seconds } else { 0.0 };
+    let begin = Session { runs: 0, blocks: 0, seconds: calibration(CALIBRATION_S) };
+    let (mut sessions, mut now) = (vec![], begin);
+    for block in blocks(plan) {
+        let left = block.left(&plan.results);
+        for (i, job) in left.iter().enumerate() {
+            if !plan.fits(now.seconds, &job.scenario) {
+                // A block that is interrupted is checked at the end of the session, too.
+                now.seconds += if i > 0 { calibration(RECALIBRATION_S) } else { 0.0 };
+                sessions.push(now);
+                now = begin;
+                if !plan.fits(now.seconds, &job.scenario) {
+                    return None;
+                }
+            }
+            now.seconds += plan.run_s(&job.scenario);
+            now.runs += 1;
+        }
+        if !left.is_empty() {
+            now.blocks += 1;
+            now.seconds += calibration(RECALIBRATION_S);
+        }
+    }
+    if now.runs > 0 {
+        sessions.push(now);
+    }
+    Some(sessions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    const ARMS: [&str; 4] = ["kpa", "hpa", "hpa-vpa", "keda"];
+
+    #[test]
+    fn a_block_has_every_arm_once_in_an_order_that_the_seed_draws() {
+        let plan = plan(12, &ARMS);
+        let orders: Vec<Vec<String>> =
+            blocks(&plan).iter().map(|b| b.jobs.iter().map(|j| j.arm.name.clone()).collect()).collect();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort();
+            assert_eq!(sorted, ["hpa", "hpa-vpa", "keda", "kpa"]);
+        }
+        let again: Vec<Vec<String>> =
+            blocks(&plan).iter().map(|b| b.jobs.iter().map(|j| j.arm.name.clone()).collect()).collect();
+        assert_eq!(orders, again, "a resumed block has the same order");
+        let firsts = |name: &str| orders.iter().filter(|order| order[0] == name).count();
+        assert!(ARMS.iter().all(|name| firsts(name) > 0), "every arm is first in some block: {orders:?}");
+    }
+
+    #[test]
+    fn all_scenarios_of_a_repeat_come_before_the_next_repeat() {
+        let mut plan = plan(2, &ARMS);
+        plan.scenarios.push(Scenario::shipped_named("azure-llm-code").expect("shipped"));
+        let order: Vec<(String, u32)> =
+            blocks(&plan).iter().map(|b| (b.jobs[0].scenario.name.clone(), b.jobs[0].repeat)).collect();
+        let expected =
+            [("spike-cycles", 1), ("azure-llm-code", 1), ("spike-cycles", 2), ("azure-llm-code", 2)];
+        assert_eq!(order, expected.map(|(name, repeat)| (name.to_owned(), repeat)));
+    }
+
+    #[test]
+    fn a_session_ends_before_the_run_that_would_not_fit_and_the_next_goes_on_there() {
+        let mut plan = plan(3, &ARMS);
+        let run_s = plan.run_s(&plan.scenarios[0]);
+        // Room for six of the twelve runs: a block and a half.
+        plan.minutes = Some((CALIBRATION_S + 6.0 * run_s + 2.0 * RECALIBRATION_S + 1.0) / 60.0);
+        let found = sessions(&plan).expect("runs fit");
+        let shape: Vec<(usize, usize)> = found.iter().map(|s| (s.runs, s.blocks)).collect();
+        assert_eq!(shape, [(6, 1), (6, 2)]);
+        assert!(found.iter().all(|s| s.seconds <= plan.minutes.expect("set") * 60.0), "{found:?}");
+        plan.minutes = Some(run_s / 60.0);
+        assert_eq!(sessions(&plan), None, "a calibration and a run do not fit");
+        plan.minutes = None;
+        assert_eq!(sessions(&plan).expect("one").len(), 1);
+    }
+
+    #[test]
+    fn a_block_is_continued_only_where_one_pod_carries_the_same() {
+        let calibration = |saturated: f64| Calibration {
+            at: String::new(),
+            slo_ms: 500,
+            capacity: saturated * 0.7,
+            saturated,
+            rate_at_one: None,
+            steps: vec![],
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/spike-knative-tuned-1.json");
+        let mut run = files::read_run(&path).expect("a recording");
+        assert_eq!(changed(&[run.clone()], Some(&calibration(19.0))), None, "nothing is known of its pod");
+        run.calibration = Some(calibration(19.0));
+        assert_eq!(changed(&[run.clone()], Some(&calibration(18.0))), None, "5 % less");
+        let reason = changed(&[run.clone()], Some(&calibration(11.0))).expect("another machine");
+        assert!(reason.contains("19.0/s") && reason.contains("11.0/s"), "{reason}");
+        assert_eq!(changed(&[run], None), None, "calibration is switched off");
+    }
+}
