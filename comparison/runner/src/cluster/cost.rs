@@ -1,5 +1,5 @@
-//! Cost in a second way: as the recording rules of `observability/prometheus/rules` have it, made of
-//! what kube-state-metrics says and not of what the runner watched.
+//! Cost in a second way: by the recording rules of `observability/prometheus/rules`, which are made
+//! of what kube-state-metrics says and not of what the runner watched.
 
 use anyhow::Result;
 
