@@ -114,6 +114,8 @@ def tritonclient_cases(address):
     case("tritonclient, health", lambda: right(client.is_server_live() and client.is_server_ready() and client.is_model_ready("eye-state"), "live and ready"))
     case("tritonclient, an unknown model is not ready", lambda: right(not client.is_model_ready("other"), "not ready"))
     case("tritonclient, server metadata", lambda: right("binary_tensor_data" in client.get_server_metadata()["extensions"], client.get_server_metadata()))
+    configuration = client.get_model_config("eye-state")
+    case("tritonclient, model configuration", lambda: right(configuration["input"] == [{"name": "image", "data_type": "TYPE_STRING", "dims": [1]}], configuration["input"]))
     metadata = client.get_model_metadata("eye-state-pixels")
     version = metadata["versions"][0]
     case("tritonclient, model metadata", lambda: right(metadata["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": [1, -1, -1, -1]}], metadata["inputs"]))

@@ -57,7 +57,7 @@ fn the_server_and_the_models_say_what_they_are() {
     let server = TestServer::start();
     let about = server.get("/v2").json();
     assert_eq!(about["name"], "eye-state");
-    assert_eq!(about["extensions"], json!(["binary_tensor_data", "parameters"]));
+    assert_eq!(about["extensions"], json!(["binary_tensor_data", "model_configuration", "parameters"]));
     assert_eq!(server.get("/v2/health/live").json(), json!({"live": true}));
     assert_eq!(server.get("/v2/health/ready").json(), json!({"ready": true}));
     for (model, input) in [
@@ -76,8 +76,43 @@ fn the_server_and_the_models_say_what_they_are() {
         assert_refused(&server.get(path), 404, "there is no model");
     }
     assert_refused(&server.get("/v2/nothing"), 404, "nothing at this path");
-    assert_refused(&server.get("/v2/models/eye-state/config"), 404, "nothing at this path");
+    assert_refused(&server.get("/v2/models/eye-state/stats"), 404, "nothing at this path");
     assert_refused(&server.get(INFER), 405, "POST");
+}
+
+/// What Triton's `perf_analyzer` reads before it sends anything.
+#[test]
+fn the_configuration_of_a_model_names_the_tensors_of_its_metadata() {
+    let server = TestServer::start();
+    for (model, input) in [
+        ("eye-state", json!({"name": "image", "data_type": "TYPE_STRING", "dims": [1]})),
+        ("eye-state-pixels", json!({"name": "pixels", "data_type": "TYPE_UINT8", "dims": [1, -1, -1, -1]})),
+    ] {
+        let metadata = server.get(&format!("/v2/models/{model}")).json();
+        let configuration = server.get(&format!("/v2/models/{model}/config")).json();
+        assert_eq!(configuration["name"], model);
+        assert_eq!(configuration["max_batch_size"], 0);
+        assert_eq!(configuration["input"], json!([input]));
+        let outputs = metadata["outputs"].as_array().expect("outputs");
+        let expected: Vec<_> = outputs
+            .iter()
+            .map(|output| {
+                let data_type = match output["datatype"].as_str() {
+                    Some("BYTES") => "TYPE_STRING".to_owned(),
+                    Some(datatype) => format!("TYPE_{datatype}"),
+                    None => panic!("{output}"),
+                };
+                json!({"name": output["name"], "data_type": data_type, "dims": output["shape"]})
+            })
+            .collect();
+        assert_eq!(configuration["output"], json!(expected));
+        let version = metadata["versions"][0].as_str().expect("a version");
+        assert_eq!(
+            server.get(&format!("/v2/models/{model}/versions/{version}/config")).json(),
+            configuration
+        );
+    }
+    assert_refused(&server.get("/v2/models/other/config"), 404, "there is no model");
 }
 
 #[test]

@@ -29,7 +29,7 @@ mod route;
 mod v2;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -144,7 +144,9 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
 fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let (license, source) = (Classifier::metadata().license, app.source_url.as_deref());
     let page = page::render(license, source);
-    let document = openapi::render(license, source);
+    // Written when it is first asked for: the start need not wait for it.
+    let source = app.source_url.clone();
+    let document = Arc::new(LazyLock::new(move || openapi::render(license, source.as_deref())));
     let shared = {
         let app = Arc::clone(&app);
         warp::any().map(move || Arc::clone(&app))
@@ -185,7 +187,7 @@ fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
     let openapi = warp::path!("openapi.json")
         .and(read())
-        .map(move || reply::bytes(StatusCode::OK, "application/json", document.clone()));
+        .map(move || reply::bytes(StatusCode::OK, "application/json", Bytes::clone(&document)));
     let page = warp::path::end().and(read()).map(move || page::page(page.clone()));
 
     livez

@@ -34,9 +34,11 @@ const ENTRIES: &[Entry] = &[
     Entry { path: "/v2/health/ready", label: "/v2/health/ready", methods: READ },
     Entry { path: "/v2/models/*", label: MODEL, methods: READ },
     Entry { path: "/v2/models/*/ready", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/config", label: MODEL, methods: READ },
     Entry { path: "/v2/models/*/infer", label: CLASSIFY, methods: "POST" },
     Entry { path: "/v2/models/*/versions/*", label: MODEL, methods: READ },
     Entry { path: "/v2/models/*/versions/*/ready", label: MODEL, methods: READ },
+    Entry { path: "/v2/models/*/versions/*/config", label: MODEL, methods: READ },
     Entry { path: "/v2/models/*/versions/*/infer", label: CLASSIFY, methods: "POST" },
 ];
 

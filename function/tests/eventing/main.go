@@ -29,8 +29,8 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 )
 
-// With pauses that grow by a tenth of a second, the shortest that a delivery can state, they last twelve seconds: six
-// inferences, or a new instance, on any machine.
+// With pauses that grow by a tenth of a second, the shortest that a delivery can state, they last
+// twelve seconds: six inferences, or a new instance, on any machine.
 const retries, pause = 16, "PT0.1S"
 
 var failed bool

@@ -541,6 +541,14 @@ fn inference(paths: &mut Value, generator: &mut SchemaGenerator) {
                 "200": answer("Its tensors", &schema::<v2::ModelMetadata>(generator)),
             })),
         );
+        paths[format!("{path}/config")] = get(
+            "inference",
+            &format!("modelConfiguration{id}"),
+            "The same in the words of Triton's model configuration",
+            &metadata(json!({
+                "200": answer("Its tensors", &schema::<v2::ModelConfiguration>(generator)),
+            })),
+        );
         let load = json!({ "oneOf": [model_ready, { "$ref": "#/components/schemas/InferenceError" }] });
         paths[format!("{path}/ready")] = get(
             "inference",
@@ -582,7 +590,7 @@ fn inference(paths: &mut Value, generator: &mut SchemaGenerator) {
                 },
             } }), &[About::Head, About::Load, About::Body, About::Image, About::Inference]),
         } });
-        for action in ["", "/ready", "/infer"] {
+        for action in ["", "/config", "/ready", "/infer"] {
             paths[format!("{path}{action}")]["parameters"] = parameters.clone();
         }
     }

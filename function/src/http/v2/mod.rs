@@ -1,6 +1,7 @@
 //! The Open Inference Protocol, version 2, over REST, as KServe specifies it
 //! (<https://github.com/kserve/open-inference-protocol>, `inference_rest.md`), with Triton's
-//! extension for binary tensors (`extension_binary_data.md` of its server).
+//! extensions for binary tensors and for the configuration of a model
+//! (`extension_binary_data.md`, `extension_model_configuration.md` of its server).
 //!
 //! One model under two names, because metadata says what a model takes: [`ENCODED`] takes an image
 //! file, [`PIXELS`] takes samples. `docs/protocols.md` has the shapes.
@@ -42,6 +43,9 @@ pub(super) const ENCODED: &str = "eye-state";
 
 /// The same model, where it takes samples.
 pub(super) const PIXELS: &str = "eye-state-pixels";
+
+/// What runs the network.
+const PLATFORM: &str = "burn_yolov5";
 
 /// What is sent to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +99,7 @@ fn excerpt(text: &str) -> String {
 pub(super) struct ServerMetadata {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 2],
+    extensions: [&'static str; 3],
 }
 
 /// The answer to `GET /v2/health/live`.
@@ -140,6 +144,41 @@ pub(super) struct TensorMetadata {
     shape: &'static [i64],
 }
 
+impl TensorMetadata {
+    /// The same in the words of a configuration.
+    fn configuration(self) -> TensorConfiguration {
+        let data_type = match self.datatype {
+            "BYTES" => "TYPE_STRING",
+            "UINT8" => "TYPE_UINT8",
+            "INT64" => "TYPE_INT64",
+            _ => "TYPE_FP32",
+        };
+        TensorConfiguration { name: self.name, data_type, dims: self.shape }
+    }
+}
+
+/// The answer to `GET /v2/models/{model}/config`: of Triton's configuration what load generators
+/// read before they send anything.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ModelConfiguration {
+    name: &'static str,
+    platform: &'static str,
+    /// 0: shapes are given whole, and a request is one image.
+    max_batch_size: u32,
+    input: [TensorConfiguration; 1],
+    output: [TensorConfiguration; Wanted::ALL.len()],
+}
+
+/// A tensor in a configuration; -1 is any length.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct TensorConfiguration {
+    name: &'static str,
+    data_type: &'static str,
+    dims: &'static [i64],
+}
+
 /// What a path below `/v2/models` is about.
 struct Target<'a> {
     input: Input,
@@ -181,7 +220,7 @@ pub(super) fn about(app: &App, tail: &str) -> Response {
             return reply::json(&ServerMetadata {
                 name: ENCODED,
                 version: env!("CARGO_PKG_VERSION"),
-                extensions: ["binary_tensor_data", "parameters"],
+                extensions: ["binary_tensor_data", "model_configuration", "parameters"],
             });
         }
         ["health", "live"] => return reply::json(&Live { live: true }),
@@ -196,9 +235,16 @@ pub(super) fn about(app: &App, tail: &str) -> Response {
         Ok(Target { input, action: None }) => reply::json(&ModelMetadata {
             name: input.model(),
             versions: [Classifier::metadata().version],
-            platform: "burn_yolov5",
+            platform: PLATFORM,
             inputs: [input.tensor()],
             outputs: Wanted::ALL.map(Wanted::metadata),
+        }),
+        Ok(Target { input, action: Some("config") }) => reply::json(&ModelConfiguration {
+            name: input.model(),
+            platform: PLATFORM,
+            max_batch_size: 0,
+            input: [input.tensor().configuration()],
+            output: Wanted::ALL.map(|output| output.metadata().configuration()),
         }),
         Ok(_) => ErrorForm::Inference.answer(&RequestError::NotFound),
         Err(error) => ErrorForm::Inference.answer(&error),
