@@ -146,12 +146,11 @@ fn frontier<'a, T>(points: impl Iterator<Item = (T, &'a Point)>) -> impl Iterato
     })
 }
 
-/// The frontier of an autoscaler, cheapest first.
+/// The frontier of an autoscaler, cheapest first: of what the search selected, those that are on it
+/// with the shown seeds, too.
 fn found<'a>(points: &'a [Point], autoscaler: &str) -> Vec<&'a Point> {
-    let mut own: Vec<&Point> =
-        points.iter().filter(|p| p.autoscaler == autoscaler && p.known.is_empty()).collect();
-    own.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-    own
+    let own = points.iter().filter(|p| p.autoscaler == autoscaler && p.known.is_empty());
+    frontier(own.map(|p| ((), p))).map(|(_, p)| p).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ const INK: [(&str, &str); 4] =
     [("#0072b2", "circle"), ("#d55e00", "square"), ("#009e73", "diamond"), ("#cc79a7", "triangle")];
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
+/// Between the labels of two autoscalers at the same place.
+const LABEL_HEIGHT: f64 = 13.0;
 const MARGIN: [f64; 4] = [24.0, 24.0, 48.0, 64.0];
 
 /// The frontiers as a picture: good answers over cost, one line an autoscaler, the known settings
@@ -63,7 +65,7 @@ pub fn svg(points: &[Point], title: &str) -> String {
             number(cost)
         );
     }
-    for (autoscaler, (colour, shape)) in AUTOSCALERS.iter().zip(INK) {
+    for (i, (autoscaler, (colour, shape))) in AUTOSCALERS.iter().zip(INK).enumerate() {
         let line: Vec<String> =
             found(points, autoscaler).iter().map(|p| format!("{:.1} {:.1}", x(p.cost), y(p.good))).collect();
         if !line.is_empty() {
@@ -78,11 +80,14 @@ pub fn svg(points: &[Point], title: &str) -> String {
         }
         for p in known().filter(|p| p.autoscaler == *autoscaler) {
             out.push_str(&mark(shape, colour, x(p.cost), y(p.good), 7.0));
+            // Beside its mark, to the left where there is no room; each autoscaler at a height of
+            // its own.
+            let (dx, anchor) = if p.cost > 0.7 * most { (-10.0, "end") } else { (10.0, "start") };
             let _ = writeln!(
                 out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{autoscaler}, {}</text>",
-                x(p.cost) + 10.0,
-                y(p.good) + 4.0,
+                "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\" text-anchor=\"{anchor}\">{autoscaler}, {}</text>",
+                x(p.cost) + dx,
+                y(p.good) + 4.0 + LABEL_HEIGHT * i as f64,
                 p.known
             );
         }
