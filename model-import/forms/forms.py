@@ -50,8 +50,8 @@ def derive(base: Path, accepted: Path, refused: Path) -> None:
     )
 
     quantization.quantize_dynamic(base, refused / "int8-dynamic.onnx", op_types_to_quantize=["Conv"])
-    for name, form in (("qdq", quantization.QuantFormat.QDQ), ("qoperator", quantization.QuantFormat.QOperator)):
-        quantization.quantize_static(base, refused / f"int8-{name}.onnx", Pictures(base), quant_format=form)
+    operators = quantization.QuantFormat.QOperator
+    quantization.quantize_static(base, refused / "int8-qoperator.onnx", Pictures(base), quant_format=operators)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(refused / "optimized.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL

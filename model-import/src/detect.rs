@@ -17,6 +17,8 @@ const MOST_HEADS: usize = 8;
 const BOX_AND_OBJECTNESS: usize = 5;
 /// Tolerance between the tail and YOLOv5's formula, in strides; half-precision grids are within it.
 const DECODE_TOLERANCE: f32 = 4e-3;
+/// The same of a quantized file, whose tail may have its grid in 255 levels: up to 128 cells.
+const ROUNDED_DECODE_TOLERANCE: f32 = 0.26;
 
 /// One detection head.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,7 @@ pub(crate) fn recognize(
     graph: &Graph<'_>,
     shapes: &Shapes,
     image: &ImageInput,
+    quantized: bool,
 ) -> Result<Detector, ImportError> {
     let outputs: Vec<(String, Option<Vec<usize>>)> =
         graph.proto.output.iter().map(|output| (output.name.clone(), output_shape(output, shapes))).collect();
@@ -78,7 +81,7 @@ pub(crate) fn recognize(
             return Err(ImportError::AnchorsNotFound { reason });
         }
     }
-    let heads = decode_heads(graph, &candidates, &maps, height)?;
+    let heads = decode_heads(graph, &candidates, &maps, height, quantized)?;
     Ok(Detector { height, width, classes: candidates.columns - BOX_AND_OBJECTNESS, heads, body })
 }
 
@@ -188,6 +191,7 @@ fn decode_heads(
     candidates: &Candidates,
     maps: &[Map],
     height: usize,
+    quantized: bool,
 ) -> Result<Vec<Head>, ImportError> {
     let &Candidates { ref output, rows: all_rows, columns } = candidates;
     if all_rows.checked_mul(columns).is_none_or(|count| count > MAX_NUMBERS) {
@@ -220,7 +224,8 @@ fn decode_heads(
         heads.push(Head { stride: height / rows, anchors, cells: [*rows, *cells], logits: name.clone() });
     }
     let (logits, decoded) = run(spread_logit)?;
-    check_decoding(&heads, &logits, &decoded, columns)?;
+    let tolerance = if quantized { ROUNDED_DECODE_TOLERANCE } else { DECODE_TOLERANCE };
+    check_decoding(&heads, &logits, &decoded, columns, tolerance)?;
     Ok(heads)
 }
 
@@ -236,6 +241,7 @@ fn check_decoding(
     logits: &HashMap<String, Value>,
     decoded: &[f32],
     columns: usize,
+    tolerance: f32,
 ) -> Result<(), ImportError> {
     let sigmoid = |logit: f32| 1.0 / (1.0 + (-logit).exp());
     let mut found = decoded.chunks_exact(columns);
@@ -262,8 +268,8 @@ fn check_decoding(
                         3 => ((2.0 * value).powi(2) * anchor_height, anchor_height),
                         _ => (value, 1.0),
                     };
-                    // NaN must not pass.
-                    let close = (found - expected).abs() <= DECODE_TOLERANCE * unit;
+                    // Not a number must not pass.
+                    let close = (found - expected).abs() <= tolerance * unit;
                     if close {
                         continue;
                     }

@@ -1,7 +1,7 @@
 //! Checks the operators of the network's body, and computes every value's shape and each layer's
 //! cost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onnx_ir::NodeProto;
 
@@ -47,6 +47,7 @@ pub(crate) struct Body {
 pub(crate) fn walk(graph: &Graph<'_>, nodes: &[&NodeProto], shapes: &Shapes) -> Result<Body, ImportError> {
     check_operators(nodes)?;
     let mut body = Body { shapes: HashMap::new(), layers: Vec::new() };
+    let mut weights = HashSet::new();
     for node in nodes {
         let map = |name: &String| match shapes.get(name).map(Vec::as_slice) {
             Some(&[1, channels, height, width]) => Ok([channels, height, width]),
@@ -62,7 +63,13 @@ pub(crate) fn walk(graph: &Graph<'_>, nodes: &[&NodeProto], shapes: &Shapes) -> 
             return Err(broken(node, "its map is too large"));
         }
         match node.op_type.as_str() {
-            "Conv" => body.layers.push(convolution(graph, node, first, output)?),
+            "Conv" => {
+                let layer = convolution(graph, node, first, output)?;
+                // The same weights again are a quantized file's layer, rounded for another reader.
+                if weights.insert(&node.input[1]) {
+                    body.layers.push(layer);
+                }
+            }
             "MaxPool" => check_pool(node)?,
             "Concat" if int(node, "axis", 1) != 1 => return Err(broken(node, "it does not join channels")),
             "Resize" => check_resize(graph, node)?,

@@ -190,7 +190,7 @@ fn recognize(onnx: &mut Onnx, options: &Options) -> Result<Detector, ImportError
     onnx.quantization = qdq::take(graph)?;
     let image = input::choose(graph, options.image_size, stride)?;
     let shapes = fold::fold(graph, &image.name, [1, 3, image.height, image.width], opset)?;
-    detect::recognize(&Graph::new(graph), &shapes, &image)
+    detect::recognize(&Graph::new(graph), &shapes, &image, onnx.quantization.is_some())
 }
 
 fn describe(

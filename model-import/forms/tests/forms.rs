@@ -93,10 +93,3 @@ fn every_refused_form_says_what_it_is() {
         assert!(error.contains(what) && error.contains("make export"), "{file}: {error}");
     }
 }
-
-#[test]
-fn pairs_of_quantization_behind_every_operator_are_refused() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("refused/int8-qdq.onnx");
-    let error = import(&file, &Options::default()).expect_err("ONNX Runtime's own form").to_string();
-    assert!(error.contains("the file is quantized, but not") && error.contains("make quantize"), "{error}");
-}

@@ -19,7 +19,12 @@ pub(crate) const CONV: &str = "Int8Conv";
 pub(crate) const POOL: &str = "Int8SppfPool";
 /// A split along the channels, without a copy.
 pub(crate) const TAKE_APART: &str = "Int8SplitChannels";
-/// The 8-bit network of a model whose quantization nodes were removed; `shapes` as for
+/// The part of black to white by which the image's levels may miss either.
+const NEGLIGIBLE: f32 = 0.05;
+/// Where signed levels that are symmetric have their zero.
+const SIGNED_ZERO: u8 = 128;
+
+/// The 8-bit network of a model whose pairs of quantization were taken out; `shapes` as for
 /// [`super::fuse`].
 ///
 /// # Errors
@@ -163,19 +168,22 @@ impl<'a> Emitter<'a> {
         Ok(graph)
     }
 
-    /// The image's input is its levels, whatever type the file declares.
+    /// The image comes as its own levels, whatever type and scale the file declares: they are
+    /// exact.
     fn declare_image(&mut self, image: &str) -> Result<(), ImportError> {
-        let scale = self.scale_of(image, "the first convolution")?;
-        let exact = (scale.scale * 255.0 - 1.0).abs() < 1e-4 && scale.zero_point == 0;
-        if !exact {
+        let Scale { scale, zero_point } = self.scale_of(image, "the first convolution")?;
+        let zero = f32::from(zero_point);
+        let holds_all = zero * scale < NEGLIGIBLE && (255.0 - zero) * scale > 1.0 - NEGLIGIBLE;
+        let signed = zero_point == SIGNED_ZERO && (255.0 - zero) * scale > 1.0 - NEGLIGIBLE;
+        if !(holds_all || signed) {
             return Err(ImportError::NotQuantized {
                 value: image.to_owned(),
                 reason: format!(
-                    "its levels are not a picture's own: scale {}, zero point {}, expected 1/255 and 0",
-                    scale.scale, scale.zero_point
+                    "its levels do not go from 0 to 1, black to white: scale {scale}, zero point {zero_point}"
                 ),
             });
         }
+        self.stored.insert(image.to_owned(), Scale { scale: 1.0 / 255.0, zero_point: 0 });
         let declared = self.fusion.graph.input[0].type_.mut_or_insert_default();
         declared.mut_tensor_type().elem_type = data_type::UINT8;
         Ok(())

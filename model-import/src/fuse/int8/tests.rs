@@ -256,3 +256,45 @@ fn a_gray_image_gives_the_bits_that_its_three_equal_channels_give() {
         assert!(bits(&one[&output.name]) == bits(&three[&output.name]), "{}", output.name);
     }
 }
+
+/// `raw_heads.py`'s image as levels.
+fn computed_image(height: usize, width: usize) -> Map {
+    let level = |at: usize| {
+        let (c, y, x) = (at / (height * width), at / width % height, at % width);
+        ((c * 31 + y * 17 + x * 13 + x * y % 251) % 256) as f32
+    };
+    Map::planar([height, width], 3, level, false)
+}
+
+#[test]
+fn files_of_other_quantizers_give_nearly_what_onnx_runtime_computes_from_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/quantizers");
+    for name in ["onnxruntime", "onnxruntime-per-channel", "onnxruntime-signed", "nncf"] {
+        let imported = crate::import(&folder.join(format!("{name}.onnx")), &Options::default());
+        let imported = imported.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let graph = &imported.fused.as_ref().expect("a network in integers").graph;
+        let [height, width] = [imported.description.input_height, imported.description.input_width];
+        let image = HashMap::from([(graph.input[0].name.clone(), computed_image(height, width))]);
+        let found = run(graph, image, Int8Isa::current());
+        let text = std::fs::read_to_string(folder.join(format!("{name}.txt"))).expect("a reference");
+        // Sums of squares: how far logits are from ONNX Runtime's, and those from the float
+        // model's.
+        let (mut off, mut its_own, mut count) = (0.0, 0.0, 0);
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [head, index, logit, exact] = words[..] else { panic!("{line}") };
+            let index: usize = index.parse().expect("an index");
+            let [logit, exact]: [f32; 2] = [logit, exact].map(|value| value.parse().expect("a logit"));
+            let map = &found[head];
+            let cells = map.size[0] * map.size[1];
+            let value = map.at(index % cells * map.pitch + index / cells);
+            off += (value - logit).powi(2);
+            its_own += (logit - exact).powi(2);
+            count += 1;
+        }
+        assert!(count > 500, "{name}: {count} logits");
+        // It rounds in more places than these operators do: two that round differently are as far
+        // apart as both are from floats.
+        assert!(off <= 2.0 * its_own, "{name}: {off} from ONNX Runtime's, which is {its_own} from floats");
+    }
+}
