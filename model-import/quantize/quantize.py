@@ -2,10 +2,11 @@
 
     python quantize.py best.onnx FOLDER --out best-int8.onnx
 
-FOLDER holds pictures like those that the model will see (a few hundred; labels are not needed). Weights become signed 8-bit
+FOLDER holds pictures like those that the model will see (about a hundred; labels are not needed). Weights become signed 8-bit
 integers, symmetric, with a scale for each output channel; what convolutions read becomes unsigned 8-bit integers with one scale a map.
-Maps that meet in a concatenation, a resize or a pooling share their scale, so nothing is rescaled there. SiLU and the sums of the
-residual connections are computed on what a convolution gives before it is rounded. The file runs on every engine that runs ONNX.
+Maps that meet in a concatenation, a resize or a pooling share their scale, so nothing is rescaled there; a map that a head and another
+layer read is rounded for each of them. SiLU and the sums of the residual connections are computed on what a convolution gives before
+it is rounded. The file runs on every engine that runs ONNX.
 """
 
 import argparse
@@ -18,16 +19,22 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+import rounding
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "training"))
 from detector import letterbox  # noqa: E402
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 PASSES = {"Concat", "Resize", "MaxPool"}  # what changes no value
-LEVELS = 255
-VALUES_A_PICTURE = 4000  # of each map; its largest is always among them
-CLIPS = np.linspace(0.4, 1.0, 61)  # of the largest value, tried for the least squared error
-WEIGHT_CLIPS = np.linspace(0.7, 1.0, 31)
 OPSET = 13  # the first whose QuantizeLinear takes a scale for each channel
+ALIAS = ".for_head"  # what a map's second form is called
+
+# Samples of what a layer reads, from each picture: where the model sees something, and anywhere.
+SEEN, ANYWHERE = 150, 100
+SURE = 0.05  # confidence from which it sees something
+SURE_CELL = 0.02  # and a cell of a head counts
+AROUND = 1.5  # of a box: what its candidate depends on
+SHARE = 6  # one sample of so many is kept for the choice of scales; all count for the weights
 
 
 class Graph:
@@ -35,14 +42,45 @@ class Graph:
 
     def __init__(self, model):
         self.model = model
-        self.nodes = list(model.graph.node)
-        self.producer = {name: node for node in self.nodes for name in node.output}
+        self.image = model.graph.input[0].name
+        self.size = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][2:]
+        self.values = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        for node in self.nodes:
+        for node in model.graph.node:
             if node.op_type == "Constant":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self.convolutions = [n for n in self.nodes if n.op_type == "Conv" and n.input[1] in self.constants]
+        self.convolutions = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1] in self.constants]
+        self.heads = {node.output[0] for node in self.convolutions if not self.leads_on(node)}
+        self.give_heads_their_own()
+        self.nodes = list(model.graph.node)
+        self.producer = {name: node for node in self.nodes for name in node.output}
         self.parent = {}
+
+    def leads_on(self, node):
+        """Whether another convolution reads what comes of this one."""
+        reached = set(node.output)
+        for other in self.model.graph.node:  # in order
+            if reached & set(other.input):
+                if other.op_type == "Conv":
+                    return True
+                reached |= set(other.output)
+        return False
+
+    def give_heads_their_own(self):
+        """A map that a head and others read gets a second name for the head."""
+        nodes = self.model.graph.node
+        for head in [node for node in self.convolutions if node.output[0] in self.heads]:
+            value = head.input[0]
+            if sum(value in node.input for node in nodes) > 1:
+                nodes.insert(list(nodes).index(head), helper.make_node("Identity", [value], [value + ALIAS], name=value + ALIAS))
+                head.input[0] = value + ALIAS
+
+    def weights(self, node):
+        """[outputs, what each reads]"""
+        return self.constants[node.input[1]].reshape(len(self.constants[node.input[1]]), -1)
+
+    def bias(self, node):
+        return self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(self.weights(node)), np.float32)
 
     def root(self, value):
         while self.parent.get(value, value) != value:
@@ -86,82 +124,101 @@ def prepared(file, size):
     return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255
 
 
-def observe(model, values, files):
-    """Of each value, over all pictures: a sample, and the mean of each channel."""
-    model = onnx.ModelProto.FromString(model.SerializeToString())
-    image = model.graph.input[0]
-    size = [d.dim_value for d in image.type.tensor_type.shape.dim][2:]
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=value) for value in values if value != image.name)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    samples, means = {value: [] for value in values}, {value: 0.0 for value in values}
-    random = np.random.default_rng(0)
-    for file in files:
-        tensor = prepared(file, size)
-        for name, array in [(image.name, tensor), *zip(names, session.run(names, {image.name: tensor}))]:
-            if name not in samples:
-                continue
-            flat = array.ravel()
-            chosen = flat[random.integers(0, flat.size, VALUES_A_PICTURE)]
-            samples[name].append(np.append(chosen, [flat.min(), flat.max()]))
-            means[name] = means[name] + array.mean((0, 2, 3)) / len(files)
-    return {value: np.concatenate(parts) for value, parts in samples.items()}, means
+def places(chosen, random, shape, seen=SEEN, anywhere=ANYWHERE):
+    """Rows and columns of a map of `shape`: some of those that are `chosen`, some of all."""
+    rows, columns = np.nonzero(chosen)
+    at = random.integers(0, len(rows), seen if len(rows) else 0)
+    return np.concatenate([np.column_stack([rows[at], columns[at]]), random.integers(0, shape, (anywhere, 2))])
 
 
-def map_scale(sample):
-    """Scale and zero point of unsigned levels with the least squared error."""
-    low, high = min(0.0, float(sample.min())), max(1e-6, float(sample.max()))
-    best = None
-    for clip in CLIPS:
-        scale = np.float32((high * clip - low) / LEVELS)
-        zero = int(np.clip(round(-low / scale), 0, LEVELS))
-        levels = np.clip(np.round(sample / scale) + zero, 0, LEVELS)
-        error = float(np.mean(((levels - zero) * scale - sample) ** 2))
-        if best is None or error < best[0]:
-            best = error, scale, zero
-    return best[1:]
+def windows(node, value, at):
+    """What a convolution reads for its outputs at these places: [places, what each reads]"""
+    kernel, stride, pads = geometry(node)
+    padded = np.pad(value[0], ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    out = np.empty((len(at), len(padded), *kernel), np.float32)
+    for y in range(kernel[0]):
+        for x in range(kernel[1]):
+            out[:, :, y, x] = padded[:, at[:, 0] * stride[0] + y, at[:, 1] * stride[1] + x].T
+    return out.reshape(len(at), -1)
 
 
-def weight_scale(weight):
-    """Signed levels and a scale for each output channel, with the least squared error."""
-    rows = weight.reshape(len(weight), -1)
-    largest = np.maximum(np.abs(rows).max(1), 1e-8)
-    scale, least = None, np.full(len(rows), np.inf)
-    for clip in WEIGHT_CLIPS:
-        tried = (largest * clip / 127).astype(np.float32)
-        levels = np.clip(np.round(rows / tried[:, None]), -127, 127)
-        error = ((levels * tried[:, None] - rows) ** 2).sum(1)
-        scale = tried if scale is None else np.where(error < least, tried, scale)
-        least = np.minimum(error, least)
-    levels = np.clip(np.round(rows / scale[:, None]), -127, 127).astype(np.int8)
-    return levels.reshape(weight.shape), scale
+def geometry(node):
+    found = {a.name: list(a.ints) for a in node.attribute}
+    return found["kernel_shape"], found.get("strides", [1, 1]), found.get("pads", [0, 0, 0, 0])
 
 
-def scales(graph, samples, groups):
+def output_shape(node, value):
+    kernel, stride, pads = geometry(node)
+    return [(value.shape[2 + i] + pads[i] + pads[2 + i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+
+
+def where_something_is(candidates, size):
+    """Of the network's input: the pixels around what it sees."""
+    mask = np.zeros(size, bool)
+    confidence = candidates[:, 4] * candidates[:, 5:].max(1)
+    for x, y, w, h in candidates[confidence > SURE, :4]:
+        top, left = max(0, int(y - h * AROUND / 2)), max(0, int(x - w * AROUND / 2))
+        mask[top : int(y + h * AROUND / 2) + 1, left : int(x + w * AROUND / 2) + 1] = True
+    return mask
+
+
+class Observed:
+    """What the float model's convolutions read, over all pictures."""
+
+    def __init__(self, graph, files):
+        model = onnx.ModelProto.FromString(graph.model.SerializeToString())
+        answer = model.graph.output[0].name
+        wanted = dict.fromkeys([answer, *(node.input[0] for node in graph.convolutions), *graph.heads])
+        wanted.pop(graph.image, None)
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=value) for value in wanted)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        names = [node.output[0] for node in graph.convolutions]
+        self.moments, self.means = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+        self.samples = {name: [] for name in names}
+        self.ranges = {}
+        random = np.random.default_rng(0)
+        for file in files:
+            image = prepared(file, graph.size)
+            values = dict(zip(wanted, session.run(list(wanted), {graph.image: image}))) | {graph.image: image}
+            mask = where_something_is(values[answer].reshape(-1, graph.values), graph.size)
+            for node in graph.convolutions:
+                name, value = node.output[0], values[node.input[0]]
+                low, high = self.ranges.get(node.input[0], (0.0, 0.0))
+                self.ranges[node.input[0]] = min(low, value.min()), max(high, value.max())
+                shape = output_shape(node, value)
+                step = [whole // part for whole, part in zip(mask.shape, shape)]
+                read = windows(node, value, places(mask[:: step[0], :: step[1]][: shape[0], : shape[1]], random, shape))
+                self.moments[name] = self.moments[name] + (read.T @ read).astype(np.float64)
+                self.means[name] = self.means[name] + read.mean(0) / len(files)
+                if name in graph.heads:
+                    candidates = 1 / (1 + np.exp(-values[name][0].reshape(-1, graph.values, *shape)))
+                    sure = (candidates[:, 4:5] * candidates[:, 5:]).max((0, 1)) > SURE_CELL
+                    read = windows(node, value, places(sure, random, shape))
+                self.samples[name].append(read[::SHARE])
+
+
+def scales(graph, observed, groups):
     """Scale and zero point of every group of maps."""
     found = {}
-    image = graph.model.graph.input[0].name
     for group in dict.fromkeys(groups.values()):
-        members = [value for value, of in groups.items() if of == group]
-        if image in members:
+        if graph.image in (value for value, of in groups.items() if of == group):
             found[group] = np.float32(1 / 255), 0  # the picture's own levels
-        else:
-            found[group] = map_scale(np.concatenate([samples[value] for value in members]))
+            continue
+        readers = []
+        for node in (node for node in graph.convolutions if graph.root(node.input[0]) == group):
+            weights, samples = graph.weights(node), np.concatenate(observed.samples[node.output[0]])
+            if node.output[0] in graph.heads:
+                readers.append(rounding.Head(weights, graph.bias(node), samples, graph.values))
+            else:
+                readers.append(rounding.Layer(weights, samples))
+        ends = [end for value, end in observed.ranges.items() if graph.root(value) == group]
+        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        found[group] = rounding.map_scale(low, high, lambda stored: sum(reader.error(stored) for reader in readers))
     return found
 
 
-def channel_means(graph, value, means):
-    """The mean of each channel of what a convolution reads."""
-    node = graph.producer.get(value)
-    if node is None or node.op_type not in PASSES:
-        return np.asarray(means[value])
-    if node.op_type == "Concat":
-        return np.concatenate([channel_means(graph, part, means) for part in node.input])
-    return channel_means(graph, node.input[0], means)
-
-
-def rewritten(graph, groups, found, means):
+def rewritten(graph, observed, groups, found):
     """The model with its nodes of quantization."""
     model = onnx.ModelProto.FromString(graph.model.SerializeToString())
     nodes, added = [], {t.name: t for t in model.graph.initializer}
@@ -173,33 +230,37 @@ def rewritten(graph, groups, found, means):
     def quantization(value):
         scale, zero = found[groups[value]]
         constants = [constant(f"{value}.scale", np.float32(scale)), constant(f"{value}.zero_point", np.uint8(zero))]
+        source = value.removesuffix(ALIAS)
         return [
-            helper.make_node("QuantizeLinear", [value, *constants], [f"{value}.levels"], name=f"{value}.quantize"),
+            helper.make_node("QuantizeLinear", [source, *constants], [f"{value}.levels"], name=f"{value}.quantize"),
             helper.make_node("DequantizeLinear", [f"{value}.levels", *constants], [f"{value}.quantized"], name=f"{value}.dequantize"),
         ]
 
-    image = model.graph.input[0].name
-    if image in groups:
-        nodes += quantization(image)
-    convolutions = {node.output[0] for node in graph.convolutions}
+    if graph.image in groups:
+        nodes += quantization(graph.image)
+    convolutions = {node.output[0]: node for node in graph.convolutions}
     for node in model.graph.node:
         if node.op_type == "Conv" and node.output[0] in convolutions:
-            weight = graph.constants[node.input[1]]
-            levels, scale = weight_scale(weight)
-            name = node.input[1]
-            constants = [constant(f"{name}.levels", levels), constant(f"{name}.scale", scale), constant(f"{name}.zero_point", np.zeros(len(scale), np.int8))]
+            float_node = convolutions[node.output[0]]
+            weights, name = graph.weights(float_node), node.input[1]
+            levels, scale = rounding.weight_levels(weights, observed.moments[node.output[0]])
+            shape = graph.constants[name].shape
+            constants = [
+                constant(f"{name}.levels", levels.reshape(shape)),
+                constant(f"{name}.scale", scale),
+                constant(f"{name}.zero_point", np.zeros(len(scale), np.int8)),
+            ]
             nodes.append(helper.make_node("DequantizeLinear", constants, [f"{name}.quantized"], name=f"{name}.dequantize", axis=0))
             # What rounding the weights adds on average goes out of the bias.
-            error = levels * scale.reshape(-1, 1, 1, 1) - weight
-            shift = np.einsum("oikl,i->o", error, channel_means(graph, node.input[0], means))
-            bias = graph.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(scale), np.float32)
-            corrected = constant(f"{name}.bias", (bias - shift).astype(np.float32))
+            shift = (levels * scale[:, None] - weights) @ observed.means[node.output[0]]
+            corrected = constant(f"{name}.bias", (graph.bias(float_node) - shift).astype(np.float32))
             del node.input[1:]
             node.input.extend([f"{name}.quantized", corrected])
         for i, value in enumerate(node.input):
             if value in groups:
                 node.input[i] = f"{value}.quantized"
-        nodes.append(node)
+        if not node.name.endswith(ALIAS):
+            nodes.append(node)
         for value in node.output:
             if value in groups:
                 nodes += quantization(value)
@@ -218,14 +279,16 @@ def rewritten(graph, groups, found, means):
 
 def quantized(model, files):
     """The 8-bit form of `model`, calibrated on `files`."""
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        sys.exit("the model is quantized already; give the one that it was made from")
     graph = Graph(model)
     if not graph.convolutions:
         sys.exit("the model has no convolutions with constant weights")
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.nodes):
-        sys.exit("the model is quantized already; give the one that it was made from")
+    if not all(graph.size) or not graph.values:
+        sys.exit("the model leaves its input's or output's size open: export it for one size")
     groups = graph.maps()
-    samples, means = observe(model, list(groups), files)
-    return rewritten(graph, groups, scales(graph, samples, groups), means)
+    observed = Observed(graph, files)
+    return rewritten(graph, observed, groups, scales(graph, observed, groups))
 
 
 def main(opt):
@@ -241,5 +304,5 @@ if __name__ == "__main__":
     parser.add_argument("model")
     parser.add_argument("pictures", help="folder of pictures to calibrate on")
     parser.add_argument("--out", help="default: beside the model, -int8 added to its name")
-    parser.add_argument("--count", type=int, default=300, help="pictures taken of the folder, evenly (default 300)")
+    parser.add_argument("--count", type=int, default=100, help="pictures taken of the folder, evenly (default 100)")
     main(parser.parse_args())

@@ -28,7 +28,12 @@ def main() -> None:
     model = onnx.load(path)
     axes = model.graph.input[0].type.tensor_type.shape.dim
     axes[2].dim_value, axes[3].dim_value = HEIGHT, WIDTH
-    maps = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    maps = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            # What a head reads besides others is rounded for it once more; the import calls it the
+            # same.
+            maps[node.input[0] + (".scale2" if node.input[0] in maps else "")] = node.output[0]
     heads = head_convolutions(model.graph)
     del model.graph.output[:], model.graph.value_info[:]
     names = [*maps.values(), *heads]

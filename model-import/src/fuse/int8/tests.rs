@@ -233,8 +233,8 @@ fn every_layer_gives_onnx_runtimes_levels_or_those_beside_them() {
             assert!(worst <= 0.002, "{name}: a logit {worst} off");
         }
     }
-    // Siblings were merged, but each one's map is its own.
-    assert_eq!(layers, 60, "layers with a map of ONNX Runtime's");
+    // Siblings were merged, but each one's map is its own; two are rounded for a head once more.
+    assert_eq!(layers, 62, "layers with a map of ONNX Runtime's");
     assert!(same as f64 >= SAME_LEVELS * all as f64, "{same} of {all} levels are the same");
 }
 

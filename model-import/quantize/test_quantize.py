@@ -1,0 +1,54 @@
+"""How integers are chosen: make test-quantize"""
+
+import unittest
+
+import numpy as np
+
+import rounding
+
+
+def correlated(random, count, width):
+    """Inputs that vary together, as the channels of a map do."""
+    return random.normal(size=(count, 4)) @ random.normal(size=(4, width)) + 0.3 * random.normal(size=(count, width))
+
+
+class Rounding(unittest.TestCase):
+    def setUp(self):
+        self.random = np.random.default_rng(0)
+        self.inputs = correlated(self.random, 2000, 64).astype(np.float32)
+        self.weights = self.random.normal(size=(16, 64)).astype(np.float32)
+
+    def test_weights_are_rounded_so_that_outputs_move_less_than_by_the_nearest_levels(self):
+        levels, scale = rounding.weight_levels(self.weights, self.inputs.T @ self.inputs)
+        nearest = np.clip(np.round(self.weights / scale[:, None]), -127, 127)
+        fresh = correlated(np.random.default_rng(0), 2000, 64)
+
+        def moved(levels):
+            return float((((levels * scale[:, None] - self.weights) @ fresh.T) ** 2).mean())
+
+        self.assertLess(moved(levels), 0.5 * moved(nearest))
+        self.assertEqual(levels.dtype, np.int8)
+        self.assertLessEqual(int(np.abs(levels).max()), 127)
+
+    def test_a_channel_without_inputs_keeps_its_nearest_levels(self):
+        self.inputs[:, 5] = 0
+        levels, scale = rounding.weight_levels(self.weights, self.inputs.T @ self.inputs)
+        off = np.abs(levels[:, 5] * scale - np.clip(self.weights[:, 5], -127 * scale, 127 * scale))
+        self.assertTrue((off <= 1.5 * scale).all())
+
+    def test_a_large_value_that_no_output_depends_on_takes_no_levels(self):
+        self.inputs[:, 0] = 50 * np.abs(self.inputs[:, 0])
+        high = self.inputs.max()
+        used = rounding.map_scale(self.inputs.min(), high, rounding.Layer(self.weights, self.inputs).error)
+        self.weights[:, 0] = 0
+        unused = rounding.map_scale(self.inputs.min(), high, rounding.Layer(self.weights, self.inputs).error)
+        self.assertLess(unused[0], 0.5 * used[0])
+
+    def test_zero_is_always_a_level(self):
+        scale, zero = rounding.map_scale(-0.3, 6.0, rounding.Layer(self.weights, np.abs(self.inputs)).error)
+        self.assertTrue(0 <= zero <= 255)
+        self.assertAlmostEqual(float(scale) * zero, 0.3, delta=float(scale))
+
+
+if __name__ == "__main__":
+    unittest.main()
