@@ -50,7 +50,7 @@ struct Mailbox {
     sequence: AtomicUsize,
     /// The address of the job: a `Job` on the caller's stack.
     job: AtomicUsize,
-    next_chunk: Arc<Shared>,
+    progress: Arc<JobProgress>,
     asleep: Mutex<bool>,
     wake: Condvar,
     stop: AtomicBool,
@@ -58,8 +58,8 @@ struct Mailbox {
 
 /// Counters of the running job, one set for the whole pool.
 #[derive(Default)]
-struct Shared {
-    next: AtomicUsize,
+struct JobProgress {
+    next_chunk: AtomicUsize,
     busy: AtomicUsize,
     panicked: AtomicBool,
 }
@@ -70,12 +70,12 @@ struct Pool {
 
 impl Pool {
     fn grow(&mut self, workers: usize) {
-        let shared = self.workers.first().map_or_else(Arc::default, |first| Arc::clone(&first.next_chunk));
+        let progress = self.workers.first().map_or_else(Arc::default, |first| Arc::clone(&first.progress));
         while self.workers.len() < workers {
             let mailbox = Arc::new(Mailbox {
                 sequence: AtomicUsize::new(0),
                 job: AtomicUsize::new(0),
-                next_chunk: Arc::clone(&shared),
+                progress: Arc::clone(&progress),
                 asleep: Mutex::new(false),
                 wake: Condvar::new(),
                 stop: AtomicBool::new(false),
@@ -125,8 +125,8 @@ impl Mailbox {
             // SAFETY: `parallel_for` keeps the job alive until `busy` is zero, which is the
             // worker's last access to it.
             let job = unsafe { &*job };
-            job.work(&self.next_chunk);
-            self.next_chunk.busy.fetch_sub(1, Ordering::Release);
+            job.work(&self.progress);
+            self.progress.busy.fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -153,12 +153,12 @@ impl Mailbox {
 }
 
 impl Job {
-    fn work(&self, shared: &Shared) {
+    fn work(&self, progress: &JobProgress) {
         // SAFETY: see `Job::task`.
         let task = unsafe { &*self.task };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             loop {
-                let chunk = shared.next.fetch_add(1, Ordering::Relaxed);
+                let chunk = progress.next_chunk.fetch_add(1, Ordering::Relaxed);
                 if chunk >= self.chunks {
                     return;
                 }
@@ -166,7 +166,7 @@ impl Job {
             }
         }));
         if outcome.is_err() {
-            shared.panicked.store(true, Ordering::Relaxed);
+            progress.panicked.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -196,7 +196,7 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
     };
     pool.grow(threads - 1);
     let helpers = &pool.workers[..pool.workers.len().min(threads - 1)];
-    let Some(shared) = helpers.first().map(|first| Arc::clone(&first.next_chunk)) else {
+    let Some(progress) = helpers.first().map(|first| Arc::clone(&first.progress)) else {
         return (0..chunks).for_each(task);
     };
     // SAFETY: only the lifetime changes; no worker touches the job after `busy` has reached zero,
@@ -207,17 +207,17 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
         )
     };
     let job = Job { task, chunks };
-    shared.next.store(0, Ordering::Relaxed);
-    shared.panicked.store(false, Ordering::Relaxed);
-    shared.busy.store(helpers.len(), Ordering::Release);
+    progress.next_chunk.store(0, Ordering::Relaxed);
+    progress.panicked.store(false, Ordering::Relaxed);
+    progress.busy.store(helpers.len(), Ordering::Release);
     for helper in helpers {
         helper.post(std::ptr::from_ref(&job) as usize);
     }
     INSIDE.set(true);
-    job.work(&shared);
+    job.work(&progress);
     INSIDE.set(false);
     let mut spins = 0_u32;
-    while shared.busy.load(Ordering::Acquire) != 0 {
+    while progress.busy.load(Ordering::Acquire) != 0 {
         spins += 1;
         if spins.is_multiple_of(1024) {
             // With fewer cores than threads, spinning would keep a worker from the core that it
@@ -227,7 +227,7 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
         std::hint::spin_loop();
     }
     drop(pool);
-    assert!(!shared.panicked.load(Ordering::Relaxed), "a worker thread panicked");
+    assert!(!progress.panicked.load(Ordering::Relaxed), "a worker thread panicked");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
