@@ -242,13 +242,20 @@ impl Aggregate<'_> {
             self.draining.pop_front();
         }
         let before = self.ready();
-        let due = |c: &Cohort| c.ready + self.plant.endpoint <= now;
+        let endpoint = self.plant.endpoint;
+        // In the path, the activator sends requests as soon as a probe is answered.
+        let probe = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied())
+            .then_some(self.plant.activator_probe / 2);
+        let serves = |c: &Cohort| {
+            let ready = c.ready + endpoint;
+            probe.map_or(ready, |probe| ready.min(c.running + probe))
+        };
+        let due = |c: &Cohort| serves(c) <= now;
         let mut new: Vec<Cohort> = self.starting.iter().copied().filter(due).collect();
         if new.is_empty() {
             return;
         }
-        let endpoint = self.plant.endpoint;
-        self.starting.retain(|c| c.ready + endpoint > now);
+        self.starting.retain(|c| serves(c) > now);
         new.sort_by_key(|c| c.ready);
         self.serving.extend(&new);
         let kept = before as f64 / self.ready() as f64;
@@ -432,11 +439,13 @@ impl Aggregate<'_> {
     }
 
     fn look(&mut self) {
-        let (now, current, ready) = (self.now, self.replicas, self.ready());
+        let (now, current) = (self.now, self.replicas);
         let observed = self.observed();
         let value = self.windowed(|l| l.all);
         let replicas = match &mut self.controller {
             Controller::Kpa(kpa) => {
+                // Some serve before they are ready.
+                let ready = self.serving.iter().filter(|c| c.ready <= now).map(|c| c.pods).sum();
                 kpa.evaluate(now, ready);
                 kpa.reconcile(now, current, ready)
             }
