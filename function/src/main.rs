@@ -25,9 +25,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    // Inference has its own threads; two are plenty for sockets and small JSON.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let served = runtime.context("the async runtime could not be started").and_then(|runtime| {
+    let served = server::runtime().context("the async runtime could not be started").and_then(|runtime| {
         let guard = telemetry::init(&config.telemetry, runtime.handle())?;
         let drained = runtime.block_on(serve(config, process))?;
         drop(guard);

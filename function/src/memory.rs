@@ -199,13 +199,21 @@ pub fn container_limit() -> Option<usize> {
 }
 
 /// Calls `changed` with every new limit, for as long as the future is polled.
-pub async fn watch(mut changed: impl FnMut(Option<usize>)) {
-    let mut current = container_limit();
-    let mut ticks = tokio::time::interval(cpu::POLL_INTERVAL);
+pub async fn watch(changed: impl FnMut(Option<usize>)) {
+    watch_limit(cpu::POLL_INTERVAL, container_limit, changed).await;
+}
+
+async fn watch_limit(
+    interval: Duration,
+    limit: impl Fn() -> Option<usize>,
+    mut changed: impl FnMut(Option<usize>),
+) {
+    let mut current = limit();
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now = container_limit();
+        let now = limit();
         if now != current {
             current = now;
             changed(now);
@@ -317,6 +325,39 @@ mod tests {
         });
         memory.resize(Some(process + 160 * MIB), 1);
         assert!(waiting.join().expect("no panic"));
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_changed_while_running_changes_the_budget() {
+        let mount = std::env::temp_dir().join(format!("cgroup-resized-{}", std::process::id()));
+        std::fs::create_dir_all(&mount).expect("made");
+        let set = |limit: &str| std::fs::write(mount.join("memory.max"), limit).expect("written");
+        let memory = Memory::new(None, 1, 1024, MIB);
+        let total = || memory.parts().iter().fold(0usize, |sum, part| sum.saturating_add(part.limit));
+        set("max\n");
+        let interval = Duration::from_millis(1);
+        let limit = || limit_of("0::/\n", &mount);
+        let watched = watch_limit(interval, limit, |limit| memory.resize(limit, 1));
+        let resized = async {
+            let limits = [
+                ("268435456\n", 180 * MIB),
+                ("134217728\n", 52 * MIB),
+                ("536870912\n", 436 * MIB),
+                ("max\n", usize::MAX),
+            ];
+            for (limit, budget) in limits {
+                set(limit);
+                while total() != budget {
+                    tokio::time::sleep(interval).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = watched => unreachable!("it never ends"),
+            () = resized => {}
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("the budget is {}", total()),
+        }
+        std::fs::remove_dir_all(&mount).expect("removed");
     }
 
     #[test]

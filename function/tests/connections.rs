@@ -5,13 +5,24 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{TestServer, connect, read_answer, request, sample};
 
-/// How long the manifests let a readiness probe take. Usually it takes some milliseconds; this is
-/// for a busy machine.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a probe may take, however busy the connections are. Usually it takes some milliseconds.
+const PROBE_TIME: Duration = Duration::from_secs(1);
+
+/// Probes of each path, one after the other.
+const PROBES: usize = 50;
+
+/// How many of all may take longer, and still no longer than a kubelet waits: other tests and other
+/// programs run on the same machine, and a test that fails for their sake is worth nothing. While
+/// the machine stands still for some seconds, one probe is late.
+const LATE_PROBES: usize = 2;
+const KUBELET_TIME: Duration = Duration::from_secs(3);
 
 fn head(content_type: &str, length: usize, more: &str) -> Vec<u8> {
     format!(
@@ -20,14 +31,20 @@ fn head(content_type: &str, length: usize, more: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Probes and a scrape on connections of their own, each within the time that a kubelet waits.
+/// Probes and scrapes on connections of their own: 99 % within [`PROBE_TIME`].
 #[track_caller]
 fn assert_probes_are_answered(server: &TestServer) {
-    for path in ["/livez", "/readyz", "/metrics"] {
+    let mut times = Vec::new();
+    for path in ["/livez", "/readyz", "/metrics"].repeat(PROBES) {
         let start = Instant::now();
         assert_eq!(server.get(path).status, 200, "{path}");
-        assert!(start.elapsed() < PROBE_TIMEOUT, "{path} took {:?}", start.elapsed());
+        times.push((start.elapsed(), path));
     }
+    times.sort_unstable();
+    let [.., third, _, slowest] = times[..] else { panic!("many probes") };
+    let late = times.iter().filter(|(time, _)| *time > PROBE_TIME).count();
+    assert!(late <= LATE_PROBES, "{late} of {} probes were late, {third:?}, {slowest:?}", times.len());
+    assert!(slowest.0 < KUBELET_TIME, "{slowest:?}");
 }
 
 /// Connects so often and sends this on each.
@@ -195,12 +212,104 @@ fn probes_are_answered_beside_5_000_half_sent_bodies_and_a_full_queue() {
 }
 
 #[test]
-fn probes_are_answered_beside_slow_readers() {
+fn probes_are_answered_beside_clients_that_do_not_read() {
     let server = TestServer::start();
-    let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(8);
-    let held = hold(&server, 2_000, &asked);
-    assert_probes_are_answered(&server);
+    for path in ["/samples/open.jpg", "/metrics"] {
+        // Many times what the kernel holds for a connection: each stalls.
+        let asked = format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n").repeat(100);
+        let held = hold(&server, 2_000, asked.as_bytes());
+        assert_probes_are_answered(&server);
+        drop(held);
+    }
+}
+
+#[test]
+fn probes_are_answered_beside_clients_that_ask_without_waiting_for_answers() {
+    let server = TestServer::start();
+    for path in ["/livez", "/metrics"] {
+        let asked = format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n").repeat(64);
+        let ended = Arc::new(AtomicBool::new(false));
+        let streams = hold(&server, 1_500, b"");
+        let clients: Vec<_> = [0, 1]
+            .map(|half| {
+                let mut streams: Vec<_> =
+                    streams.iter().skip(half).step_by(2).map(TcpStream::try_clone).collect();
+                let (asked, ended) = (asked.clone(), Arc::clone(&ended));
+                std::thread::spawn(move || {
+                    let mut scratch = vec![0; 1 << 16];
+                    for stream in streams.iter().flatten() {
+                        stream.set_nonblocking(true).expect("set");
+                    }
+                    while !ended.load(Ordering::Relaxed) {
+                        for stream in streams.iter_mut().flatten() {
+                            // Full buffers and closed connections are left alone.
+                            let _ = stream.write(asked.as_bytes());
+                            let _ = stream.read(&mut scratch);
+                        }
+                    }
+                })
+            })
+            .into();
+        let probing = catch_unwind(AssertUnwindSafe(|| assert_probes_are_answered(&server)));
+        ended.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().expect("no panic");
+        }
+        drop(streams);
+        probing.unwrap_or_else(|panic| resume_unwind(panic));
+    }
+}
+
+/// Answers that nobody takes lie in the kernel, where they count as the container's memory.
+#[test]
+#[cfg(target_os = "linux")]
+fn little_is_held_of_answers_that_are_not_read_and_for_few_clients() {
+    let server = TestServer::start();
+    let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(200);
+    let held = hold(&server, 300, &asked);
+    std::thread::sleep(Duration::from_secs(1));
+    let unsent = unsent_bytes(server.address.port());
+    assert!((1..=128).contains(&unsent.len()), "{} of 300 are open", unsent.len());
+    assert!(unsent.iter().all(|bytes| *bytes <= 16 * 1024), "{unsent:?}");
     drop(held);
+}
+
+/// Bytes that wait to be sent on each open connection of this server, as the kernel lists them
+/// (proc(5)).
+#[cfg(target_os = "linux")]
+fn unsent_bytes(port: u16) -> Vec<usize> {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let local = format!(":{port:04X}");
+    let unsent = |line: &str| {
+        let [_, address, _, state, queues, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let (sending, _) =
+            queues.split_once(':').filter(|_| address.ends_with(&local) && state == ESTABLISHED)?;
+        usize::from_str_radix(sending, 16).ok()
+    };
+    table.lines().filter_map(unsent).collect()
+}
+
+#[test]
+fn a_body_whose_codings_a_gateway_may_read_in_another_way_is_refused() {
+    let server = TestServer::start();
+    for coding in ["gzip, chunked", "chunked, chunked"] {
+        let mut stream = connect(server.address);
+        let head =
+            format!("POST / HTTP/1.1\r\nhost: t\r\ntransfer-encoding: {coding}\r\nconnection: close\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), b"0\r\n\r\n"].concat()).expect("sent");
+        assert_eq!(read_answer(stream).status, 400, "{coding}");
+    }
+    // With a length besides, the chunks count, and nothing after them.
+    let mut stream = connect(server.address);
+    let both =
+        "POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    stream.write_all(&[both, "GET /livez HTTP/1.1\r\nhost: t\r\n\r\n"].concat().into_bytes()).expect("sent");
+    let answer = read_answer(stream);
+    assert_eq!(answer.status, 400);
+    assert!(!answer.text().contains("HTTP/1.1"), "{}", answer.text());
 }
 
 #[test]

@@ -30,12 +30,13 @@ mod v2;
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::Body;
 use tower_service::Service as _;
 use warp::filters::BoxedFilter;
-use warp::http::header::{CONNECTION, HOST};
+use warp::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use warp::path::Tail;
@@ -98,7 +99,8 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let errors = ErrorForm::at(request.uri().path());
-        if let Err(error) = check_host(request.version(), request.headers()) {
+        let checked = check_host(request.version(), request.headers());
+        if let Err(error) = checked.and_then(|()| check_coding(request.headers())) {
             return errors.answer(&error);
         }
         let method = request.method();
@@ -138,6 +140,17 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
         _ => return Ok(()),
     };
     Err(RequestError::BadRequest(bad))
+}
+
+/// A body is sent as it is, or in chunks. What else its codings say, a gateway in front may read in
+/// another way, and see another request begin (RFC 9112, section 11.2).
+fn check_coding(headers: &HeaderMap) -> Result<(), RequestError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(RequestError::BadRequest("its Transfer-Encoding is not \"chunked\" alone")),
+    }
 }
 
 /// Every route of the function.
@@ -181,7 +194,10 @@ fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
         .map(|tail: Tail, app: Arc<App>| v2::about(&app, tail.as_str()));
     let livez = warp::path!("livez").and(read()).map(|| text(StatusCode::OK, "ok\n"));
     let readyz = warp::path!("readyz").and(read()).and(shared.clone()).map(|app: Arc<App>| readiness(&app));
-    let metrics = warp::path!("metrics").and(read()).and(shared).map(|app: Arc<App>| metrics(&app));
+    let metrics = warp::path!("metrics")
+        .and(read())
+        .and(shared)
+        .then(|app: Arc<App>| async move { metrics(&app).await });
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
     let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
@@ -232,8 +248,11 @@ fn readiness(app: &App) -> Response {
     }
 }
 
-fn metrics(app: &App) -> Response {
-    match app.metrics.render() {
+async fn metrics(app: &App) -> Response {
+    let asked = Instant::now();
+    // Others who ask get to be known, too.
+    tokio::task::yield_now().await;
+    match app.metrics.render(asked) {
         Ok(text) => reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
         Err(error) => {
             tracing::error!(%error, "the metrics could not be rendered");
@@ -268,6 +287,23 @@ mod tests {
             headers.append(HOST, HeaderValue::from_static(host));
         }
         check_host(version, &headers)
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_nothing() {
+        let coding = |codings: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            check_coding(&headers)
+        };
+        for good in [&[][..], &["chunked"], &["Chunked"]] {
+            assert_eq!(coding(good), Ok(()), "{good:?}");
+        }
+        for bad in [&["gzip, chunked"][..], &["chunked, chunked"], &["chunked", "chunked"], &["identity"]] {
+            assert!(coding(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use warp::http::header::{CONNECTION, EXPECT};
 use warp::http::{HeaderValue, Request};
@@ -42,6 +43,15 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Polling interval for request heads that stay incomplete.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Threads for sockets and small JSON; inference has its own.
+const ASYNC_THREADS: usize = 2;
+
+/// How many tasks a thread takes from its own queue before it takes one from the shared one. Beyond
+/// 256 ready tasks a thread puts half of them into the shared queue, where new connections wait
+/// behind them: at tokio's own choice (so that it looks about every 200 µs) they would wait many
+/// times longer than the others.
+const SHARED_QUEUE_INTERVAL: u32 = 2;
 
 /// Pause while every connection is too young to be closed for a new one.
 const ADMIT_RETRY: Duration = Duration::from_millis(2);
@@ -88,6 +98,15 @@ pub struct DrainPolicy {
     pub timeout: Duration,
     /// Connections at once.
     pub max_connections: usize,
+}
+
+/// The runtime that serves.
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(ASYNC_THREADS)
+        .global_queue_interval(SHARED_QUEUE_INTERVAL)
+        .enable_all()
+        .build()
 }
 
 /// Serves on an already bound listener until `shutdown` completes, then drains.
@@ -216,11 +235,11 @@ impl Server {
         // Answers are small and written at once: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let (stream, place) = (Arc::new(stream), Arc::new(place));
-        let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place.activity));
+        let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place));
         let exchange = Exchange {
             http: self.http.clone(),
             place: Arc::clone(&place),
-            peer: Peer::new(stream),
+            peer: Peer::new(Arc::clone(&stream)),
             longest_wait: self.app.pool.deadline(),
         };
         let exchange = Arc::new(exchange);
@@ -256,11 +275,15 @@ impl Server {
                 }
                 () = place.lost() => None,
             };
+            // Whether the kernel may hold an answer that was not taken in time.
+            let mut unread = false;
             let ended = match ended {
                 Some(ended) => ended,
                 // No request was sent, so none is lost.
                 None if !place.activity.has_served() => Ok(()),
+                None if place.activity.stalled().is_some() => Ok(()),
                 None => {
+                    unread |= !place.activity.is_serving();
                     connection.as_mut().graceful_shutdown();
                     loop {
                         match tokio::time::timeout(CLOSE_TIME, connection.as_mut()).await {
@@ -273,6 +296,10 @@ impl Server {
             };
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
+            }
+            if unread || place.activity.stalled().is_some() {
+                // Without this it would hold it until the client takes it.
+                let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
             }
             drop((place, closing));
         });
@@ -290,15 +317,19 @@ struct Exchange {
 impl Exchange {
     async fn answer(&self, request: Request<hyper::body::Incoming>) -> Response {
         let activity = &self.place.activity;
-        activity.begin();
+        let pipelined = activity.begin();
         let _ended = EndOnDrop(activity);
         let expects = request.headers().contains_key(EXPECT);
         let (head, body) = request.into_parts();
         let (body, left) = LentBody::new(body, Arc::clone(activity));
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(self.peer.clone());
+        if pipelined {
+            // One request, then it is the others' turn: hyper would answer 16.
+            tokio::task::yield_now().await;
+        }
         let mut response = self.http.answer(request, self.admitted()).await;
-        if !left.finish(activity, expects).await {
+        if !left.finish(activity, expects).await || !self.place.keep() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

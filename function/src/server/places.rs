@@ -2,26 +2,26 @@
 //!
 //! A connection is always accepted, since the one that waits may be the kubelet's. When all places
 //! are taken, the oldest connection without a request is closed: first one that never sent a whole
-//! request head, then one that is idle between requests. When every connection has a request in
-//! progress, new ones get a spare place: probes and scrapes are answered there at once, other
-//! requests wait for a place that becomes free. When the spare places are taken, too, the oldest of
-//! them is refused or closed.
+//! request head, then one that is idle between requests, then one that does not read its answer.
+//! When every connection has a request in progress, new ones get a spare place: probes and scrapes
+//! are answered there at once, one on each connection, other requests wait for a place that becomes
+//! free. When the spare places are taken, too, the oldest of them is refused or closed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::activity::Activity;
-
-/// A connection younger than this is not closed to make room: its request may be in transit, or
-/// unread in the kernel. With 512 spare places, 5,000 half-sent bodies hold a probe up for less
-/// than half a second.
-const SETTLES: Duration = Duration::from_millis(50);
+use super::activity::{Activity, SETTLES};
 
 /// Fewest spare places: enough for a burst where there are few places.
 const MIN_SPARE: usize = 64;
+
+/// Clients at once that do not read their answers. For each the kernel holds up to 16 KiB of these,
+/// and up to 128 KiB of further requests.
+const MAX_STALLED: usize = 128;
 
 /// File descriptors that are not connections: the listener, epoll, standard streams, the collector,
 /// procfs.
@@ -81,6 +81,8 @@ pub(super) struct Place {
     id: u64,
     pub(super) activity: Arc<Activity>,
     lost: Arc<Notify>,
+    /// What the table says of it, so that not every answer has to look there.
+    is_spare: AtomicBool,
 }
 
 impl Places {
@@ -118,7 +120,7 @@ impl Places {
         let connection = Connection { activity: Arc::clone(&activity), is_spare, lost: Arc::clone(&lost) };
         table.connections.insert(id, connection);
         drop(table);
-        Some(Place { places: Arc::clone(self), id, activity, lost })
+        Some(Place { places: Arc::clone(self), id, activity, lost, is_spare: AtomicBool::new(is_spare) })
     }
 
     /// Closes the oldest connection that is not busy, so that the process has a file descriptor to
@@ -144,6 +146,18 @@ impl Places {
         }
     }
 
+    /// Gives a connection on a spare place one of the others, if there is one.
+    fn promote(&self, table: &mut Table, place: &Place) -> bool {
+        if table.taken >= self.places {
+            return false;
+        }
+        let Some(connection) = table.connections.get_mut(&place.id) else { return false };
+        connection.is_spare = false;
+        place.is_spare.store(false, Ordering::Relaxed);
+        table.taken += 1;
+        true
+    }
+
     /// Revokes a connection's place and notifies it. No effect on a connection that has none.
     fn remove(&self, table: &mut Table, id: u64) {
         if let Some(connection) = table.connections.remove(&id) {
@@ -162,11 +176,9 @@ impl Table {
         self.connections
             .iter()
             .filter(|(_, connection)| connection.is_spare == is_spare && !connection.activity.is_busy())
-            .map(|(id, connection)| (connection.activity.has_served(), connection.activity.idle(), *id))
-            .filter(|(_, idle, _)| *idle >= SETTLES)
-            // Connections without a request first; of each kind the one that was idle longest.
-            .min_by_key(|(served, idle, _)| (*served, std::cmp::Reverse(*idle)))
-            .map(|(.., id)| id)
+            .filter_map(|(id, connection)| Some((connection.activity.need()?, *id)))
+            .min_by_key(|(need, _)| *need)
+            .map(|(_, id)| id)
     }
 }
 
@@ -187,9 +199,7 @@ impl Place {
                 {
                     self.places.remove(&mut table, id);
                 }
-                if table.taken < self.places.places {
-                    table.connections.get_mut(&self.id)?.is_spare = false;
-                    table.taken += 1;
+                if self.places.promote(&mut table, self) {
                     return Some(());
                 }
                 if waiting.is_none() {
@@ -200,6 +210,31 @@ impl Place {
             }
             // Meanwhile other connections become old enough to be closed.
             let _ = tokio::time::timeout(SETTLES, changed).await;
+        }
+    }
+
+    /// Whether the connection may go on after an answer. One on a spare place makes room for the
+    /// next newcomer unless another place is free.
+    pub(super) fn keep(&self) -> bool {
+        if !self.is_spare.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut table = self.places.lock();
+        table.waiting == 0 && self.places.promote(&mut table, self)
+    }
+
+    /// The client does not take what is written to it. Where too many do so, the one that has done
+    /// it for longest loses its place.
+    pub(super) fn stalls(&self) {
+        if !self.activity.stalls() {
+            return;
+        }
+        let mut table = self.places.lock();
+        let stalled = |(id, connection): (&u64, &Connection)| Some((connection.activity.stalled()?, *id));
+        if table.connections.iter().filter_map(stalled).count() > MAX_STALLED
+            && let Some((_, id)) = table.connections.iter().filter_map(stalled).max()
+        {
+            self.places.remove(&mut table, id);
         }
     }
 
@@ -228,10 +263,18 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::activity::STALLS;
     use super::*;
 
     fn settle() {
         std::thread::sleep(SETTLES + Duration::from_millis(5));
+    }
+
+    /// A connection whose task has found nothing to read.
+    fn admit(places: &Arc<Places>) -> Option<Place> {
+        let place = places.admit()?;
+        place.activity.awaits();
+        Some(place)
     }
 
     fn has_lost(place: &Place) -> bool {
@@ -241,11 +284,12 @@ mod tests {
     #[test]
     fn strangers_make_room_before_idle_connections_and_busy_ones_never() {
         let places = Places::new(3);
-        let admit = || places.admit().expect("room");
+        let admit = || admit(&places).expect("room");
         let (busy, idle, stranger) = (admit(), admit(), admit());
         busy.activity.begin();
         idle.activity.begin();
         idle.activity.end();
+        idle.activity.awaits();
         settle();
         let fourth = admit();
         assert!(has_lost(&stranger) && !has_lost(&idle));
@@ -269,9 +313,53 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_nobody_has_looked_at_is_not_closed() {
+        let places = Places::new(1);
+        let unseen = places.admit().expect("room");
+        settle();
+        let second = admit(&places).expect("a spare place");
+        assert!(!has_lost(&unseen), "its request may lie in the kernel");
+        unseen.activity.awaits();
+        settle();
+        let third = admit(&places).expect("room");
+        assert!(has_lost(&unseen) && !has_lost(&second) && !has_lost(&third));
+    }
+
+    #[test]
+    fn a_head_in_drops_and_a_reader_who_stalls_make_room() {
+        let places = Places::new(1);
+        let dripping = admit(&places).expect("room");
+        dripping.activity.received();
+        dripping.activity.awaits();
+        settle();
+        dripping.activity.received();
+        let second = admit(&places).expect("room");
+        assert!(has_lost(&dripping) && !second.is_spare.load(Ordering::Relaxed));
+        second.activity.begin();
+        second.activity.end();
+        second.activity.stalls();
+        settle();
+        assert!(second.activity.is_busy() && second.activity.need().is_none(), "a lost packet is no stall");
+        std::thread::sleep(STALLS);
+        let third = admit(&places).expect("room");
+        assert!(has_lost(&second) && !has_lost(&third));
+    }
+
+    #[test]
+    fn a_connection_on_a_spare_place_ends_with_its_answer_unless_another_place_is_free() {
+        let places = Places::new(1);
+        let first = admit(&places).expect("room");
+        first.activity.begin();
+        let second = admit(&places).expect("a spare place");
+        assert!(first.keep() && !second.keep());
+        drop(first);
+        assert!(second.keep() && !places.lock().connections[&second.id].is_spare);
+    }
+
+    #[test]
     fn young_connections_are_not_closed() {
         let places = Places::new(1);
-        let held: Vec<_> = (0..65).map(|_| places.admit().expect("one place and 64 spare ones")).collect();
+        let held: Vec<_> = (0..65).map(|_| admit(&places).expect("one place and 64 spare ones")).collect();
         assert!(places.admit().is_none());
         settle();
         assert!(places.admit().is_some() && has_lost(&held[0]));
@@ -280,9 +368,9 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_a_spare_place_waits_for_a_free_one() {
         let places = Places::new(1);
-        let first = places.admit().expect("room");
+        let first = admit(&places).expect("room");
         first.activity.begin();
-        let second = places.admit().expect("a spare place");
+        let second = admit(&places).expect("a spare place");
         second.activity.begin();
         let mut wait = std::pin::pin!(second.wait());
         let waited = tokio::time::timeout(Duration::from_millis(20), wait.as_mut()).await;
@@ -295,8 +383,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_a_spare_place_takes_that_of_a_stranger_who_stays_silent() {
         let places = Places::new(1);
-        let stranger = places.admit().expect("room");
-        let second = places.admit().expect("a spare place");
+        let stranger = admit(&places).expect("room");
+        let second = admit(&places).expect("a spare place");
         second.activity.begin();
         assert!(second.wait().await.is_some());
         assert!(has_lost(&stranger));
@@ -305,9 +393,9 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_loses_its_spare_place_is_told() {
         let places = Places::new(1);
-        let first = places.admit().expect("room");
+        let first = admit(&places).expect("room");
         first.activity.begin();
-        let second = places.admit().expect("a spare place");
+        let second = admit(&places).expect("a spare place");
         second.activity.begin();
         let (_, waited) = tokio::join!(
             async {

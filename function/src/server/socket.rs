@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::activity::Activity;
+use super::places::Place;
 
 /// How long a client may take to read [`MIN_PROGRESS`] bytes of an answer: as long as it may take
 /// to send a body. At the least rate of 6.5 kB/s a JSON answer takes a tenth of a second.
@@ -30,8 +30,8 @@ const SCRATCH: usize = 16 * 1024;
 
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
-    activity: Arc<Activity>,
-    /// The client does not read the answer.
+    place: Arc<Place>,
+    /// The client does not take what is written.
     stall: Option<Stall>,
     /// The server's side is closed, and the client's rest is being discarded.
     linger: Option<Linger>,
@@ -48,8 +48,8 @@ struct Linger {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, stall: None, linger: None }
+    pub(super) fn new(stream: Arc<TcpStream>, place: Arc<Place>) -> Self {
+        Self { stream, place, stall: None, linger: None }
     }
 
     fn poll_written(
@@ -59,7 +59,7 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         loop {
             if self.stream.poll_write_ready(cx)?.is_pending() {
-                self.activity.set_writing(true);
+                self.place.stalls();
                 let stall = self.stall.get_or_insert_with(|| Stall {
                     deadline: Box::pin(tokio::time::sleep(WRITE_TIMEOUT)),
                     taken: 0,
@@ -73,6 +73,7 @@ impl Socket {
             match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(written) => {
+                    self.place.activity.progresses();
                     if let Some(stall) = &mut self.stall {
                         stall.taken += written;
                     }
@@ -101,9 +102,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let received = ready!(self.poll_received(cx, buffer.initialize_unfilled()))?;
+        let Poll::Ready(received) = self.poll_received(cx, buffer.initialize_unfilled()) else {
+            self.place.activity.awaits();
+            return Poll::Pending;
+        };
+        let received = received?;
         if received > 0 {
-            self.activity.received();
+            self.place.activity.received();
         }
         buffer.advance(received);
         Poll::Ready(Ok(()))
@@ -130,7 +135,7 @@ impl AsyncWrite for Socket {
     /// hyper flushes when it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stall = None;
-        self.activity.set_writing(false);
+        self.place.activity.progresses();
         Poll::Ready(Ok(()))
     }
 
@@ -138,9 +143,10 @@ impl AsyncWrite for Socket {
         let socket = &mut *self;
         if socket.linger.is_none() {
             socket2::SockRef::from(&*socket.stream).shutdown(Shutdown::Write)?;
-            if !socket.activity.has_unread() {
+            if !socket.place.activity.has_unread() {
                 return Poll::Ready(Ok(()));
             }
+            socket.place.activity.lingers();
             socket.linger = Some(Linger { deadline: Box::pin(tokio::time::sleep(LINGER_TIME)), taken: 0 });
         }
         let mut scratch = [0; SCRATCH];

@@ -1,9 +1,10 @@
 //! Every metric of the function: instruments, names, buckets. Names follow OpenTelemetry's semantic
 //! conventions where they have one; labels come from closed sets only.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider, UpDownCounter};
 use opentelemetry::{KeyValue, metrics::Meter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -94,6 +95,8 @@ struct Instruments {
     rejected: Counter<u64>,
     startup: Gauge<f64>,
     concurrency: Concurrency,
+    /// The last rendering, and when it began.
+    rendered: Mutex<Option<(Instant, Bytes)>>,
     // Keeps the readers alive.
     _provider: SdkMeterProvider,
 }
@@ -160,6 +163,7 @@ impl Metrics {
                 .with_description("Duration of each phase of the start; ready is the sum from the exec")
                 .build(),
             concurrency,
+            rendered: Mutex::default(),
             registry,
             meter,
             _provider: provider,
@@ -257,10 +261,22 @@ impl Metrics {
         self.0.startup.record(elapsed.as_secs_f64(), &[KeyValue::new("phase", phase.label())]);
     }
 
-    /// Everything as Prometheus text, version 0.0.4.
-    pub fn render(&self) -> anyhow::Result<Vec<u8>> {
+    /// Everything as Prometheus text, version 0.0.4, as it was at `asked` or later.
+    ///
+    /// A rendering takes as long as fifty probes: all who ask while others wait for their turn
+    /// share one.
+    pub fn render(&self, asked: Instant) -> anyhow::Result<Bytes> {
+        let mut rendered = self.0.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((began, text)) = &*rendered
+            && *began >= asked
+        {
+            return Ok(text.clone());
+        }
+        let began = Instant::now();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
+        let text = Bytes::from(text);
+        *rendered = Some((began, text.clone()));
         Ok(text)
     }
 }

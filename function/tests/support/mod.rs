@@ -36,11 +36,7 @@ impl TestServer {
     pub fn with(vars: &[(&str, &str)]) -> Self {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let config = Config::from_vars(vars).expect("a valid configuration");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime = server::runtime().expect("a runtime");
         let listener = runtime.block_on(async { server::listen(Some([127, 0, 0, 1].into()), 0) });
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("bound");
