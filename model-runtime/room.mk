@@ -7,9 +7,9 @@ asan: need-cargo ## run the kernels' tests under AddressSanitizer (nightly)
 	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test --release --target $$(rustc -vV | sed -n 's/^host: //p') \
 		--target-dir target/asan -p model-runtime --no-default-features
 
-miri: need-cargo ## run buffers, threads, decoding and the portable kernels under Miri (nightly, minutes)
+miri: need-cargo ## run buffers, threads, decoding and the portable kernels of both networks under Miri (nightly, minutes)
 	MIRIFLAGS="-Zmiri-deterministic-floats -Zmiri-ignore-leaks" \
-		$(CARGO) +nightly miri test -p model-runtime --no-default-features --lib --test convolution
+		$(CARGO) +nightly miri test -p model-runtime --no-default-features --lib --test convolution --test int8 --test chain
 
 # Every path that an emulated CPU of all features has: NEON with I8MM, with dot products and with
 # neither, and portable code.
