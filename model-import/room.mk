@@ -59,11 +59,20 @@ $(VENV)/forms-new/.ready: $(FORMS)/requirements-new.txt $(FORMS)/requirements-ne
 	$(@D)/bin/pip install --quiet --no-deps --requirement $(FORMS)/requirements-new-nodeps.txt
 	touch $@
 
-.PHONY: exports-matrix verify-export need-yolov5-clone
+.PHONY: exports-matrix exports-scales verify-export need-yolov5-clone
 exports-matrix: need-yolov5-clone $(VENV)/forms-old/.ready $(VENV)/forms-new/.ready model-import-cli ## every form by real exporters, as a table: YOLOV5=clone [WEIGHTS=yolov5n.pt OPEN_CLASSES=person CLOSED_CLASSES=dog BEFORE=older-model-import]
 	$(VENV)/forms-new/bin/python $(FORMS)/exporters.py $(FORMS_OUT) --yolov5 $(YOLOV5) --old $(abspath $(VENV))/forms-old/bin/python \
 	  --new $(abspath $(VENV))/forms-new/bin/python $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS)) --imgsz 320 320)
 	SIZE='$(if $(WEIGHTS),320 320,64 128)' $(VENV)/forms-new/bin/python $(FORMS)/matrix.py $(FORMS_OUT) $(MODEL_IMPORT) $(BEFORE)
+
+# As large as users' models are; nothing of them is kept in the repository.
+SCALES ?= n s m
+exports-scales: need-yolov5-clone $(VENV)/forms-old/.ready $(VENV)/forms-new/.ready model-import-cli ## the official models in SCALES with random weights, imported and in the kernels, against ONNX Runtime: YOLOV5=clone
+	$(VENV)/forms-new/bin/python $(FORMS)/exporters.py $(FORMS_OUT)/scales --yolov5 $(YOLOV5) --old $(abspath $(VENV))/forms-old/bin/python \
+	  --scales $(SCALES) --imgsz 416 416
+	$(VENV)/forms-new/bin/python $(FORMS)/forms.py $(FORMS_OUT)/scales/accepted 2000
+	SIZE='416 416' $(VENV)/forms-new/bin/python $(FORMS)/matrix.py $(FORMS_OUT)/scales $(MODEL_IMPORT)
+	FORMS_FOLDER=$(abspath $(FORMS_OUT))/scales/accepted $(CARGO) test --release --workspace --test forms -- --nocapture
 
 need-yolov5-clone:
 	@[ -d "$(YOLOV5)/.git" ] || [ -d "$(YOLOV5)/objects" ] || { echo "give a clone of the official YOLOv5 repository with its tags: YOLOV5=path/to/yolov5" >&2; exit 1; }

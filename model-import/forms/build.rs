@@ -1,4 +1,5 @@
-//! Imports every file of `accepted/`, each into a folder of its own, and writes the list of them.
+//! Imports every file of `accepted/`, or of the folder that `FORMS_FOLDER` names, each into a
+//! folder of its own, and writes the list of them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -13,8 +14,10 @@ const WIDTH: usize = 128;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=accepted");
-    let folder = Path::new("accepted").read_dir().expect("the folder of accepted forms");
+    println!("cargo::rerun-if-env-changed=FORMS_FOLDER");
+    let accepted = env::var("FORMS_FOLDER").unwrap_or_else(|_| "accepted".to_owned());
+    println!("cargo::rerun-if-changed={accepted}");
+    let folder = Path::new(&accepted).read_dir().expect("the folder of accepted forms");
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("a readable folder").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "onnx"));
     files.sort();

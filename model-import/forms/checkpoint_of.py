@@ -22,6 +22,7 @@ def main() -> None:
     arguments.add_argument("--yolov5", required=True)
     arguments.add_argument("--classes", type=int, default=2)
     arguments.add_argument("--seed", type=int, default=19)
+    arguments.add_argument("--textured", action="store_true", help="pictures like the reference's, which is all edges")
     arguments = arguments.parse_args()
     cfg, out = os.path.abspath(arguments.cfg), os.path.abspath(arguments.out)
     os.chdir(arguments.yolov5)
@@ -42,6 +43,13 @@ def main() -> None:
     # Coarse patterns: single noisy pixels would average out.
     coarse = torch.rand(PICTURES, 3, 12, 16, generator=generator)
     pictures = torch.nn.functional.interpolate(coarse, size=(192, 256), mode="bilinear", align_corners=False)
+    if arguments.textured:
+        # The picture of reference/raw_heads.py, moved: a deep network that has seen smooth ones
+        # only gives logits of hundreds.
+        c, y, x = torch.meshgrid(torch.arange(3), torch.arange(192), torch.arange(256))
+        bands = ((c * 31 + y * 17 + x * 13 + x * y % 251) % 256) / 255
+        for number in range(PICTURES):
+            pictures[number] = bands.roll((37 * number, 53 * number), dims=(1, 2))
     with torch.no_grad():
         model.train()
         for _ in range(2):

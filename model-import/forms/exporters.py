@@ -3,6 +3,9 @@
 `exporters.py OUT --yolov5 CLONE --old PYTHON --new PYTHON [--weights best.pt]` writes every form to OUT/accepted and OUT/refused.
 CLONE is a clone of the official YOLOv5 repository with its tags; the two Pythons have PyTorch 1.10 and a current one
 (requirements-old.txt, requirements-new.txt). Without --weights, the tiny models of this folder are exported.
+
+`exporters.py OUT --yolov5 CLONE --old PYTHON --scales n s m` writes the official models of these scales to OUT/accepted, with
+random weights scaled as the tiny models' are (checkpoint_of.py), as v7.0 and PyTorch 1.10 export them.
 """
 
 import argparse
@@ -51,8 +54,9 @@ def main() -> None:
     arguments.add_argument("out", type=Path)
     arguments.add_argument("--yolov5", type=Path, required=True)
     arguments.add_argument("--old", required=True)
-    arguments.add_argument("--new", required=True)
+    arguments.add_argument("--new")
     arguments.add_argument("--weights", type=Path)
+    arguments.add_argument("--scales", nargs="+", choices=["n", "s", "m", "l", "x"], default=[])
     arguments.add_argument("--imgsz", nargs=2, default=["64", "128"])
     arguments = arguments.parse_args()
     accepted, refused = arguments.out / "accepted", arguments.out / "refused"
@@ -60,12 +64,17 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         exporters = Exporters(Path(work), arguments)
-        weights = arguments.weights or exporters.checkpoint("tiny")
+        for scale in arguments.scales:
+            model = exporters.checkout("v6.0") / f"models/yolov5{scale}.yaml"
+            exporters.export(exporters.checkpoint(model, "--textured"), accepted / f"{scale}-v7.0-torch1.10.onnx", "v7.0", "old", "default", [])
+        if arguments.scales:
+            return
+        weights = arguments.weights or exporters.checkpoint(HERE / "tiny.yaml")
         for name, *how in EXPORTS:
             exporters.export(weights, (refused if name.endswith("-train") else accepted) / f"{name}.onnx", *how)
         if not arguments.weights:
             for name, *how in P6:
-                exporters.export(exporters.checkpoint("tiny-p6"), accepted / f"{name}.onnx", *how)
+                exporters.export(exporters.checkpoint(HERE / "tiny-p6.yaml"), accepted / f"{name}.onnx", *how)
         base = accepted / f"{BASE}.onnx"
         if base.exists():
             forms.derive(base, accepted, refused)
@@ -91,11 +100,11 @@ class Exporters:
             subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
         return folder
 
-    def checkpoint(self, model: str) -> Path:
-        path = self.work / f"{model}.pt"
+    def checkpoint(self, model: Path, *options: str) -> Path:
+        path = self.work / f"{model.stem}.pt"
         if not path.exists():
-            script = [self.arguments.old, HERE / "checkpoint_of.py", HERE / f"{model}.yaml", path]
-            subprocess.run([*script, "--yolov5", self.checkout("v6.0")], check=True, env=self.environment)
+            script = [self.arguments.old, HERE / "checkpoint_of.py", model, path]
+            subprocess.run([*script, "--yolov5", self.checkout("v6.0"), *options], check=True, env=self.environment)
         return path
 
     def export(self, weights: Path, out: Path, tag: str, python: str, exporter: str, options: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Forms that other tools make of an export, and what ONNX Runtime computes for each form that is accepted.
 
-`forms.py accepted/` writes the reference of every file in a folder beside it.
+`forms.py accepted/ [SAMPLES]` writes the reference of every file in a folder beside it: 60 values a head, or so many.
 """
 
 import sys
@@ -125,11 +125,12 @@ def raw_heads(path: Path, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def main() -> None:
+    samples = int(sys.argv[2]) if sys.argv[2:] else SAMPLES
     for path in sorted(Path(sys.argv[1]).glob("*.onnx")):
         lines = [f"# ONNX Runtime {onnxruntime.__version__}; per line: head, index into its flat map, value"]
         for number, head in enumerate(raw_heads(path, (HEIGHT, WIDTH))):
             flat = head.ravel()
-            indices = (np.arange(SAMPLES) * STEP) % flat.size
+            indices = (np.arange(samples) * STEP) % flat.size
             lines += [f"{number} {index} {flat[index]:.7g}" for index in indices]
         path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
 

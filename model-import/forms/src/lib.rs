@@ -10,7 +10,8 @@ pub struct Form {
     pub name: &'static str,
     /// Reference values from ONNX Runtime: lines of head, index into its flat map, value.
     pub reference: &'static str,
-    /// From a picture `[1, 3, 64, 128]` to the heads' raw maps, smallest stride first, each flat.
+    /// From a picture `[1, 3, height, width]` to the heads' raw maps, smallest stride first, each
+    /// flat.
     pub run: fn(Tensor<4>) -> Vec<Vec<f32>>,
     /// The description that the import returned.
     pub metadata: &'static ModelMetadata,

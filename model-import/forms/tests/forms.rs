@@ -1,26 +1,32 @@
 //! Every form that real exporters and tools write: accepted ones agree with ONNX Runtime, refused
 //! ones are named by their kind.
 
+#![expect(clippy::print_stdout, reason = "the figures of docs/exports.md, shown by --nocapture")]
+
 use std::path::Path;
 
 use burn::prelude::{Device, Tensor};
 use burn::tensor::TensorData;
-use forms::FORMS;
+use forms::{FORMS, Form};
 use model_import::{Options, import};
 
-/// Tolerance on logits, which differ by several units between pictures.
+/// Tolerance on logits, which differ by several units between pictures. Those of larger models are
+/// held to a part of their standard deviation: in them the last bit of the input moves logits by
+/// more than this (docs/exports.md).
 const TOLERANCE: f32 = 1e-3;
-const HEIGHT: usize = 64;
-const WIDTH: usize = 128;
+
+/// Fewer forms than `accepted/` holds would mean that some were not looked at.
+const FEWEST: usize = if option_env!("FORMS_FOLDER").is_some() { 1 } else { 20 };
 
 /// The picture of `reference/raw_heads.py`.
-fn image() -> Tensor<4> {
-    let pixels = (0..3 * HEIGHT * WIDTH).map(|at| {
-        let (c, y, x) = (at / (HEIGHT * WIDTH), at / WIDTH % HEIGHT, at % WIDTH);
+fn image(form: &Form) -> Tensor<4> {
+    let (height, width) = (form.metadata.input_height, form.metadata.input_width);
+    let pixels = (0..3 * height * width).map(|at| {
+        let (c, y, x) = (at / (height * width), at / width % height, at % width);
         ((c * 31 + y * 17 + x * 13 + x * y % 251) % 256) as f32 / 255.0
     });
     Tensor::from_data(
-        TensorData::new(pixels.collect::<Vec<f32>>(), [1, 3, HEIGHT, WIDTH]),
+        TensorData::new(pixels.collect::<Vec<f32>>(), [1, 3, height, width]),
         &Device::default(),
     )
 }
@@ -36,29 +42,40 @@ fn reference(text: &str) -> Vec<(usize, usize, f32)> {
     values.collect()
 }
 
+/// The standard deviation of a reference's values.
+fn spread(reference: &[(usize, usize, f32)]) -> f32 {
+    let count = reference.len() as f32;
+    let mean = reference.iter().map(|&(_, _, value)| value).sum::<f32>() / count;
+    (reference.iter().map(|&(_, _, value)| (value - mean).powi(2)).sum::<f32>() / count).sqrt()
+}
+
 #[test]
 fn every_accepted_form_computes_what_onnx_runtime_computes() {
-    assert!(FORMS.len() >= 20, "the forms of {} files", FORMS.len());
+    assert!(FORMS.len() >= FEWEST, "the forms of {} files", FORMS.len());
+    let mut too_far = Vec::new();
     for form in FORMS {
-        let heads = (form.run)(image());
+        let heads = (form.run)(image(form));
         let reference = reference(form.reference);
-        assert_eq!(reference.len(), 60 * heads.len(), "{}", form.name);
+        assert!(reference.len() >= 60 * heads.len(), "{}", form.name);
         let mut worst = 0.0_f32;
         for &(head, index, expected) in &reference {
             worst = worst.max((heads[head][index] - expected).abs());
         }
-        assert!(worst <= TOLERANCE, "{}: the largest difference is {worst}", form.name);
+        println!("{}: {} values, the largest difference is {worst:.1e}", form.name, reference.len());
+        let scale = if option_env!("FORMS_FOLDER").is_some() { spread(&reference) } else { 1.0 };
+        if worst > TOLERANCE * scale {
+            too_far.push((form.name, worst));
+        }
     }
+    assert!(too_far.is_empty(), "{too_far:?}");
 }
 
 /// Otherwise a network that ignores its input would pass, too.
 #[test]
 fn the_references_move_by_several_units() {
     for form in FORMS {
-        let values: Vec<f32> = reference(form.reference).into_iter().map(|(_, _, value)| value).collect();
-        let mean = values.iter().sum::<f32>() / values.len() as f32;
-        let spread =
-            (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt();
+        let spread = spread(&reference(form.reference));
+        println!("{}: the standard deviation is {spread:.1}", form.name);
         assert!(spread > 1.0, "{}: {spread}", form.name);
     }
 }
