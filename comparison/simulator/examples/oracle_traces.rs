@@ -1,4 +1,5 @@
-//! Writes the traces that `oracles/` read, or compares what they decided with the simulator.
+//! Writes the traces that `oracles/` read, or compares the decisions of the oracles with the
+//! simulator's.
 //!
 //!     oracle_traces hpa 20 2000 > trace.jsonl
 //!     oracle_traces hpa 20 2000 --against decisions.txt

@@ -1,14 +1,16 @@
-//! The aggregated mode: no single requests and pods, but how many pods have how many requests in
-//! them. Its time does not grow with the rate, so that it carries what no event loop can.
+//! The aggregated mode simulates how many pods have how many requests in flight, not single
+//! requests and pods. Its run time does not grow with the request rate. It covers rates that are
+//! too high for the event loop.
 //!
-//! The autoscalers are the same and see whole numbers of pods. Between two looks, requests are a
-//! rate and pods a distribution: in each service time a pod with `k` requests finishes as many as
-//! it has workers and is sent a Poisson number of new ones (Crommelin's chain for M/D/c, exact for
-//! Poisson arrivals). Behind the less loaded of two pods, the rate into pods with `k` requests
-//! depends on `k` (Mitzenmacher's limit for many pods); round robin sends each pod the same. The
-//! number of requests in each step is drawn from the seed.
+//! The autoscalers are the same and are given whole numbers of pods. Between two evaluations,
+//! requests are a rate and pods a distribution over their number of requests. In each service time,
+//! a pod with `k` requests finishes as many as it has workers, and receives a Poisson number of new
+//! ones (Crommelin's chain for M/D/c, exact for Poisson arrivals). If the less loaded of two pods
+//! is chosen, the rate into pods with `k` requests depends on `k` (Mitzenmacher's limit for many
+//! pods). With round robin, each pod receives the same rate. The number of requests in each step is
+//! drawn from the seed.
 //!
-//! How far this is from the event loop is tested below and stated in `README.md`.
+//! The deviation from the event loop is tested below and stated in `README.md`.
 
 use std::collections::VecDeque;
 
@@ -25,37 +27,37 @@ use crate::plant::{Balance, Plant, PodSize};
 use crate::tally::Tally;
 use crate::time::{Micros, SECOND, micros, seconds};
 
-/// Pods and rates change at multiples of this.
+/// Step size: pods and rates change at multiples of this.
 const STEP: Micros = SECOND / 4;
-/// The stream of the random numbers; the event loop has its own.
+/// Random number stream of this mode; the event loop has its own.
 const STREAM: u128 = 5;
-/// A change of every share below this is none: the rest of the step is the same.
+/// If no share changes by more than this, the rest of the step uses the same distribution.
 const STEADY: f64 = 1e-9;
 /// Poisson counts above this are drawn from a normal distribution.
 const MANY: f64 = 50.0;
 
-/// Why something can only be simulated request by request.
+/// Features that only the event loop simulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    /// The quota's periods are no distribution of requests.
+    /// A CPU quota with periods cannot be expressed as a distribution of requests.
     #[error("pods below one core under the kernel's quota are simulated request by request only")]
     Quota,
-    /// All pods are of one size.
+    /// The aggregated mode has pods of one size only.
     #[error("the VPA is simulated request by request only")]
     Vpa,
-    /// Pods never wait for a node.
+    /// In the aggregated mode, pods never wait for a node.
     #[error("limited room on the nodes is simulated request by request only")]
     Room,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
-    /// What the autoscaler wanted: `(second, pods)`, each valid until the next.
+    /// Desired number of pods: `(second, pods)`, each valid until the next one.
     pub desired: Vec<(f64, f64)>,
-    /// Ready pods, the same.
+    /// Number of ready pods, in the same form.
     pub ready: Vec<(f64, f64)>,
-    /// Pod-seconds from having a node to being gone.
+    /// Pod-seconds from scheduled to deleted.
     pub pod_seconds: f64,
 }
 
@@ -73,7 +75,8 @@ enum Controller {
     Keda(Box<Keda>),
 }
 
-/// Requests in flight in one step: in all pods, in one pod, and requests that found nobody.
+/// Load in one step: requests in flight in all pods and in one pod, and the rate of requests for
+/// which there was no pod.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     all: f64,
@@ -89,29 +92,29 @@ struct Aggregate<'a> {
     now: Micros,
     controller: Controller,
     replicas: i64,
-    /// Pods that are not sent requests yet.
+    /// Pods that do not receive requests yet.
     starting: Vec<Cohort>,
-    /// Pods that are, the youngest last.
+    /// Pods that receive requests, the youngest last.
     serving: Vec<Cohort>,
-    /// Pods that were taken away: how many, and when they are gone.
+    /// Pods that were removed: how many, and when they are deleted.
     draining: VecDeque<(i64, Micros)>,
-    /// Share of the serving pods with so many requests.
+    /// Share of the serving pods with `k` requests, by `k`.
     shares: Vec<f64>,
     /// Scratch space of the same length.
     next: Vec<f64>,
-    /// Requests that the activator holds, by when they came.
+    /// Requests that the activator holds, with their arrival times.
     held: VecDeque<(Micros, f64)>,
     workers: usize,
     service: Micros,
-    /// The last steps, the latest first, as long as the rate window looks back.
+    /// Loads of the last steps, the latest first, over the length of the rate window.
     history: VecDeque<Load>,
-    /// Request-seconds since the last second's statistics.
+    /// Request-seconds since the last one-second statistics.
     second: f64,
     series: Series,
 }
 
-/// Runs a rate until a moment, counting requests in the tally.
-#[expect(clippy::too_many_arguments, reason = "a run is all of these, once")]
+/// Simulates a rate until a given time and counts the requests in the tally.
+#[expect(clippy::too_many_arguments, reason = "the parameters of a run, in one call")]
 pub fn simulate(
     rate: &RateCurve,
     plant: &Plant,
@@ -222,7 +225,7 @@ impl Aggregate<'_> {
             return 0.0;
         }
         if mean > MANY {
-            // Box and Muller; whole, as requests are.
+            // Box–Muller transform, rounded to whole requests.
             let radius = (-2.0 * (1.0 - uniform(&mut self.random)).ln()).sqrt();
             let normal = radius * (std::f64::consts::TAU * uniform(&mut self.random)).cos();
             return (mean + normal * mean.sqrt()).round().max(0.0);
@@ -235,7 +238,7 @@ impl Aggregate<'_> {
         count
     }
 
-    /// Pods that have become ready are sent requests; drained ones are gone.
+    /// Starts to send requests to pods that have become ready, and deletes drained pods.
     fn pods(&mut self) {
         let now = self.now;
         while self.draining.front().is_some_and(|d| d.1 <= now) {
@@ -243,7 +246,7 @@ impl Aggregate<'_> {
         }
         let before = self.ready();
         let endpoint = self.plant.endpoint;
-        // In the path, the activator sends requests as soon as a probe is answered.
+        // If the activator is in the path, it sends requests as soon as a pod answers a probe.
         let probe = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied())
             .then_some(self.plant.activator_probe / 2);
         let serves = |c: &Cohort| {
@@ -264,7 +267,7 @@ impl Aggregate<'_> {
         self.release();
     }
 
-    /// What the activator holds goes to the pods, each the same.
+    /// Distributes the requests that the activator holds evenly over the pods.
     fn release(&mut self) {
         let pods = self.ready() as f64;
         let hop = self.plant.hop + self.plant.activator_hop;
@@ -283,7 +286,7 @@ impl Aggregate<'_> {
         }
         let place = place.min(room);
         if place > 0.0 {
-            // Whole requests in whole pods.
+            // The distribution has whole numbers of requests per pod.
             let (low, part) = (place.floor() as usize, place.fract());
             self.shares.fill(0.0);
             self.shares[low] = 1.0 - part;
@@ -293,7 +296,7 @@ impl Aggregate<'_> {
         }
     }
 
-    /// One step's requests.
+    /// Simulates the requests of one step.
     fn requests(&mut self, requests: f64) {
         let mut load = Load::default();
         let pods = self.ready();
@@ -309,7 +312,7 @@ impl Aggregate<'_> {
             let mut left = steps;
             let mut moved = f64::INFINITY;
             while left > 0.0 {
-                // Nothing changes any more: the rest of the step at once.
+                // The distribution is stationary: simulate the rest of the step at once.
                 let steps = if moved < STEADY { left } else { left.min(1.0) };
                 moved = self.service_time(arriving, balance, &mut seen, steps);
                 left -= steps;
@@ -324,9 +327,9 @@ impl Aggregate<'_> {
         self.history.truncate((self.plant.metric_window / STEP) as usize);
     }
 
-    /// One service time: each pod finishes what its workers had, and is sent new requests. Counts
-    /// in `seen` how many requests found how many others in their pod, and at its end those for
-    /// which there was no room. Returns how much the shares have changed.
+    /// Simulates one service time: each pod finishes the requests of its workers and receives new
+    /// ones. `seen[k]` counts the requests that found `k` others in their pod; its last element
+    /// counts refused requests. Returns the largest change of a share.
     fn service_time(&mut self, arriving: f64, balance: Balance, seen: &mut [f64], steps: f64) -> f64 {
         let most = self.shares.len() - 1;
         self.next.fill(0.0);
@@ -371,7 +374,7 @@ impl Aggregate<'_> {
         moved
     }
 
-    /// Counts requests by how many they found in their pod.
+    /// Counts requests by the number of others that they found in their pod.
     fn count(&mut self, seen: &[f64], pods: f64, proxied: bool) {
         let hop = self.plant.hop + if proxied { self.plant.activator_hop } else { 0 };
         let most = seen.len() - 1;
@@ -382,7 +385,7 @@ impl Aggregate<'_> {
                 continue;
             }
             let ahead = (k + 1).saturating_sub(self.workers) as f64 / self.workers as f64;
-            // Half of the first one ahead is done already.
+            // On average, half of the request in service is already done.
             let wait = ((ahead - 0.5 / self.workers as f64).max(0.0) * self.service as f64) as Micros;
             let latency = hop + wait.min(self.plant.deadline) + self.service;
             let outcome = match (wait > self.plant.deadline, latency >= self.timeout) {
@@ -394,7 +397,7 @@ impl Aggregate<'_> {
         }
     }
 
-    /// Requests that find no pod.
+    /// Handles requests for which there is no pod.
     fn nobody(&mut self, requests: f64) {
         if requests == 0.0 {
             return;
@@ -412,7 +415,7 @@ impl Aggregate<'_> {
         }
     }
 
-    /// What queue-proxies and activator report each second.
+    /// Reports the concurrency of the last second, as queue-proxies and activator do.
     fn report(&mut self) {
         let concurrency = std::mem::take(&mut self.second);
         let serving = self.ready() > 0;
@@ -423,8 +426,8 @@ impl Aggregate<'_> {
         }
     }
 
-    /// The rate over the window, as scrapes of many pods at moments of their own see it: each
-    /// counts what lies between its first and last scrape in the window.
+    /// The rate over the window, as Prometheus computes it from many pods with scrapes at different
+    /// times. For each pod, only the time between its first and last scrape in the window counts.
     fn windowed(&self, of: impl Fn(&Load) -> f64) -> f64 {
         let window = self.plant.metric_window as f64;
         let scrape = self.plant.scrape as f64;
@@ -444,7 +447,7 @@ impl Aggregate<'_> {
         let value = self.windowed(|l| l.all);
         let replicas = match &mut self.controller {
             Controller::Kpa(kpa) => {
-                // Some serve before they are ready.
+                // Some pods serve requests before they are ready.
                 let ready = self.serving.iter().filter(|c| c.ready <= now).map(|c| c.pods).sum();
                 kpa.evaluate(now, ready);
                 kpa.reconcile(now, current, ready)
@@ -464,7 +467,7 @@ impl Aggregate<'_> {
         }
     }
 
-    /// What the HPA sees: a pod has a metric from its second scrape on.
+    /// The pods as the HPA observes them. A pod has a metric from its second scrape on.
     fn observed(&self) -> Observed {
         let mut observed = Observed::default();
         let one = self.windowed(|l| l.one);
@@ -500,7 +503,8 @@ impl Aggregate<'_> {
         }
     }
 
-    /// New pods: as many of each recorded start as there are, and the rest drawn.
+    /// Adds new pods. Each recorded start is used equally often, and the remainder is drawn at
+    /// random.
     fn start(&mut self, pods: i64) {
         let starts = &self.plant.starts;
         let each = pods / starts.len() as i64;
@@ -517,7 +521,7 @@ impl Aggregate<'_> {
         }));
     }
 
-    /// Pods that are not ready go first, then the youngest.
+    /// Removes pods: first those that are not ready, then the youngest.
     fn take(&mut self, mut pods: i64) {
         let gone = self.now + self.plant.drain;
         self.draining.push_back((pods, gone));

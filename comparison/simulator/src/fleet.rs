@@ -1,4 +1,4 @@
-//! All pods of a run: those that exist, and the records of those that are gone.
+//! All pods of a run: those that exist, and the records of deleted ones.
 
 use scenario::recording::{Container, Pod as PodRecord};
 
@@ -6,41 +6,42 @@ use crate::plant::{Plant, Start};
 use crate::pod::Pod;
 use crate::time::{Micros, SECOND, seconds};
 
-/// A pod with its place in the cluster.
+/// A pod and its state in the cluster.
 pub(crate) struct Member {
     pub(crate) pod: Pod,
     pub(crate) record: PodRecord,
     pub(crate) start: Start,
     pub(crate) running: bool,
     pub(crate) ready: bool,
-    /// Sent requests.
+    /// The pod receives requests.
     pub(crate) serving: bool,
-    /// Told to go; it finishes what it has.
+    /// The pod is terminating. It receives no new requests and finishes those in flight.
     pub(crate) leaving: bool,
-    /// In the order of readiness, for the choice of whom to take away.
+    /// When the pod became ready. Scale-down selects pods by it.
     pub(crate) ready_at: Micros,
     /// When its container began to run.
     pub(crate) started_at: Option<Micros>,
-    /// When the kubelet looked last, and the CPU time used up to then.
+    /// Time of the kubelet's last reading, and the CPU time used up to then.
     pub(crate) counted: Option<(Micros, Micros)>,
-    /// What of it metrics-server has.
+    /// The reading that metrics-server scraped last.
     pub(crate) scraped: Option<(Micros, Micros)>,
-    /// The usage that metrics-server tells, in cores, without the pod's background.
+    /// The usage that metrics-server reports, in cores, without the pod's background.
     pub(crate) usage: Option<f64>,
 }
 
-/// Pods by number, counted from 0 in the order they were created.
+/// Pods by number, in the order of their creation, starting at 0.
 #[derive(Default)]
 pub(crate) struct Fleet {
-    /// None: gone. A run of days sees many more pods than there are at any time, so that nothing
-    /// but its record is kept of a pod that is gone, and nobody has to walk over it.
+    /// `None` for a deleted pod, of which only the record is kept. A run of several days creates
+    /// many more pods than exist at any time. Loops over the pods must not visit the deleted ones.
     members: Vec<Option<Box<Member>>>,
     live: Vec<u32>,
     records: Vec<PodRecord>,
 }
 
 impl Fleet {
-    /// A new pod without a node; with a sidecar of so many millicores, if any.
+    /// Creates a pod without a node. `sidecar` is the CPU request of its sidecar in millicores, if
+    /// it has one.
     pub(crate) fn create(
         &mut self,
         pod: Pod,
@@ -79,23 +80,23 @@ impl Fleet {
         id
     }
 
-    /// A pod, if it is not gone.
+    /// A pod, unless it is deleted.
     pub(crate) fn get(&mut self, id: u32) -> Option<&mut Member> {
         self.members[id as usize].as_deref_mut()
     }
 
-    /// A pod that is known to exist.
+    /// A pod that is known to exist. Panics if it is deleted.
     #[inline]
     pub(crate) fn existing(&mut self, id: u32) -> &mut Member {
         self.members[id as usize].as_deref_mut().expect("a pod that is not gone")
     }
 
-    /// All that are not gone, in the order they were created.
+    /// All existing pods in the order of their creation.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Member)> {
         self.live.iter().filter_map(|id| Some((*id, self.members[*id as usize].as_deref()?)))
     }
 
-    /// The same, to be changed.
+    /// Calls a function with each existing pod.
     pub(crate) fn each(&mut self, mut with: impl FnMut(&mut Member)) {
         for id in &self.live {
             if let Some(member) = self.members[*id as usize].as_deref_mut() {
@@ -104,12 +105,12 @@ impl Fleet {
         }
     }
 
-    /// Pods that serve, or would if they were sent anything.
+    /// Number of ready pods that are not terminating.
     pub(crate) fn ready(&self) -> i64 {
         self.iter().filter(|(_, m)| m.ready && !m.leaving).count() as i64
     }
 
-    /// Forgets a pod but for its record.
+    /// Deletes a pod and keeps its record.
     pub(crate) fn gone(&mut self, id: u32, plant: &Plant, now: Micros) -> Option<Box<Member>> {
         let mut member = self.members[id as usize].take()?;
         self.live.retain(|other| *other != id);
@@ -119,7 +120,7 @@ impl Fleet {
         Some(member)
     }
 
-    /// What became of every pod.
+    /// The records of all pods.
     pub(crate) fn into_records(mut self, plant: &Plant, until: Micros) -> Vec<PodRecord> {
         for id in self.live {
             if let Some(member) = self.members[id as usize].as_deref_mut() {
@@ -131,7 +132,7 @@ impl Fleet {
 }
 
 impl Member {
-    /// Its record, with the CPU time that it has used.
+    /// The record of the pod, with the CPU time that it has used.
     fn finished(&mut self, plant: &Plant, until: Micros) -> PodRecord {
         let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until));
         let lived = (end - self.record.started_s.unwrap_or(end).max(0.0)).max(0.0);

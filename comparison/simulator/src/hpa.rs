@@ -10,16 +10,16 @@ pub const SYNC: Micros = 15 * SECOND;
 /// `--horizontal-pod-autoscaler-tolerance`.
 pub const TOLERANCE: f64 = 0.1;
 
-/// One policy of a behaviour: a limit of the change in a period.
+/// One scaling policy: a limit of the change in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Up to this many pods in so many seconds.
+    /// At most this many pods in this many seconds.
     Pods(i64, i64),
-    /// Up to this many per cent in so many seconds.
+    /// At most this many per cent in this many seconds.
     Percent(i64, i64),
 }
 
-/// `selectPolicy`: which of several policies counts.
+/// `selectPolicy`: which of several policies applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Select {
     /// The one that allows the largest change.
@@ -35,7 +35,7 @@ pub enum Select {
 pub struct Rules {
     /// `stabilizationWindowSeconds`.
     pub stabilization_s: i64,
-    /// `tolerance`: how far from the target is near enough.
+    /// `tolerance`: relative deviation from the target that causes no scaling.
     pub tolerance: f64,
     /// `policies`.
     pub policies: Vec<Policy>,
@@ -46,7 +46,7 @@ pub struct Rules {
 /// Settings of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HpaSettings {
-    /// `averageValue` of the metric, in thousandths: Kubernetes counts in whole ones.
+    /// `averageValue` of the metric, in thousandths. Kubernetes computes in whole thousandths.
     pub target_milli: i64,
     /// `minReplicas`.
     pub min: i64,
@@ -59,9 +59,9 @@ pub struct HpaSettings {
 }
 
 impl HpaSettings {
-    /// Kubernetes' defaults (`SetDefaults_HorizontalPodAutoscalerBehavior`): double or four pods
-    /// per 15 s without delay; down by anything, but only to the highest recommendation of the last
-    /// five minutes.
+    /// Kubernetes' defaults (`SetDefaults_HorizontalPodAutoscalerBehavior`). Scale-up may double
+    /// the pods or add four per 15 s, without delay. Scale-down is not limited by policies, but
+    /// stays at the highest recommendation of the last five minutes.
     pub fn defaults(target_milli: i64, max: i64) -> Self {
         let up = Rules {
             stabilization_s: 0,
@@ -74,8 +74,8 @@ impl HpaSettings {
     }
 }
 
-/// What the HPA knows of the pods at one sync. Pods that are being deleted or have failed are not
-/// counted at all.
+/// The pods as the HPA observes them at one sync. Pods that are being deleted or have failed are
+/// not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Sum of the metric over the pods that have one, in thousandths.
@@ -88,15 +88,15 @@ pub struct Observed {
     pub pending: i64,
 }
 
-/// The controller's memory for one object.
+/// The controller's state for one object.
 #[derive(Debug, Clone)]
 pub struct Hpa {
     settings: HpaSettings,
-    /// `(when, replicas)`.
+    /// `(time, replicas)`.
     pub(crate) recommendations: Vec<(Micros, i64)>,
-    /// `(when, by how many)`.
+    /// Scale-up events: `(time, change)`.
     pub(crate) ups: Vec<(Micros, i64)>,
-    /// See `ups`; positive too.
+    /// Scale-down events in the same form; the change is positive too.
     pub(crate) downs: Vec<(Micros, i64)>,
 }
 
@@ -116,7 +116,7 @@ impl Hpa {
         self.reconcile(now, current, |hpa| hpa.recommendation(current, observed))
     }
 
-    /// The same for an External metric with an `AverageValue`, which knows nothing of the pods.
+    /// The same for an External metric with an `AverageValue`, which does not depend on the pods.
     pub fn sync_external(&mut self, now: Micros, current: i64, usage_milli: i64) -> i64 {
         self.reconcile(now, current, |hpa| Some(hpa.external(current, usage_milli)))
     }
@@ -133,7 +133,7 @@ impl Hpa {
         }
         let HpaSettings { min, max, .. } = self.settings;
         let replicas = if current == 0 {
-            // Scaling is disabled: nothing brings an object back from zero.
+            // Scaling is disabled at zero replicas: the HPA never scales up from zero.
             0
         } else if current > max {
             max
@@ -150,7 +150,7 @@ impl Hpa {
         replicas
     }
 
-    /// Whether a load is as near to its target as the tolerances allow.
+    /// Whether the ratio of load to target is within the tolerances.
     fn near(&self, ratio: f64) -> bool {
         1.0 - self.settings.down.tolerance <= ratio && ratio <= 1.0 + self.settings.up.tolerance
     }
@@ -162,15 +162,15 @@ impl Hpa {
         if self.near(usage / (target * current as f64)) { current } else { (usage / target).ceil() as i64 }
     }
 
-    /// The metric's verdict before behaviour and bounds (`calcPlainMetricReplicas`); none without
-    /// any metric.
+    /// The replicas for the metric, before behaviour and bounds (`calcPlainMetricReplicas`); `None`
+    /// without any metric.
     pub fn recommendation(&self, current: i64, observed: &Observed) -> Option<i64> {
         let &Observed { sum_milli, measured, missing, pending } = observed;
         if measured == 0 {
             return None;
         }
         let target = self.settings.target_milli;
-        // The average is cut to whole thousandths.
+        // The average is truncated to whole thousandths.
         let ratio = |sum: i64, pods: i64| (sum / pods) as f64 / target as f64;
         let near = |ratio: f64| self.near(ratio);
         let first = ratio(sum_milli, measured);
@@ -178,8 +178,9 @@ impl Hpa {
         if pending == 0 && missing == 0 {
             return Some(if near(first) { current } else { (first * measured as f64).ceil() as i64 });
         }
-        // Missing pods count as idle on the way up and as on target on the way down; pending pods
-        // count as idle on the way up. If that turns the direction round, nothing is done.
+        // Missing pods count as idle for a scale-up and as on target for a scale-down. Pending pods
+        // count as idle for a scale-up. If that reverses the direction, the replicas stay as they
+        // are.
         let (mut sum, mut pods) = (sum_milli, measured + pending);
         if first < 1.0 {
             sum += missing * target;
@@ -196,8 +197,8 @@ impl Hpa {
         Some(if turned { current } else { replicas })
     }
 
-    /// The current count, raised to the lowest and lowered to the highest recommendation of each
-    /// direction's window (`stabilizeRecommendationWithBehaviors`).
+    /// The current count, raised to the lowest and lowered to the highest recommendation within the
+    /// stabilization window of each direction (`stabilizeRecommendationWithBehaviors`).
     pub(crate) fn stabilize(&mut self, now: Micros, current: i64, wanted: i64) -> i64 {
         let up = now - self.settings.up.stabilization_s * SECOND;
         let down = now - self.settings.down.stabilization_s * SECOND;
@@ -209,7 +210,7 @@ impl Hpa {
         current.max(lowest).min(highest)
     }
 
-    /// Policies and bounds (`convertDesiredReplicasWithBehaviorRate`).
+    /// Applies policies and bounds (`convertDesiredReplicasWithBehaviorRate`).
     pub(crate) fn limit(&self, now: Micros, current: i64, wanted: i64) -> i64 {
         if wanted > current {
             let most = self.bound(now, current, &self.settings.up, 1).max(current);
@@ -222,7 +223,7 @@ impl Hpa {
         }
     }
 
-    /// How far it may go in a direction (1 or -1) from where it was at the start of each policy's
+    /// The limit in a direction (1 or -1), relative to the replicas at the start of each policy's
     /// period.
     fn bound(&self, now: Micros, current: i64, rules: &Rules, direction: i64) -> i64 {
         let changed = |changes: &[(Micros, i64)], period: i64| -> i64 {
@@ -247,9 +248,9 @@ impl Hpa {
         bound.unwrap_or(current)
     }
 
-    /// Keeps a change. Where an older one of the same direction is beyond that direction's longest
-    /// period it is overwritten, although the other direction's policies may still look at it
-    /// (`storeScaleEvent`).
+    /// Stores a scale event. An older event of the same direction that is beyond the longest period
+    /// of that direction's policies is overwritten, although a policy of the other direction may
+    /// still use it (`storeScaleEvent`).
     fn store(&mut self, now: Micros, change: i64) {
         let (rules, changes) = if change > 0 {
             (&self.settings.up, &mut self.ups)
@@ -342,8 +343,8 @@ mod tests {
 
     #[test]
     fn a_wish_for_fewer_pods_never_adds_any() {
-        // The highest recommendation of the window is above the current count, which a policy had
-        // held back.
+        // The highest recommendation of the window is above the current count, because a policy had
+        // limited the scale-up.
         let one_more = Rules {
             stabilization_s: 0,
             tolerance: TOLERANCE,
@@ -357,8 +358,8 @@ mod tests {
 
     #[test]
     fn the_documented_example_of_percent_and_pods_on_the_way_down() {
-        // "10 % or 4 pods a minute, whichever is more": 80 pods lose 8, 72 lose 8 (7.2 rounded up),
-        // below 40 it is 4.
+        // "10 % or 4 pods a minute, whichever is more": 80 pods lose 8 and 72 pods lose 8 (7.2
+        // rounded up). Below 40 pods, 4 are lost.
         let rules = Rules {
             stabilization_s: 0,
             tolerance: TOLERANCE,
@@ -382,7 +383,7 @@ mod tests {
         for minute in 0..3 {
             let now = minute * 60 * SECOND;
             replicas = a.sync(now, replicas, &many(1e6, replicas));
-            // Within the minute nothing more is allowed.
+            // No further change is allowed within the minute.
             assert_eq!(a.sync(now + SYNC, replicas, &many(1e6, replicas)), replicas);
         }
         assert_eq!(replicas, 1000);

@@ -1,8 +1,8 @@
-//! KEDA 2.21: a Prometheus trigger that an HPA scales on between one pod and many, and KEDA's own
-//! way to zero and back (`pkg/scaling/executor/scale_scaledobjects.go`).
+//! KEDA 2.21: the HPA that scales on a Prometheus trigger between one pod and many, and KEDA's own
+//! scaling to and from zero (`pkg/scaling/executor/scale_scaledobjects.go`).
 //!
-//! The HPA's decisions are compared with Kubernetes' own code: see `oracles/hpa` and
-//! `tests/conformance.rs`. KEDA's executor was read and not run.
+//! Decisions are compared with the real code: see `oracles/hpa` for the HPA, `oracles/keda` for the
+//! executor, and `tests/conformance.rs`.
 
 use crate::hpa::{Hpa, HpaSettings};
 use crate::time::{Micros, SECOND};
@@ -10,8 +10,8 @@ use crate::time::{Micros, SECOND};
 /// Settings of a ScaledObject, under KEDA's names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KedaSettings {
-    /// The HPA that KEDA makes: the trigger's `threshold` as `averageValue` of an external metric,
-    /// `minReplicaCount` (at least 1), `maxReplicaCount` and
+    /// The HPA that KEDA creates: the trigger's `threshold` as `averageValue` of an external
+    /// metric, `minReplicaCount` (at least 1), `maxReplicaCount` and
     /// `advanced.horizontalPodAutoscalerConfig.behavior`.
     pub hpa: HpaSettings,
     /// `minReplicaCount`.
@@ -25,7 +25,7 @@ pub struct KedaSettings {
 }
 
 impl KedaSettings {
-    /// KEDA's defaults for everything but the threshold and the highest count.
+    /// KEDA's defaults, except for the threshold and `maxReplicaCount`.
     pub fn defaults(threshold_milli: i64, max: i64) -> Self {
         Self {
             hpa: HpaSettings::defaults(threshold_milli, max),
@@ -42,7 +42,7 @@ impl KedaSettings {
 pub struct Keda {
     settings: KedaSettings,
     hpa: Hpa,
-    /// `status.lastActiveTime`, which the API server keeps in whole seconds.
+    /// `status.lastActiveTime`, which the API server stores in whole seconds.
     last_active: Option<Micros>,
 }
 
@@ -58,7 +58,7 @@ impl Keda {
         &self.settings
     }
 
-    /// The scaler's answer: in thousandths, as KEDA rounds it.
+    /// The metric value of the scaler in thousandths, rounded as KEDA does.
     pub fn metric_milli(value: f64) -> i64 {
         (value.max(0.0) * 1000.0).round() as i64
     }
@@ -68,8 +68,8 @@ impl Keda {
         self.hpa.sync_external(now, current, Self::metric_milli(value))
     }
 
-    /// One poll of all triggers (`checkScalers`), of which one is enough: the replicas to set. The
-    /// first one has the activation threshold, the others have none.
+    /// One poll of all triggers (`checkScalers`): the replicas to set. The object is active if any
+    /// trigger is. The first trigger has the activation threshold, the others have none.
     pub fn poll(&mut self, now: Micros, current: i64, values: &[f64]) -> i64 {
         let threshold = |i: usize| if i == 0 { self.settings.activation } else { 0.0 };
         let active = values.iter().enumerate().any(|(i, value)| *value > threshold(i));
@@ -85,7 +85,7 @@ impl Keda {
         }
         if current > 0 && min == 0 {
             let cooldown = crate::time::micros(self.settings.cooldown_s);
-            // An object that was never active does not wait.
+            // An object that was never active has no cooldown.
             let cooled = self.last_active.is_none_or(|last| last + cooldown < now);
             return if cooled { 0 } else { current };
         }

@@ -1,6 +1,6 @@
 //! Knative's pod autoscaler (serving 1.23): `pkg/autoscaler` (aggregation windows, panic mode,
-//! rates, scale-down delay) and the scaler and activity rules of `pkg/reconciler/autoscaling/kpa`
-//! (bounds, the way to zero, activator in or out of the path).
+//! rates, scale-down delay), and from `pkg/reconciler/autoscaling/kpa` the scaler and the activity
+//! rules (bounds, scale to zero, activator in or out of the path).
 //!
 //! Decisions are compared with that code itself: see `oracles/kpa` and `tests/conformance.rs`.
 
@@ -12,8 +12,8 @@ pub use window::Window;
 
 /// Evaluation period (`tickInterval` of the autoscaler).
 pub const TICK: Micros = 2 * SECOND;
-/// `progress-deadline` and the buffer that the scaler adds: how long a revision may take to become
-/// active.
+/// `progress-deadline` plus the buffer that the scaler adds: the time within which a revision has
+/// to become active.
 const ACTIVATION_TIMEOUT: Micros = (600 + 30) * SECOND;
 /// `scaleUnknown`: no decision yet.
 const UNKNOWN: i64 = -1;
@@ -21,9 +21,9 @@ const UNKNOWN: i64 = -1;
 /// Settings, under their Knative names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KpaSettings {
-    /// Concurrency a pod may hold: `target` or `containerConcurrency`.
+    /// Concurrency limit of a pod: `target` or `containerConcurrency`.
     pub total: f64,
-    /// Share of it that the autoscaler aims for: `target-utilization-percentage` / 100.
+    /// Share of that limit that the autoscaler aims for: `target-utilization-percentage` / 100.
     pub utilization: f64,
     /// `window`, seconds.
     pub stable_window_s: f64,
@@ -47,7 +47,8 @@ pub struct KpaSettings {
     pub grace_period_s: f64,
     /// `scale-to-zero-pod-retention-period`, seconds.
     pub pod_retention_s: f64,
-    /// `target-burst-capacity`; -1 keeps the activator in the path always, 0 only at zero pods.
+    /// `target-burst-capacity`; with -1 the activator is always in the path, with 0 only at zero
+    /// pods.
     pub target_burst_capacity: f64,
 }
 
@@ -55,7 +56,7 @@ pub struct KpaSettings {
 const TARGET_MIN: f64 = 0.01;
 
 impl KpaSettings {
-    /// Knative's defaults for everything but the concurrency a pod may hold.
+    /// Knative's defaults, except for the concurrency limit of a pod.
     pub fn defaults(total: f64) -> Self {
         Self {
             total,
@@ -75,7 +76,7 @@ impl KpaSettings {
         }
     }
 
-    /// What the autoscaler aims for in each pod.
+    /// Target concurrency of each pod.
     pub fn target(&self) -> f64 {
         (self.total * self.utilization).max(TARGET_MIN)
     }
@@ -91,11 +92,11 @@ impl KpaSettings {
 enum Activity {
     Active(Micros),
     Activating(Micros),
-    /// Also: whether it never became active within [`ACTIVATION_TIMEOUT`].
+    /// The flag tells whether the revision failed to become active within [`ACTIVATION_TIMEOUT`].
     Inactive(Micros, bool),
 }
 
-/// The autoscaler of one revision: the number of pods it decides, and how that is applied.
+/// The autoscaler of one revision: the number of pods it decides, and how it is applied.
 #[derive(Debug, Clone)]
 pub struct Kpa {
     settings: KpaSettings,
@@ -106,7 +107,7 @@ pub struct Kpa {
     delay: Option<DelayWindow>,
     /// The desired number of pods; -1 before the first data.
     desired: i64,
-    /// Spare capacity beyond the burst that is planned for; below zero the activator is in the
+    /// Spare capacity beyond the target burst capacity. If it is negative, the activator is in the
     /// path.
     pub(crate) excess: i64,
     activity: Activity,
@@ -115,8 +116,8 @@ pub struct Kpa {
 }
 
 impl Kpa {
-    /// A revision with so many ready pods. An autoscaler that finds more than one begins in panic
-    /// mode, so that it removes no pod before it has enough data.
+    /// The autoscaler of a revision with `ready` ready pods. With more than one, it starts
+    /// in panic mode and removes no pod before it has enough data.
     pub fn new(settings: KpaSettings, now: Micros, ready: i64) -> Self {
         Self {
             stable: Window::new(settings.stable_window_s),
@@ -171,7 +172,7 @@ impl Kpa {
         }
     }
 
-    /// The same, from the windows' averages.
+    /// The same, with the windows' averages given.
     pub(crate) fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
         let s = &self.settings;
         let ready_or_one = ready.max(1) as f64;
@@ -193,7 +194,7 @@ impl Kpa {
         }
         let mut desired = limited_stable;
         if self.panic_since.is_some() {
-            // No scale-down in panic mode.
+            // Panic mode never scales down.
             self.max_panic_pods = self.max_panic_pods.max(desired).max(limited_panic);
             desired = self.max_panic_pods;
         }
@@ -208,8 +209,8 @@ impl Kpa {
         };
     }
 
-    /// One reconciliation (`Reconciler.ReconcileKind`): the pods to set, of `current`, when `ready`
-    /// are ready.
+    /// One reconciliation (`Reconciler.ReconcileKind`) with `current` pods set and `ready` pods
+    /// ready: the pods to set.
     pub fn reconcile(&mut self, now: Micros, current: i64, ready: i64) -> i64 {
         let (want, apply) = self.bounded(now);
         let mut applied = current;
@@ -220,7 +221,7 @@ impl Kpa {
         self.proxied_since = if serve { None } else { self.proxied_since.or(Some(now)) };
         let enough = ready >= self.settings.min_scale.max(1);
         let inactive = matches!(self.activity, Activity::Inactive(..));
-        // A condition that stays as it is keeps its time.
+        // A condition that does not change keeps its transition time.
         if want == 0 {
             let failed = matches!(self.activity, Activity::Activating(_));
             if !matches!(self.activity, Activity::Inactive(_, was) if was == failed) {
@@ -246,7 +247,7 @@ impl Kpa {
         }
     }
 
-    /// What is wanted within bounds, and whether it is set now (`scaler.scale`,
+    /// The desired pods within the bounds, and whether they are applied now (`scaler.scale`,
     /// `handleScaleToZero`).
     fn bounded(&self, now: Micros) -> (i64, bool) {
         let s = &self.settings;
@@ -281,8 +282,9 @@ impl Kpa {
 
 #[cfg(test)]
 mod tests {
-    //! Expected numbers are those of the tables in knative/serving
-    //! `pkg/autoscaler/scaling/autoscaler_test.go` and of its documentation, not this module's own.
+    //! Expected numbers are from the tables in knative/serving
+    //! `pkg/autoscaler/scaling/autoscaler_test.go` and from its documentation, not from this
+    //! module.
     use super::*;
 
     fn kpa(target: f64, change: impl Fn(&mut KpaSettings)) -> Kpa {
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(scaled(&mut a, 62, 0.0, 0.0, 6), 3, "after a stable window, by at most half");
     }
 
-    /// Steps a revision with one pod and no traffic until it is at zero.
+    /// Steps a revision with one pod and no traffic until it has zero pods.
     fn seconds_to_zero(change: impl Fn(&mut KpaSettings)) -> i64 {
         let mut a = kpa(2.0, change);
         let at_zero = |i: &i64| {
@@ -384,8 +386,8 @@ mod tests {
 
     #[test]
     fn with_the_activator_always_in_the_path_zero_comes_right_after_the_window() {
-        // 211 burst capacity over a target of 2: the activator has long been in the path, its grace
-        // period is over.
+        // 211 burst capacity with a target of 2: the activator has long been in the path, and its
+        // grace period is over.
         assert!((60..=64).contains(&seconds_to_zero(|_| {})));
     }
 

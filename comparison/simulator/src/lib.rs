@@ -1,9 +1,9 @@
-//! The simulator: the algorithms of KPA, HPA and VPA over a model of pods, fed with the same
-//! schedules.
+//! The simulator: the algorithms of KPA, HPA, VPA and KEDA with a model of pods, driven by the same
+//! schedules as the cluster runs.
 //!
-//! Everything made here is labelled `simulated` in results and report. It is for planning, for
-//! sizes beyond one cluster, and for trying the report without any cluster; it is not evidence
-//! about a cluster. How far it is from recorded runs is in `README.md`.
+//! All results are labelled `simulated` in results and report. The simulator is for planning, for
+//! sizes beyond one cluster, and for trying the report without a cluster. Its results are not
+//! evidence about a cluster. `README.md` states how far they are from recorded runs.
 //!
 //! No I/O, no clock, no threads: it must compile for `wasm32-unknown-unknown` (`make verify` does).
 //!
@@ -11,12 +11,12 @@
 //!
 //! * [`kpa`], [`hpa`], [`keda`], [`vpa`] with its [`updater`]: the autoscalers' decisions, equal to
 //!   the real code's (`oracles/`).
-//! * [`tally`]: counts in bins of time, for runs whose requests nobody can keep.
-//! * [`plant`]: what pods and the way to them are like; `pod`, `fleet`: one pod, all pods;
-//!   [`world`]: the event loop; [`aggregate`]: the same for more requests than can be counted one
-//!   by one.
+//! * [`tally`]: counts in bins of time, for runs with too many requests to record each.
+//! * [`plant`]: parameters of the model of pods and gateway; `pod`, `fleet`: one pod, all pods.
+//! * [`world`]: the event loop; [`aggregate`]: a model for rates at which simulating each request
+//!   would take too long.
 
-// clippy.toml names what a simulation must not call.
+// clippy.toml lists what a simulation must not call.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod aggregate;
@@ -49,42 +49,44 @@ pub use crate::plant::{Plant, PodSize};
 use crate::time::micros;
 use crate::vpa::VpaSettings;
 
-/// Which autoscaler acts.
+/// The simulated autoscaler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Autoscaler {
-    /// Knative; the activator holds requests while there is no pod.
+    /// Knative. The activator holds requests while there is no pod.
     Kpa(KpaSettings),
-    /// HPA and, if there is one, VPA; without a ready pod there is 503.
+    /// HPA with an optional VPA. Without a ready pod, the gateway answers 503.
     Hpa(HpaSettings, Option<VpaSettings>),
-    /// KEDA; without a ready pod there is 503, and the gateway counts them for KEDA to see.
+    /// KEDA. Without a ready pod, the gateway answers 503. Its counter of these answers activates
+    /// an object at zero pods.
     Keda(KedaSettings),
 }
 
-/// What a run is called in its results file.
+/// Names of a run in its results file.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
     /// `knative` or `k8s-autoscalers`.
     pub variant: &'a str,
     /// `defaults` or `tuned`.
     pub configuration: &'a str,
-    /// Counted from 1.
+    /// Number of the repeat, starting at 1.
     pub repeat: u32,
 }
 
 /// How the schedule is drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Drawn {
-    /// Requests a second for a rate of 1.0.
+    /// Requests per second at a rate of 1.0.
     pub scale: f64,
     /// Factor on the scenario's time.
     pub stretch: f64,
-    /// Of the arrivals, and of the world's own chances.
+    /// Seed of the arrivals and of all other random numbers.
     pub seed: u64,
-    /// Which of many chances the same arrivals meet: starts, and moments of clocks.
+    /// Selects other random numbers for the same arrivals: pod starts, and phases of the periodic
+    /// tasks.
     pub chance: u32,
 }
 
-/// One simulated run, in the form of a measured one.
+/// One simulated run in the format of a measured one.
 pub fn simulated_run(
     scenario: &Scenario,
     named: Named<'_>,

@@ -1,34 +1,34 @@
-//! One pod: its CPU quota, its queue, and what it tells about itself.
+//! One pod: its CPU quota, its queue, and its metrics.
 
 use std::collections::VecDeque;
 
 use crate::plant::Plant;
 use crate::time::{Micros, SECOND};
 
-/// What a pod does with a request.
+/// Outcome of a request in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Answered at this moment.
+    /// Answered at this time.
     Done(Micros),
-    /// The queue is full.
+    /// Refused because the queue is full.
     Refused,
-    /// It will have waited too long, and is dropped at this moment without being computed.
+    /// Dropped at this time without being computed, because it waited too long.
     Expired(Micros),
 }
 
-/// CPU time that a pod is given. With a quota below one core that is so much at the start of each
-/// period, used at full speed; the rest of the period nothing runs (the kernel's `cpu.max`).
+/// CPU time available to a pod. A pod below one core gets its quota at the start of each period and
+/// uses it at full speed. It is throttled for the rest of the period (the kernel's `cpu.max`).
 #[derive(Debug, Clone)]
 struct Quota {
-    /// 0: steady.
+    /// Length of a period; 0: constant speed.
     period: Micros,
     phase: Micros,
-    /// In each period.
+    /// CPU time per period.
     quota: Micros,
-    /// The period that `left` belongs to.
+    /// Number of the period to which `left` belongs.
     current: i64,
     left: Micros,
-    /// For one worker when there is no slicing: share of a core.
+    /// Share of a core for one worker, if there are no periods.
     speed: f64,
 }
 
@@ -47,7 +47,7 @@ impl Quota {
         self.quota = ((usable / 1000.0 * self.period as f64) as Micros).max(1);
     }
 
-    /// When so much work is done that begins at a moment.
+    /// When an amount of work ends that begins at a given time.
     #[inline]
     fn finish(&mut self, mut at: Micros, mut work: Micros) -> Micros {
         if self.period == 0 {
@@ -72,15 +72,15 @@ impl Quota {
     }
 }
 
-/// Inference threads: one a core, at least one.
+/// Number of inference threads: one per core, at least one.
 fn workers(millicores: i64) -> usize {
     (millicores as u64).div_ceil(1000).max(1) as usize
 }
 
-/// Scrapes that are kept: enough for any rate window in use.
+/// Number of scrapes kept: enough for all rate windows.
 const SAMPLES: usize = 32;
 
-/// `(when, microseconds)` of a counter, as Prometheus scraped it.
+/// `(time, microseconds)` of a counter, as Prometheus scraped it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(VecDeque<(Micros, i64)>);
 
@@ -92,13 +92,13 @@ impl Samples {
         self.0.push_back((now, value));
     }
 
-    /// The moment of the last scrape.
+    /// Time of the last scrape.
     pub(crate) fn last(&self) -> Option<Micros> {
         self.0.back().map(|s| s.0)
     }
 
-    /// `rate(counter[window])` in seconds a second, as Prometheus extrapolates it
-    /// (`extrapolatedRate`); none with fewer than two samples.
+    /// `rate(counter[window])` per second, with Prometheus' extrapolation (`extrapolatedRate`);
+    /// `None` with fewer than two samples.
     pub(crate) fn rate(&self, now: Micros, window: Micros) -> Option<f64> {
         let mut within = self.0.iter().filter(|s| s.0 > now - window);
         let first = within.next()?;
@@ -134,17 +134,17 @@ pub(crate) struct Pod {
     /// When the first worker is free, and when the others are.
     free: Micros,
     others: Vec<Micros>,
-    /// When each request in it ends, in order.
+    /// When each request in the pod ends, in order.
     ends: VecDeque<Micros>,
     /// The same for requests that will be dropped.
     expiring: VecDeque<Micros>,
-    /// Up to when the integral is known.
+    /// Time up to which the integral is computed.
     counted: Micros,
     /// Requests in flight, integrated over time (the function's own counter).
     integral: i64,
-    /// The integral at the last second.
+    /// The integral at the last one-second statistics.
     pub(crate) integral_before: i64,
-    /// CPU time of requests.
+    /// CPU time used by requests.
     pub(crate) used: Micros,
     pub(crate) used_before: Micros,
     /// The integral as Prometheus scraped it.
@@ -176,13 +176,13 @@ impl Pod {
         self.others.resize(workers(millicores) - 1, last);
     }
 
-    /// Requests in it, as of the last [`Pod::advance`].
+    /// Requests in the pod, as of the last [`Pod::advance`].
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.ends.len() + self.expiring.len()
     }
 
-    /// Lets time pass.
+    /// Advances the pod's state to a given time.
     #[inline]
     pub(crate) fn advance(&mut self, now: Micros) {
         while let Some(end) = self.next_end().filter(|end| *end <= now) {
@@ -212,7 +212,7 @@ impl Pod {
         }
     }
 
-    /// Takes a request that arrives at a moment.
+    /// Accepts or refuses a request that arrives at a given time.
     #[inline]
     pub(crate) fn take(&mut self, plant: &Plant, at: Micros) -> Taken {
         self.advance(at);
@@ -238,7 +238,7 @@ impl Pod {
         Taken::Done(end)
     }
 
-    /// When it will have finished everything.
+    /// When the pod will have finished all its requests.
     pub(crate) fn idle_at(&self) -> Micros {
         self.ends.back().copied().unwrap_or(0).max(self.expiring.back().copied().unwrap_or(0))
     }
@@ -248,14 +248,14 @@ impl Pod {
         self.integral
     }
 
-    /// Prometheus looks.
+    /// Takes a Prometheus scrape.
     pub(crate) fn scrape(&mut self, now: Micros) {
         self.advance(now);
         self.samples.add(now, self.integral);
     }
 
-    /// `rate(counter[window])` at a moment, in thousandths of a request in flight: as
-    /// prometheus-adapter cuts it, to whole ones.
+    /// `rate(counter[window])` at a given time, in thousandths of a request in flight, truncated to
+    /// whole thousandths as prometheus-adapter does.
     pub(crate) fn rate_milli(&self, now: Micros, window: Micros) -> Option<i64> {
         self.samples.rate(now, window).map(|rate| (rate * 1000.0) as i64)
     }
@@ -273,7 +273,8 @@ mod tests {
     fn a_quota_of_15_ms_runs_for_15_ms_of_each_100_and_then_waits() {
         let mut pod = Pod::new(&plant(), 150, 0, 0);
         let ends: Vec<Taken> = (0..4).map(|_| pod.take(&plant(), 10_000)).collect();
-        // 8 ms, then 7 ms of the second; its last millisecond waits for the next period, and so on.
+        // 8 ms, then 7 ms of the second request, whose last millisecond waits for the next period,
+        // and so on.
         assert_eq!(ends, [18_000, 101_000, 109_000, 202_000].map(Taken::Done));
     }
 

@@ -1,15 +1,16 @@
-//! Counts of what became of requests, in bins of time: as much memory for a billion requests as for
-//! one.
+//! Counts of requests by outcome in bins of time. The memory does not depend on the number of
+//! requests.
 
 use scenario::Outcome;
 
 use crate::time::Micros;
 
-/// Buckets of latency for each factor of two, so that a percentile is at most 3.2 % too high.
+/// Binary logarithm of the number of latency buckets per factor of two. With 32 buckets, a
+/// percentile is at most 3.2 % too high.
 const PER_OCTAVE_BITS: u32 = 5;
-/// All bits of a float's fraction but those that tell buckets apart.
+/// Number of fraction bits of a float that do not select a bucket.
 const SHIFT: u32 = f64::MANTISSA_DIGITS - 1 - PER_OCTAVE_BITS;
-/// The first bucket begins at 64 µs, the last one ends after more than an hour.
+/// Lower bound of the first bucket: 64 µs. The last bucket ends after more than an hour.
 const FIRST_US: f64 = 64.0;
 const OCTAVES: usize = 26;
 const BUCKETS: usize = OCTAVES << PER_OCTAVE_BITS;
@@ -29,7 +30,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds so many requests with this latency.
+    /// Adds `count` requests with this latency.
     #[inline]
     pub fn add(&mut self, latency: Micros, count: f64) {
         let us = latency as f64;
@@ -39,26 +40,26 @@ impl Latencies {
         self.sum_us += us * count;
     }
 
-    /// Adds all of another.
+    /// Adds all counts of another histogram.
     pub fn join(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
         self.total += other.total;
         self.sum_us += other.sum_us;
     }
 
-    /// The latency that this share of the answers does not exceed, milliseconds; none without any.
+    /// The quantile `share` of the latencies, milliseconds; `None` without answers.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let mut seen = 0.0;
         let found = self.counts.iter().position(|count| {
             seen += count;
-            // Sums of shares of requests are rounded.
+            // Counts can be fractions, so that their sum has rounding errors.
             *count > 0.0 && seen >= share * self.total * (1.0 - 1e-12)
         })?;
         let end = (FIRST_US.to_bits() >> SHIFT) + found as u64 + 1;
         Some(f64::from_bits(end << SHIFT) / 1000.0)
     }
 
-    /// Their mean, milliseconds.
+    /// Mean latency, milliseconds.
     pub fn mean_ms(&self) -> Option<f64> {
         (self.total > 0.0).then(|| self.sum_us / self.total / 1000.0)
     }
@@ -69,22 +70,22 @@ impl Latencies {
 pub struct Bin {
     /// Requests sent in it.
     pub sent: f64,
-    /// Of these: answered within the objective.
+    /// Of these: answered within the latency objective.
     pub good: f64,
-    /// Refused by a full queue, or found nobody.
+    /// Of these: refused by a full queue, or sent while there was no pod.
     pub refused: f64,
-    /// Answered too late to be good, dropped or given up.
+    /// Of these: answered after the objective, dropped or timed out.
     pub late: f64,
 }
 
-/// Requests by bin, and latencies of all.
+/// Requests by bin, and latencies of all answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
     /// Length of a bin.
     pub bin: Micros,
-    /// In the order of time.
+    /// Bins in order of time.
     pub bins: Vec<Bin>,
-    /// Of answered requests, one for every [`Tally::bins_per_latencies`] bins.
+    /// Latencies of answered requests, one histogram for every [`Tally::bins_per_latencies`] bins.
     pub latencies: Vec<Latencies>,
     /// See `latencies`.
     pub bins_per_latencies: usize,
@@ -92,7 +93,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For a run of this length, in so many bins; latencies over time in `coarse` bins.
+    /// A tally for a run of this length with `bins` bins, and with `coarse` bins for latencies.
     pub fn new(length: Micros, bins: usize, coarse: usize, objective: Micros) -> Self {
         let bins_per_latencies = bins.div_ceil(coarse.max(1)).max(1);
         Self {
@@ -104,7 +105,7 @@ impl Tally {
         }
     }
 
-    /// Counts so many requests that were sent at a moment.
+    /// Counts `count` requests that were sent at a given time.
     #[inline]
     pub fn add(&mut self, at: Micros, latency: Micros, outcome: Outcome, count: f64) {
         let number = ((at / self.bin).max(0) as usize).min(self.bins.len() - 1);
@@ -124,12 +125,12 @@ impl Tally {
         }
     }
 
-    /// All requests sent, and those that were good.
+    /// Numbers of all requests and of the good ones.
     pub fn sent_and_good(&self) -> (f64, f64) {
         self.bins.iter().fold((0.0, 0.0), |(sent, good), bin| (sent + bin.sent, good + bin.good))
     }
 
-    /// Latencies over all time.
+    /// Latencies of the whole run.
     pub fn all_latencies(&self) -> Latencies {
         let mut all = Latencies::default();
         self.latencies.iter().for_each(|part| all.join(part));

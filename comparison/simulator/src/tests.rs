@@ -1,4 +1,4 @@
-//! The model of pods against what queueing theory and plain counting say.
+//! Compares the model of pods with queueing theory and with hand calculations.
 
 use scenario::recording::Recording;
 use scenario::schedule::Schedule;
@@ -60,7 +60,7 @@ fn run(
 const VPA: VpaSettings =
     VpaSettings { cpu: (100, 2000), memory: (0.0, f64::MAX), min_replicas: 1, tolerance: vpa::TOLERANCE };
 
-/// One pod that stays one pod.
+/// An HPA with exactly one pod.
 fn fixed() -> Autoscaler {
     Autoscaler::Hpa(HpaSettings { max: 1, ..HpaSettings::defaults(2000, 1) }, None)
 }
@@ -95,13 +95,14 @@ fn a_full_queue_refuses_and_nothing_is_lost() {
     let (ended, _) = run(&[(0.0, 30.0), (60.0, 30.0)], &small, CORE, &fixed(), 20.0);
     let count = |outcome| ended.iter().filter(|e| e.2 == outcome).count();
     assert_eq!(count(Outcome::Ok) + count(Outcome::Refused), ended.len());
-    // Ten a second is what one pod can do.
+    // One pod can answer ten requests per second.
     assert!((590..=603).contains(&count(Outcome::Ok)), "{}", count(Outcome::Ok));
 }
 
 #[test]
 fn a_quota_limits_the_rate_and_stretches_the_latency() {
-    // 150 ms of CPU a second, 8 ms each: 18.75 a second, however many are sent.
+    // 150 ms of CPU per second at 8 ms per request allow 18.75 answers per second at any higher
+    // load.
     let small = Plant { work: 8_000, queue: 16, ..plant() };
     let size = PodSize { millicores: 150, ..CORE };
     let (ended, _) = run(&[(0.0, 60.0), (100.0, 60.0)], &small, size, &fixed(), 20.0);
@@ -109,12 +110,12 @@ fn a_quota_limits_the_rate_and_stretches_the_latency() {
     assert!((1860..=1895).contains(&ok), "{ok} in 100 s");
     let (ended, _) = run(&[(0.0, 3.0), (300.0, 3.0)], &small, size, &fixed(), 20.0);
     let quick = ended.iter().filter(|e| e.1 == 8_000).count() as f64 / ended.len() as f64;
-    assert!((0.5..0.99).contains(&quick), "{quick} find the quota whole and nobody before them");
+    assert!((0.5..0.99).contains(&quick), "{quick} find the full quota and an empty queue");
 }
 
 #[test]
 fn knative_at_zero_holds_the_first_request_until_a_pod_answers_probes() {
-    // A fresh revision has no decision yet, so that the first request waits for a tick.
+    // A new revision has no decision yet, so that the first request waits for a tick.
     let quiet = [
         (0.0, 0.0),
         (10.0, 0.0),
@@ -146,11 +147,11 @@ fn keda_wakes_an_object_at_its_next_poll_and_takes_it_back_to_zero_after_its_coo
     let (ended, recording) = run(&wave, &plant(), CORE, &Autoscaler::Keda(keda), 0.0);
     let unavailable = ended.iter().filter(|e| e.2 == Outcome::Unavailable);
     let last = unavailable.map(|e| e.0).max().expect("nobody serves the first requests");
-    // Two scrapes until the gateway's counter has a rate, a poll, a start.
+    // Two scrapes until the gateway's counter has a rate, one poll, and the pod's start.
     assert!((33 * SECOND..=56 * SECOND).contains(&last), "{last}");
     assert!(ended.iter().filter(|e| e.0 > last).all(|e| e.2 == Outcome::Ok));
     let zero = recording.desired.iter().rev().find(|d| d.1 == 0.0).expect("back to zero").0;
-    // The rate window, the cooldown and a poll.
+    // The rate window, the cooldown and one poll.
     assert!((180.0..=220.0).contains(&zero), "{zero}");
     let most = recording.desired.iter().map(|d| d.1).fold(0.0, f64::max);
     assert!((2.0..=6.0).contains(&most), "{most} pods: more than one, and then one in flight in each");
@@ -166,7 +167,7 @@ fn without_a_ready_pod_a_plain_deployment_answers_503() {
 
 #[test]
 fn a_step_to_six_pods_worth_ends_at_about_as_many_pods() {
-    // Target 1 in flight a pod, 0.1 s a request: λ·s in flight without waiting.
+    // Target 1 in flight per pod, 0.1 s per request: λ·s requests in flight without waiting.
     let step = [(0.0, 1.0), (200.0, 1.0), (200.0, 50.0), (600.0, 50.0)];
     let plant = Plant { queue: 16, ..plant() };
     for autoscaler in [kpa(1.0), hpa(1000)] {
@@ -202,7 +203,7 @@ fn the_vpa_gives_a_busy_pod_more_and_records_it() {
 #[test]
 fn draining_pods_hold_their_room_and_new_ones_wait_for_it() {
     let full = Plant { drain: 36 * SECOND, room_millicores: Some(2 * 1025), ..plant() };
-    // Two pods' worth, quiet until one is taken away, and two pods' worth again while it drains.
+    // Load for two pods, a pause until one is removed, and load for two pods again while it drains.
     let again = [(0.0, 12.0), (100.0, 12.0), (100.0, 0.2), (130.0, 0.2), (130.0, 18.0), (250.0, 18.0)];
     let settings = KpaSettings { max_scale: 2, utilization: 1.0, ..KpaSettings::defaults(1.0) };
     let (_, recording) = run(&again, &full, CORE, &Autoscaler::Kpa(settings), 0.0);
@@ -217,7 +218,7 @@ fn draining_pods_hold_their_room_and_new_ones_wait_for_it() {
     let unready = recording.pods.iter().find(|p| p.gone_s == Some(gone)).expect("it").ready[1].0;
     assert!((gone - unready - 36.0).abs() < 0.001);
     let waited = |p: &scenario::recording::Pod| p.scheduled_s.is_some_and(|s| s - p.created_s > 10.0);
-    assert!(recording.pods.iter().any(waited), "the next one got its place");
+    assert!(recording.pods.iter().any(waited), "a pod waited for room");
 }
 
 #[test]

@@ -1,32 +1,32 @@
 //! The updater of the vertical pod autoscaler 1.8 in the mode `InPlaceOrRecreate`: which pods are
 //! resized in a round (`pkg/updater/priority`, `pkg/updater/restriction`).
 //!
-//! Compared with that code itself: see `oracles/vpa` and `tests/conformance.rs`. Left out:
-//! containers that ran out of memory, and resizes that the kubelet defers or refuses.
+//! Compared with that code itself: see `oracles/vpa` and `tests/conformance.rs`. Containers that
+//! ran out of memory and resizes that the kubelet defers or refuses are not simulated.
 
 use crate::time::{Micros, SECOND};
 use crate::vpa::{Recommendation, VpaSettings};
 
 /// `--pod-update-threshold`.
 const UPDATE_THRESHOLD: f64 = 0.1;
-/// `--in-recommendation-bounds-eviction-lifetime-threshold`: how long a pod must have lived before
-/// the threshold alone is a reason.
+/// `--in-recommendation-bounds-eviction-lifetime-threshold`: the minimum age of a pod that is
+/// updated only because of the threshold.
 const SETTLED_POD: Micros = 43_200 * SECOND;
 
-/// A pod as the updater sees it.
+/// A pod as the updater observes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// CPU request.
     pub millicores: i64,
     /// Memory request, bytes.
     pub memory: i64,
-    /// Since it was started.
+    /// Time since the pod was started.
     pub age: Micros,
-    /// Its container does not run yet.
+    /// The pod's container does not run yet.
     pub pending: bool,
 }
 
-/// How urgent an update is (`PodPriority`).
+/// Priority of an update (`PodPriority`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Priority {
     pub(crate) outside: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Priority {
     pub(crate) change: f64,
 }
 
-/// The pods that are resized, in the updater's order. `replicas` is what the Deployment asks for.
+/// The pods that are resized, in the updater's order. `replicas` is the Deployment's replica count.
 pub fn updated(
     pods: &[Seen],
     replicas: i64,
@@ -52,14 +52,14 @@ pub fn updated(
         .map(|(i, pod)| (i, priority(pod, cpu, memory)))
         .filter(|(i, p)| p.outside || (pods[*i].age >= SETTLED_POD && p.change >= UPDATE_THRESHOLD))
         .collect();
-    // Pods that need more come first, then those that change most.
+    // Pods that need more resources come first, then those with the largest change.
     accepted.sort_by(|(_, a), (_, b)| b.grows.cmp(&a.grows).then(b.change.total_cmp(&a.change)));
     let running = pods.iter().filter(|pod| !pod.pending).count() as i64;
     accepted.truncate(disruptable(running, replicas, settings.tolerance));
     accepted.into_iter().map(|(i, _)| i).collect()
 }
 
-/// How many pods may be disturbed in one round (`isPodDisruptable`).
+/// Number of pods that may be disrupted in one round (`isPodDisruptable`).
 fn disruptable(running: i64, replicas: i64, tolerance: f64) -> usize {
     let tolerated = (replicas as f64 * tolerance) as i64;
     let enough = (running - (replicas - tolerated)).max(0);

@@ -1,4 +1,5 @@
-//! The projects' own test tables, as data: `tests/upstream/` says of which version and which test.
+//! The upstream projects' own test tables as data. The files in `tests/upstream/` name the version
+//! and the test.
 
 use crate::hpa::{Hpa, HpaSettings, Observed, Policy, Rules, Select};
 use crate::keda::{Keda, KedaSettings};
@@ -7,7 +8,7 @@ use crate::time::{SECOND, micros};
 use crate::updater::{Seen, priority, updated};
 use crate::vpa::{Recommendation, VpaSettings};
 
-/// Rows of a table: cells by the name of their column.
+/// Rows of a table: cells by column name.
 fn rows(table: &'static str) -> Vec<Vec<&'static str>> {
     let mut lines = table.lines().filter(|line| !line.starts_with('#'));
     let columns = lines.next().expect("a line of names").split(',').count();
@@ -20,7 +21,7 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(cell: &str) -> T {
     cell.parse().unwrap_or_else(|error| panic!("{cell:?}: {error:?}"))
 }
 
-/// `4@120;5@60`: amounts and their age in seconds.
+/// Parses `4@120;5@60`: amounts and their age in seconds.
 fn aged(cell: &str) -> Vec<(i64, i64)> {
     let one = |text: &str| {
         let (amount, age) = text.split_once('@').expect("an age");

@@ -1,5 +1,5 @@
-//! The vertical pod autoscaler 1.8: the recommender's decaying histogram and estimators for CPU.
-//! Which pods are resized is in [`crate::updater`].
+//! The vertical pod autoscaler 1.8: the recommender's decaying histogram and its CPU estimators.
+//! [`crate::updater`] selects the pods that are resized.
 //!
 //! Recommendations are compared with that code itself: see `oracles/vpa` and
 //! `tests/conformance.rs`.
@@ -11,9 +11,9 @@ use crate::updater::{Seen, updated};
 pub const INTERVAL: Micros = 60 * SECOND;
 /// `--cpu-histogram-decay-half-life`.
 const HALF_LIFE: Micros = DAY;
-/// Each bucket is this much wider than the one before it.
+/// Ratio of the widths of neighbouring buckets.
 const BUCKET_RATIO: f64 = 1.05;
-/// CPU histograms begin at 10 millicores and end at 1000 cores.
+/// Width of the first bucket: 10 millicores. CPU histograms end at 1000 cores.
 const FIRST_CPU_BUCKET: f64 = 0.01;
 const MOST_CPU: f64 = 1000.0;
 /// Weight of a CPU sample before decay.
@@ -22,31 +22,32 @@ const SAMPLE_WEIGHT: f64 = 0.1;
 const MARGIN: f64 = 0.15;
 /// `--pod-recommendation-min-cpu-millicores`.
 const LEAST_CPU: i64 = 25;
-/// `--pod-recommendation-min-memory-mb`. The function needs less, so that this is what is
-/// recommended, and a pod that requests less is outside the recommended range.
+/// `--pod-recommendation-min-memory-mb`. The function needs less memory, so that this minimum is
+/// recommended. A pod that requests less is outside the recommended range.
 const LEAST_MEMORY: f64 = 250.0 * 1024.0 * 1024.0;
 const DAY: Micros = 86_400 * SECOND;
 const MINUTES_A_DAY: f64 = 1440.0;
 
-/// Percentiles of weighted samples in exponential buckets; old samples lose weight.
+/// Percentiles of weighted samples in exponential buckets. Old samples lose weight.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     weights: Vec<f64>,
     total: f64,
-    /// Lowest and highest bucket in use.
+    /// Lowest and highest non-empty bucket.
     used: Option<(usize, usize)>,
-    /// The moment at which a sample has [`SAMPLE_WEIGHT`].
+    /// Time at which a sample has [`SAMPLE_WEIGHT`].
     reference: Option<Micros>,
 }
 
 impl Histogram {
-    /// For CPU in cores.
+    /// A histogram of CPU use in cores.
     pub fn cpu() -> Self {
         let buckets = (MOST_CPU * (BUCKET_RATIO - 1.0) / FIRST_CPU_BUCKET + 1.0).ln() / BUCKET_RATIO.ln();
         Self { weights: vec![0.0; buckets.ceil() as usize + 1], total: 0.0, used: None, reference: None }
     }
 
-    /// Adds a sample. Later samples weigh more by what the earlier ones have lost.
+    /// Adds a sample. A later sample has a larger weight, which is equivalent to a decay of the
+    /// earlier ones.
     pub fn add(&mut self, cores: f64, at: Micros) {
         let bucket = if cores < FIRST_CPU_BUCKET {
             0.0
@@ -62,7 +63,7 @@ impl Histogram {
         self.used = Some((low.min(bucket), high.max(bucket)));
     }
 
-    /// The upper end of the bucket that holds the percentile (0..1); 0 when empty.
+    /// The upper end of the bucket that contains the percentile (0..1); 0 without samples.
     pub fn percentile(&self, percentile: f64) -> f64 {
         let Some((low, high)) = self.used else { return 0.0 };
         let threshold = percentile * self.total;
@@ -76,14 +77,14 @@ impl Histogram {
     }
 }
 
-/// What the recommender says, in millicores or bytes.
+/// The recommender's output in millicores or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recommendation {
-    /// What a pod should request.
+    /// Recommended request.
     pub target: i64,
-    /// Below it a pod is updated.
+    /// A pod with a lower request is updated.
     pub lower: i64,
-    /// Above it a pod is updated.
+    /// A pod with a higher request is updated.
     pub upper: i64,
 }
 
@@ -94,9 +95,9 @@ pub struct VpaSettings {
     pub cpu: (i64, i64),
     /// The same for memory, bytes.
     pub memory: (f64, f64),
-    /// `minReplicas`: fewer pods than these are left alone.
+    /// `minReplicas`: with fewer pods than this, none is updated.
     pub min_replicas: i64,
-    /// Share of the replicas that may be disturbed in a round: `--eviction-tolerance`.
+    /// Share of the replicas that may be disrupted in a round: `--eviction-tolerance`.
     pub tolerance: f64,
 }
 
@@ -105,7 +106,7 @@ pub const MIN_REPLICAS: i64 = 2;
 /// `--eviction-tolerance`.
 pub const TOLERANCE: f64 = 0.5;
 
-/// The recommender's memory for one container, and the object's bounds.
+/// The recommender's state for one container, and the object's bounds.
 #[derive(Debug, Clone)]
 pub struct Vpa {
     histogram: Histogram,
@@ -121,7 +122,7 @@ impl Vpa {
         Self { histogram: Histogram::cpu(), samples: 0, first: None, last: 0, settings }
     }
 
-    /// One usage sample of one pod: millicores.
+    /// Adds one CPU usage sample of one pod, millicores.
     pub fn observe(&mut self, millicores: i64, at: Micros) {
         self.histogram.add(millicores as f64 / 1000.0, at);
         self.samples += 1;
@@ -129,13 +130,13 @@ impl Vpa {
         self.last = self.last.max(at);
     }
 
-    /// 90th percentile with margin; bounds from the 50th and 95th, widened while there is little
-    /// history. Before the object's own bounds.
+    /// The 90th percentile with margin, and a range from the 50th and 95th percentile, which is
+    /// wider with a short history. The object's own bounds are not applied.
     pub fn uncapped(&self) -> Option<Recommendation> {
         let first = self.first?;
         let lifespan = (self.last - first) as f64 / DAY as f64;
         let confidence = lifespan.min(self.samples as f64 / MINUTES_A_DAY);
-        // Every step is cut to whole millicores.
+        // Each step is truncated to whole millicores.
         let scale = |amount: i64, factor: f64| (amount as f64 * factor).min(1e14) as i64;
         let with_margin = |percentile: f64| {
             let base = (self.histogram.percentile(percentile) * 1000.0) as i64;
@@ -150,13 +151,13 @@ impl Vpa {
         })
     }
 
-    /// Millicores within `minAllowed` and `maxAllowed`.
+    /// Limits millicores to `minAllowed` and `maxAllowed`.
     pub fn allowed(&self, millicores: i64) -> i64 {
         let (least, most) = self.settings.cpu;
         millicores.min(most).max(least)
     }
 
-    /// The same within `minAllowed` and `maxAllowed`.
+    /// The CPU recommendation within `minAllowed` and `maxAllowed`.
     pub fn recommendation(&self) -> Option<Recommendation> {
         let capped = |millicores: i64| self.allowed(millicores);
         self.uncapped().map(|r| Recommendation {
@@ -172,7 +173,8 @@ impl Vpa {
         LEAST_MEMORY.min(most).max(least)
     }
 
-    /// The same as a range: little is known of memory, so that the upper bound is far away.
+    /// The recommended memory as a range. The real upper bound is very high with little history,
+    /// and is represented by the largest number.
     pub fn memory_range(&self) -> Recommendation {
         let memory = self.memory() as i64;
         Recommendation { target: memory, lower: memory, upper: i64::MAX }
@@ -187,8 +189,8 @@ impl Vpa {
 
 #[cfg(test)]
 mod tests {
-    //! Expected numbers are those that kubernetes/autoscaler documents (flags.md, and the comments
-    //! of recommender.go).
+    //! Expected numbers are from the documentation of kubernetes/autoscaler (flags.md, and the
+    //! comments of recommender.go).
     use super::*;
 
     fn vpa(least: i64, most: i64) -> Vpa {
@@ -202,8 +204,8 @@ mod tests {
 
     #[test]
     fn the_documented_widening_of_the_bounds() {
-        // One sample a minute of one core. A history of 12 h: upper bound × 3; 24 h: × 2; a week: ×
-        // 1.14.
+        // One sample of one core per minute. Upper bound: × 3 with a history of 12 h, × 2 with
+        // 24 h, and × 1.14 with a week.
         let mut vpa = vpa(0, 1_000_000);
         let mut upper = vec![];
         for minute in 0..=10_080 {
@@ -216,7 +218,7 @@ mod tests {
         let near = |got: f64, documented: f64, within: f64| (got - documented).abs() <= within;
         assert!(near(upper[3].1, 3.0, 0.01) && near(upper[4].1, 2.0, 0.01), "{upper:?}");
         assert!(near(upper[5].1, 1.14, 0.005), "{upper:?}");
-        // Documented with one or two digits: 5 min 0.6, 30 min 0.9, 60 min 0.95.
+        // The documentation has one or two digits: 5 min 0.6, 30 min 0.9, 60 min 0.95.
         assert!(near(upper[0].2, 0.6, 0.015) && near(upper[1].2, 0.9, 0.015), "{upper:?}");
         assert!(near(upper[2].2, 0.95, 0.015), "{upper:?}");
     }
@@ -240,7 +242,7 @@ mod tests {
         let mut histogram = Histogram::cpu();
         (0..2).for_each(|_| histogram.add(0.1, 0));
         histogram.add(0.8, HALF_LIFE);
-        // 2 × 1 against 1 × 2: exactly half the weight is below.
+        // Weights 2 × 1 and 1 × 2: exactly half the weight is below.
         assert!(histogram.percentile(0.5) < 0.2);
         assert!(histogram.percentile(0.51) > 0.7);
     }

@@ -1,8 +1,8 @@
-//! The event loop: arrivals go through gateway or activator to pods; autoscalers look and act on
-//! their own clocks.
+//! The event loop. Arrivals pass gateway or activator to the pods, and each autoscaler evaluates
+//! and acts with its own period.
 //!
-//! A request's whole way is known when it reaches its pod (first come, first served, known work),
-//! so that there is one step a request and no event for its end.
+//! The end of a request is computed when it reaches its pod, because the pod serves in order of
+//! arrival and the work is known. A request is one step, and its end needs no event.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -29,12 +29,12 @@ mod control;
 /// How one request ended: `(arrival, latency, outcome)`.
 pub type Ended = (Micros, Micros, Outcome);
 
-/// The stream of the random numbers of a world (the schedule has streams 1 and 2).
+/// Random number stream of a world (the schedule has streams 1 and 2).
 const STREAM: u128 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A pod has a node; its container runs; it is ready; it is sent requests; it is gone.
+    /// Events of a pod: its container runs, it is ready, it receives requests, it is deleted.
     Running(u32),
     Ready(u32),
     /// The activator's probe was answered.
@@ -43,27 +43,27 @@ enum Event {
     Gone(u32),
     /// Prometheus scrapes a pod.
     Scrape(u32),
-    /// The second's statistics, which queue-proxies and activator report.
+    /// The one-second statistics that queue-proxies and activator report.
     Second,
     KpaTick,
     HpaSync,
     KedaPoll,
     /// Prometheus scrapes the gateway.
     ScrapeGateway,
-    /// The kubelet reads what a container has used; metrics-server scrapes the kubelet.
+    /// The kubelet reads the CPU use of a container; metrics-server scrapes the kubelet.
     Housekeeping(u32),
     MetricsServer,
-    /// The VPA's recommender in a round before the load, in one of its rounds, and its updater.
+    /// A round of the VPA's recommender before the load, a later one, and a round of its updater.
     VpaRecommends,
     VpaRound,
     VpaUpdate,
 }
 
-/// A pod that is sent requests.
+/// A pod that receives requests.
 #[derive(Debug, Clone, Copy)]
 struct Backend {
     id: u32,
-    /// When it will have finished everything that it was sent.
+    /// When it will have finished all its requests.
     idle_at: Micros,
 }
 
@@ -77,30 +77,31 @@ struct World<'a, S: FnMut(Ended)> {
     now: Micros,
     events: BinaryHeap<Reverse<(Micros, Event)>>,
     fleet: Fleet,
-    /// Pods that are sent requests.
+    /// Pods that receive requests.
     endpoints: Vec<Backend>,
-    /// Whose turn it is.
+    /// Index of the next endpoint for round robin.
     turn: usize,
-    /// Pods without a node, in the order they were created.
+    /// Pods without a node, in the order of their creation.
     waiting: VecDeque<u32>,
-    /// Millicores requested by pods that have a node.
+    /// Millicores requested by scheduled pods.
     placed: i64,
-    /// When the last ones got theirs.
+    /// When the pods of the last second were scheduled.
     started: VecDeque<Micros>,
     /// Requests that the activator holds.
     held: VecDeque<Micros>,
     held_counted: Micros,
     held_integral: i64,
-    /// Since when the activator has counted requests, and what of it it has told already.
+    /// Since when the activator has counted requests, and the part of the count that it has already
+    /// reported.
     reporting: Option<(Micros, f64)>,
     replicas: i64,
     controller: Controller,
     recording: Recording,
 }
 
-/// Runs arrivals (in the order of time) until a moment. Each request's end is told to `ended`, in
-/// no particular order; what a cluster run would have recorded is returned.
-#[expect(clippy::too_many_arguments, reason = "a run is all of these, once")]
+/// Simulates arrivals (in order of time) until a given time. Calls `ended` for each request that
+/// ends, in no particular order, and returns what a cluster run would have recorded.
+#[expect(clippy::too_many_arguments, reason = "the parameters of a run, in one call")]
 pub fn simulate(
     arrivals: impl Iterator<Item = Micros>,
     plant: &Plant,
@@ -167,7 +168,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         world
     }
 
-    /// One of the recorded moments, or any within a period.
+    /// One of the recorded offsets, or without any a uniform one within the period.
     fn one_of(&mut self, moments: &[Micros], period: Micros) -> Micros {
         match moments {
             [] => self.below(period),
@@ -179,9 +180,9 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         self.events.push(Reverse((when, event)));
     }
 
-    /// A number in `0..n`.
+    /// A uniform random number in `0..n`.
     fn below(&mut self, n: i64) -> i64 {
-        // The upper half of the product: as even as 64 bits allow.
+        // The upper half of the product is as uniform as 64 bits allow.
         ((u128::from(self.random.next_u64()) * n.max(1) as u128) >> 64) as i64
     }
 
@@ -190,7 +191,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         while let Some(Reverse((when, _))) = self.events.peek() {
             let (when, waiting) = (*when, self.events.len());
             let to = when.min(until);
-            // A request that wakes a revision brings events, which may come before the next one.
+            // A request that activates a revision adds events, which may be due before the next
+            // arrival.
             while self.events.len() == waiting {
                 let Some(at) = arrivals.next_if(|at| *at <= to) else { break };
                 self.now = at;
@@ -206,7 +208,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             self.now = when;
             self.handle(event);
         }
-        // What is still held when nobody looks any more got no answer.
+        // Requests that are still held at the end were not answered.
         while let Some(at) = self.held.pop_front() {
             (self.ended)((at, self.timeout, Outcome::Timeout));
         }
@@ -244,7 +246,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 }
             }
             Event::Probed(id) => {
-                // Out of the path, the activator probes nobody.
+                // The activator probes pods only while it is in the path.
                 if matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied()) {
                     self.serve(id);
                 }
@@ -291,7 +293,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
     }
 
-    /// A pod is sent requests from now on.
+    /// Starts to send requests to a pod.
     fn serve(&mut self, id: u32) {
         if let Some(member) = self.fleet.get(id).filter(|m| !m.leaving && !m.serving) {
             member.serving = true;
@@ -329,7 +331,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         self.first_report(at);
     }
 
-    /// Lets what the activator holds go to the pods.
+    /// Sends the requests that the activator holds to the pods.
     fn release(&mut self) {
         if self.held.is_empty() {
             return;
@@ -346,11 +348,12 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
     }
 
-    /// Which of two endpoints has fewer requests; the first one if they have as many.
+    /// The endpoint with fewer requests in flight; the first one if they are equal.
     #[inline]
     fn less_loaded(&mut self, a: usize, b: usize, reached: Micros) -> usize {
         let [one, other] = [self.endpoints[a], self.endpoints[b]];
-        // Without a look at the pods, which are too many for the processor's caches.
+        // Idle endpoints are decided without access to the pods, which do not fit into the
+        // processor's caches.
         if one.idle_at <= reached {
             return a;
         }
@@ -365,7 +368,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         if load(other.id) < load(one.id) { b } else { a }
     }
 
-    /// Gives a request that was sent at `sent` and reaches its pod at `reached` to one of the pods.
+    /// Sends a request to one of the pods. It was sent at `sent` and reaches its pod at `reached`.
     #[inline]
     fn offer(&mut self, sent: Micros, reached: Micros, balance: Balance) {
         let count = self.endpoints.len();

@@ -1,19 +1,19 @@
-//! The autoscalers' decisions against those of the real code, which `oracles/` drive with the same
-//! traces: random ones, and loads of recorded runs.
+//! Compares the autoscalers' decisions with those of the real code. `oracles/` drive that code with
+//! the same traces: random ones, and loads of recorded runs.
 //!
-//! The fixtures are what the oracles printed; `make oracles` makes them again where there is Go.
+//! The fixtures are the output of the oracles. `make oracles` writes them again if Go is installed.
 
 #[path = "conformance/traces.rs"]
 mod traces;
 
-/// Least decisions of a fixture.
+/// Least number of decisions in a fixture.
 const LEAST: usize = 5_000;
-/// Share of ticks at which HPA, KPA and KEDA must decide as the real ones do.
+/// Required share of ticks with equal decisions of HPA, KPA and KEDA.
 const EQUAL: f64 = 0.999;
-/// How far a VPA's recommendation may be from the real one.
+/// Largest allowed relative deviation of a VPA recommendation.
 const VPA_WITHIN: f64 = 0.01;
 
-/// Decisions by case: words, each with how often it is repeated (`5x12`: twelve times 5).
+/// Decisions by case, run-length encoded (`5x12`: twelve times 5).
 fn decided(fixture: &str) -> Vec<Vec<String>> {
     let words = |line: &str| {
         let word = |text: &str| {
@@ -25,7 +25,7 @@ fn decided(fixture: &str) -> Vec<Vec<String>> {
     fixture.lines().filter(|l| !l.starts_with('#')).map(words).collect()
 }
 
-/// Ticks, and those at which both agree.
+/// Numbers of all ticks and of those with equal decisions.
 fn compared(name: &str, same: fn(&str, &str) -> bool) -> (usize, usize) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.txt"));
     let fixture = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -47,7 +47,7 @@ fn decides_as_the_real_one(name: &str) {
     assert!(equal as f64 >= EQUAL * all as f64, "{name}: {equal} of {all} decisions equal");
 }
 
-/// Target, lower and upper bound, each within [`VPA_WITHIN`].
+/// Compares target, lower and upper bound, each within [`VPA_WITHIN`].
 #[track_caller]
 fn recommends_as_the_real_one(name: &str) {
     let (all, equal) = compared(name, |theirs, ours| {

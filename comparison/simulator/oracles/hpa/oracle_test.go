@@ -1,9 +1,9 @@
-// Package hpa drives Kubernetes' own horizontal controller, tick by tick and without a cluster: it reads a trace of
-// observations as JSON lines and writes the replicas that the controller sets.
+// Package hpa drives Kubernetes' own horizontal controller tick by tick, without a cluster. It
+// reads a trace of observations as JSON lines and writes the replicas that the controller sets.
 //
 //	go test -vet=off -count=1 . -args TRACE DECISIONS
 //
-// Time is testing/synctest's, so hours of ticks take seconds.
+// It runs with the fake clock of testing/synctest, so that hours of ticks take seconds.
 package hpa
 
 import (
@@ -48,17 +48,17 @@ func enqueueHPA(a *podautoscaler.HorizontalController, obj interface{})
 
 const namespace, name = "test", "hpa"
 
-// Line is one line of a trace: a case begins with Settings, every other line is a tick.
+// Line is one line of a trace. A case begins with Settings; every other line is a tick.
 type Line struct {
 	Settings *Settings `json:"settings"`
 	// Milliseconds since the beginning of the case.
 	AtMs int64 `json:"t"`
-	// What all pods together hold, in thousandths of the metric's unit.
+	// Sum of the metric over all pods, in thousandths of the metric's unit.
 	Load int64 `json:"load"`
-	// One number a pod: its weight in thousandths of an even share of the load, or one of the constants below. Only
-	// the first pods exist, as many as there are replicas.
+	// One number per pod: its weight in thousandths of an even share of the load, or one of the
+	// constants below. Only the first pods exist, as many as there are replicas.
 	Pods []int64 `json:"pods"`
-	// Somebody else sets the replicas before this tick.
+	// Replicas that another client sets before this tick.
 	Set *int32 `json:"set"`
 }
 
@@ -69,18 +69,18 @@ const (
 	failed   = -4
 )
 
-// Settings are those of the object; tolerances empty: the controller's default.
+// Settings are the object's settings. Empty tolerances mean the controller's default.
 type Settings struct {
 	TargetMilli int64 `json:"target_milli"`
 	Min         int32 `json:"min"`
 	Max         int32 `json:"max"`
 	Replicas    int32 `json:"replicas"`
-	// The metric is an external one: the load as a whole, whatever the pods.
+	// The metric is external: a value for the whole load, independent of the pods.
 	External bool                                `json:"external"`
 	Behavior *v2.HorizontalPodAutoscalerBehavior `json:"behavior"`
 }
 
-// cluster is the scale subresource, the metrics and the pods.
+// cluster fakes the scale subresource, the metrics and the pods.
 type cluster struct {
 	replicas int32
 	pods     []*v1.Pod
@@ -119,7 +119,7 @@ func (c *cluster) GetRawMetric(string, string, labels.Selector, labels.Selector)
 	if len(c.values) == 0 {
 		return nil, time.Time{}, fmt.Errorf("no metrics returned from custom metrics API")
 	}
-	// The calculator changes the map.
+	// The calculator modifies the map.
 	copied := metrics.PodMetricsInfo{}
 	for pod, value := range c.values {
 		copied[pod] = value
@@ -184,7 +184,7 @@ func begin(s *Settings) *caseRun {
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, meta.RESTScopeNamespace)
 	c := &cluster{replicas: s.Replicas}
 	ctx, cancel := context.WithCancel(context.Background())
-	// The flags' defaults of kube-controller-manager.
+	// Default flags of kube-controller-manager.
 	controller := podautoscaler.NewHorizontalController(ctx, client.CoreV1(), c, client.AutoscalingV2(), mapper, c,
 		factory.Autoscaling().V2().HorizontalPodAutoscalers(), factory.Core().V1().Pods(),
 		15*time.Second, 5*time.Minute, 0.1, 5*time.Minute, 30*time.Second)
@@ -225,7 +225,8 @@ func (r *caseRun) tick(line *Line) int32 {
 		panic(err)
 	}
 	err := reconcileAutoscaler(r.controller, context.Background(), r.hpa, namespace+"/"+name)
-	// Without pods or metrics nothing is changed: that is a decision too. Anything else is this program's fault.
+	// Without pods or metrics the replicas stay as they are, which is a decision too. Any other
+	// error is a bug of this program.
 	if err != nil && !strings.Contains(err.Error(), "failed to get pods metric value") {
 		panic(err)
 	}
@@ -267,8 +268,8 @@ func TestDecide(t *testing.T) {
 		if err := os.WriteFile(flag.Arg(1), []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		// The controller's queue has goroutines that never end: leave the bubble with the process. (os.Exit is taken
-		// for a failure by go test.)
+		// The controller's queue has goroutines that never end. The process therefore exits without
+		// waiting for the bubble. (go test reports os.Exit as a failure.)
 		syscall.Exit(0)
 	})
 }

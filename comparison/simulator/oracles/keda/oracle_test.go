@@ -1,9 +1,11 @@
-// Package keda drives KEDA's own scale executor, poll by poll and without a cluster: it reads a trace of triggers' activity
-// as JSON lines and writes the replicas that KEDA sets. What its HPA does is driven in ../hpa.
+// Package keda drives KEDA's own scale executor poll by poll, without a cluster. It reads a trace
+// of the triggers' activity as JSON lines and writes the replicas that KEDA sets. The decisions of
+// its HPA are driven in ../hpa.
 //
 //	go test -vet=off -count=1 . -args TRACE DECISIONS
 //
-// Time is testing/synctest's. ../run.sh leaves out of KEDA what resolves secrets of clouds, which no decision needs.
+// It runs with the fake clock of testing/synctest. ../run.sh removes from KEDA the code that
+// resolves secrets of cloud providers, which no decision needs.
 package keda
 
 import (
@@ -34,18 +36,18 @@ import (
 
 const namespace, name = "test", "keda"
 
-// Line is one line of a trace: a case begins with Settings, every other line is a poll.
+// Line is one line of a trace. A case begins with Settings; every other line is a poll.
 type Line struct {
 	Settings *Settings `json:"settings"`
 	// Milliseconds since the beginning of the case.
 	AtMs int64 `json:"t"`
 	// Whether any trigger is active.
 	Active bool `json:"active"`
-	// Somebody else (its HPA) sets the replicas before this poll.
+	// Replicas that another client (its HPA) sets before this poll.
 	Set *int32 `json:"set"`
 }
 
-// Settings are those of the object.
+// Settings are the object's settings.
 type Settings struct {
 	Min      int32 `json:"min"`
 	Max      int32 `json:"max"`
@@ -54,7 +56,7 @@ type Settings struct {
 	Replicas int32 `json:"replicas"`
 }
 
-// target is the scale subresource.
+// target fakes the scale subresource.
 type target struct{ replicas int32 }
 
 func (t *target) object() *autoscalingv1.Scale {
@@ -96,7 +98,8 @@ func begin(s *Settings) *caseRun {
 			ScaleTargetRef:  &v1alpha1.ScaleTarget{Name: name},
 			MinReplicaCount: &s.Min, MaxReplicaCount: &s.Max, PollingInterval: &s.Polling, CooldownPeriod: &s.Cooldown,
 		},
-		// No kind that has a replica count of its own to read: the scale subresource tells.
+		// KEDA cannot read a replica count from an object of this kind and asks the scale
+		// subresource.
 		Status: v1alpha1.ScaledObjectStatus{ScaleTargetGVKR: &gvkr, ScaleTargetKind: "custom/v1.Any"},
 	}
 	client := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).Build()
@@ -113,7 +116,7 @@ func (r *caseRun) poll(line *Line) int32 {
 		panic(result.Error)
 	}
 	if result.LastActiveTime != nil {
-		// The API server keeps whole seconds.
+		// The API server stores whole seconds.
 		last := result.LastActiveTime.Rfc3339Copy()
 		r.object.Status.LastActiveTime = &last
 	}
@@ -151,7 +154,7 @@ func TestDecide(t *testing.T) {
 		if err := os.WriteFile(flag.Arg(1), []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		// Goroutines that never end stay behind with the process.
+		// Some goroutines never end. The process therefore exits without waiting for them.
 		syscall.Exit(0)
 	})
 }

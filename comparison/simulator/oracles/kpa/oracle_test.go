@@ -1,11 +1,12 @@
-// Package kpa drives Knative's own autoscaler, scaler and activity rules, tick by tick and without a cluster: it reads
-// a trace of observations as JSON lines and writes what they decide.
+// Package kpa drives Knative's own autoscaler, scaler and activity rules tick by tick, without a
+// cluster. It reads a trace of observations as JSON lines and writes the decisions.
 //
 //	go test -vet=off -count=1 . -args TRACE DECISIONS
 //
-// Time is testing/synctest's, so hours of ticks take seconds. What is Knative's: aggregation windows, autoscaler,
-// scaler (bounds, way to zero), computeActiveCondition. What is repeated here, from Reconciler.ReconcileKind: the
-// choice between proxy and serve mode.
+// It runs with the fake clock of testing/synctest, so that hours of ticks take seconds. Knative's
+// own code: aggregation windows, autoscaler, scaler (bounds, scale to zero),
+// computeActiveCondition. Repeated here from Reconciler.ReconcileKind: the choice between proxy and
+// serve mode.
 package kpa
 
 import (
@@ -72,14 +73,14 @@ func scale(ks unsafe.Pointer, ctx context.Context, pa *v1alpha1.PodAutoscaler, s
 //go:linkname computeActiveCondition knative.dev/serving/pkg/reconciler/autoscaling/kpa.computeActiveCondition
 func computeActiveCondition(ctx context.Context, pa *v1alpha1.PodAutoscaler, pc podCounts)
 
-// Line is one line of a trace: a case begins with Settings; a line with Value is a second's statistics; a line with
-// Ready is a tick.
+// Line is one line of a trace. A case begins with Settings; a line with Value has the statistics of
+// a second; a line with Ready is a tick.
 type Line struct {
 	Settings *Settings `json:"settings"`
 	AtMs     int64     `json:"t"`
-	// Concurrency of the second before, summed over pods and activator.
+	// Concurrency of the previous second, summed over pods and activator.
 	Value *float64 `json:"c"`
-	// Pods that are ready, at most as many as were asked for.
+	// Number of ready pods, at most as many as are desired.
 	Ready *int32 `json:"ready"`
 }
 
@@ -108,7 +109,7 @@ type revision struct {
 	autoscaler    scaling.UniScaler
 	replicas      int32
 	ready         int32
-	// The decider's status.
+	// Status of the decider.
 	desired, excess int32
 	pa              *v1alpha1.PodAutoscaler
 	sks             *netv1alpha1.ServerlessService
@@ -145,7 +146,7 @@ func (r *revision) Offer(context.Context, string, interface{}, time.Duration, ti
 }
 
 func begin(s *Settings) *revision {
-	// The windows count in whole seconds of the clock: second 0 of a case is one.
+	// The windows use whole seconds of the clock. A case starts at a whole second.
 	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	client := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
@@ -198,7 +199,7 @@ func begin(s *Settings) *revision {
 		listerFactory: func(schema.GroupVersionResource) (cache.GenericLister, error) { return r, nil },
 		dynamicClient: client,
 		activatorProbe: func(*v1alpha1.PodAutoscaler, http.RoundTripper) (bool, error) {
-			// The network is programmed at once.
+			// The network is ready immediately.
 			return r.sks.Spec.Mode == netv1alpha1.SKSOperationModeProxy, nil
 		},
 		probeManager: r,
@@ -216,7 +217,8 @@ func (r *revision) mode(mode netv1alpha1.ServerlessServiceOperationMode) {
 	}
 }
 
-// tick returns the decision: what the autoscaler wants, whether the activator is in the path, what was set.
+// tick returns the decision: the desired pods of the autoscaler, whether the activator is in the
+// path, and the pods that were set.
 func (r *revision) tick(ready int32) string {
 	r.ready = min(ready, r.replicas)
 	if result := r.autoscaler.Scale(zap.NewNop().Sugar(), time.Now()); result.ScaleValid {

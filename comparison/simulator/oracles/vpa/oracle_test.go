@@ -1,6 +1,6 @@
-// Package vpa drives the vertical pod autoscaler's own recommender with CPU samples from a trace and writes target,
-// lower and upper bound in millicores, before the object's minAllowed and maxAllowed. Of a trace of rounds of the updater it
-// writes the pods that are resized.
+// Package vpa drives the vertical pod autoscaler's own recommender with CPU samples from a trace.
+// It writes target, lower and upper bound in millicores, without the object's minAllowed and
+// maxAllowed. From a trace of updater rounds, it writes the pods that are resized.
 //
 //	go test -count=1 . -args TRACE DECISIONS
 package vpa
@@ -19,18 +19,19 @@ import (
 	"k8s.io/autoscaler/vertical-pod-autoscaler/pkg/recommender/model"
 )
 
-// Line is one line of a trace: a case begins with Settings, every other line is one round of the recommender.
+// Line is one line of a trace. A case begins with Settings; every other line is one round of the
+// recommender.
 type Line struct {
 	Settings *struct{} `json:"settings"`
 	// Milliseconds since the beginning of the case.
 	AtMs int64 `json:"t"`
-	// One sample a pod, in millicores.
+	// One sample per pod, in millicores.
 	Usage []int64 `json:"usage"`
-	// A round of the updater instead.
+	// A round of the updater instead of samples.
 	Round *Round `json:"round"`
 }
 
-// The flags' defaults of vpa-recommender.
+// Default flags of vpa-recommender.
 var recommender = logic.CreatePodResourceRecommender(logic.RecommendationConfig{
 	SafetyMarginFraction: 0.15, PodMinCPUMillicores: 25, PodMinMemoryMb: 250,
 	TargetCPUPercentile: 0.9, LowerBoundCPUPercentile: 0.5, UpperBoundCPUPercentile: 0.95,

@@ -33,13 +33,13 @@ type Round struct {
 	// Replicas of the ReplicaSet, and the object's minReplicas.
 	Configured int32 `json:"configured"`
 	Min        int32 `json:"min"`
-	// Target, lower and upper bound: millicores, and bytes.
+	// Target, lower and upper bound of CPU in millicores and of memory in bytes.
 	CPU    [3]int64 `json:"cpu"`
 	Memory [3]int64 `json:"memory"`
 	Pods   []Pod    `json:"pods"`
 }
 
-// Pod is what the updater sees of one.
+// Pod is a pod as the updater observes it.
 type Pod struct {
 	CPU     int64 `json:"cpu"`
 	Memory  int64 `json:"memory"`
@@ -54,8 +54,9 @@ func resources(millicores, bytes int64) v1.ResourceList {
 	}
 }
 
-// updated returns the pods that the updater resizes, in its order: what RunOnce does for one object in the mode
-// InPlaceOrRecreate, with its own calculator, restriction and patches.
+// updated returns the pods that the updater resizes, in its order. It does what RunOnce does for
+// one object in the mode InPlaceOrRecreate, with the updater's own calculator, restriction and
+// patches.
 func updated(r *Round) string {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	yes, mode := true, vpatypes.UpdateModeInPlaceOrRecreate
@@ -106,7 +107,7 @@ func updated(r *Round) string {
 		inplace.NewResourceInPlaceUpdatesCalculator(recommendation.NewProvider(limits, processor)),
 		inplace.NewInPlaceUpdatedCalculator(),
 	}
-	// The flags' defaults of vpa-updater.
+	// Default flags of vpa-updater.
 	restrictions := restriction.NewPodsRestrictionFactory(client, factory, 2, 0.5, patches, false)
 	groups, creators, err := restrictions.GetCreatorMaps(pods, vpa)
 	if err != nil {

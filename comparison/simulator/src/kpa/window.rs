@@ -1,4 +1,4 @@
-//! What the KPA remembers: averages over its windows, and its highest recent decision.
+//! State of the KPA: averages over its windows, and its highest recent decision.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ pub struct Window {
     window: Micros,
     buckets: Vec<f64>,
     total: f64,
-    /// Seconds of the first and last write.
+    /// Seconds of the first and last recorded value.
     written: Option<(i64, i64)>,
 }
 
@@ -28,7 +28,7 @@ impl Window {
         second.rem_euclid(self.buckets.len() as i64) as usize
     }
 
-    /// Adds to the bucket of this second. Time must not run back.
+    /// Adds to the bucket of the current second. Time must not decrease.
     pub fn record(&mut self, now: Micros, value: f64) {
         let second = now.div_euclid(SECOND);
         match self.written {
@@ -51,12 +51,12 @@ impl Window {
         self.total += value;
     }
 
-    /// Whether nothing was recorded for a whole window.
+    /// Whether nothing was recorded during the last window.
     pub fn is_empty(&self, now: Micros) -> bool {
         self.written.is_none_or(|(_, last)| (now.div_euclid(SECOND) - last) * SECOND > self.window)
     }
 
-    /// Average over the seconds that have been written, at most the window.
+    /// Average over the recorded seconds, at most over the window.
     pub fn average(&self, now: Micros) -> f64 {
         let Some((first, last)) = self.written else { return 0.0 };
         let second = now.div_euclid(SECOND);
@@ -71,11 +71,11 @@ impl Window {
     }
 }
 
-/// The highest of the last decisions (`aggregation/max.TimeWindow` with the tick's granularity).
+/// The highest of the recent decisions (`aggregation/max.TimeWindow` with the tick's granularity).
 #[derive(Debug, Clone)]
 pub(super) struct DelayWindow {
     buckets: i64,
-    /// `(index, value)`, values falling.
+    /// `(index, value)` in the order of decreasing values.
     maxima: VecDeque<(i64, i64)>,
 }
 

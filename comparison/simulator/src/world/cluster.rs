@@ -1,4 +1,4 @@
-//! Pods come and go: who gets a node, how long a start takes, who is taken away.
+//! The life cycle of pods: scheduling, start, and the choice of pods for removal.
 
 use super::control::HOUSEKEEPING;
 use super::{Backend, Controller, Ended, Event, World};
@@ -19,7 +19,8 @@ impl<S: FnMut(Ended)> World<'_, S> {
         (replicas..alive).for_each(|_| self.remove_pod());
     }
 
-    /// Kubernetes takes pods without a node first, then pods that are not ready, then the youngest.
+    /// Removes one pod. Kubernetes removes pods without a node first, then pods that are not ready,
+    /// then the youngest.
     pub(super) fn remove_pod(&mut self) {
         let (now, drain) = (self.now, self.plant.drain);
         let live = self.fleet.iter().filter(|(_, m)| !m.leaving);
@@ -56,7 +57,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
     }
 
     pub(super) fn add_pod(&mut self) {
-        // The VPA's admission controller gives new pods what is recommended.
+        // The VPA's admission controller applies the recommendation to new pods.
         let recommended = match &self.controller {
             Controller::Hpa(_, Some(vpa)) => vpa.recommendation().map(|r| (r.target, vpa.memory())),
             _ => None,
@@ -67,7 +68,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
     }
 
     pub(super) fn create(&mut self, millicores: i64, memory: f64) -> u32 {
-        // Until it has a node and its own is drawn.
+        // A placeholder: the start is drawn when the pod is scheduled.
         let start = self.plant.starts[0];
         let phase = self.below(self.plant.quota_period);
         let sidecar = matches!(self.controller, Controller::Kpa(_)).then_some(self.plant.sidecar_millicores);
@@ -75,7 +76,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         self.fleet.create(pod, memory, sidecar, start, self.now)
     }
 
-    /// Gives pods that wait a node, as far as there is room.
+    /// Schedules waiting pods while there is room.
     pub(super) fn place(&mut self) {
         let (now, sidecar) = (self.now, self.sidecar());
         let mut count = 0;
@@ -103,9 +104,10 @@ impl<S: FnMut(Ended)> World<'_, S> {
         }
     }
 
-    /// One of the recorded starts that had about as many others beside them.
+    /// Draws one of the recorded starts with a similar number of simultaneous starts.
     pub(super) fn start(&mut self, together: u32) -> Start {
-        /// Fewer than these would repeat one pod's start over and over.
+        /// Least number of starts to draw from, so that the start of one pod is not repeated too
+        /// often.
         const LEAST: usize = 8;
         let starts = &self.plant.starts;
         let apart = |start: &Start| start.together.abs_diff(together);
@@ -117,10 +119,10 @@ impl<S: FnMut(Ended)> World<'_, S> {
         *near().nth(draw).expect("drawn from as many")
     }
 
-    /// At rest: a pod that has long been ready and scraped.
+    /// Adds a pod that has long been ready and scraped when the run begins.
     pub(super) fn standing_pod(&mut self, millicores: i64) {
         const LONG_AGO: Micros = -600 * SECOND;
-        // The VPA changes both.
+        // The VPA changes CPU and memory together.
         let memory = match &self.controller {
             Controller::Hpa(_, Some(vpa)) if millicores != self.size.millicores => vpa.memory(),
             _ => self.size.memory,
@@ -132,7 +134,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         (member.running, member.ready, member.serving) = (true, true, true);
         member.ready_at = LONG_AGO;
         member.started_at = Some(LONG_AGO);
-        // Idle so far.
+        // The pod was idle before the run.
         (member.usage, member.counted, member.scraped) = (Some(0.0), Some((0, 0)), Some((0, 0)));
         let at = seconds(LONG_AGO);
         member.record.created_s = at;

@@ -1,4 +1,4 @@
-//! The autoscalers on their own clocks: what each is shown, and what it sets.
+//! The periodic evaluations of the autoscalers: their observations and their decisions.
 
 use super::{Ended, Event, World};
 use crate::fleet::Fleet;
@@ -13,11 +13,11 @@ use crate::vpa::{INTERVAL, Vpa};
 
 /// `--metric-resolution` of metrics-server.
 pub(super) const METRICS_SERVER: Micros = 15 * SECOND;
-/// The kubelet's `--housekeeping-interval`, to which it adds up to as much by chance: what
-/// metrics-server scrapes is so old.
+/// The kubelet's `--housekeeping-interval`, to which it adds a random time of up to the same
+/// length. Usage that metrics-server scrapes can be that old.
 pub(super) const HOUSEKEEPING: Micros = 10 * SECOND;
-/// metrics-server tells the usage of a container after one scrape if it has run for so long
-/// (`freshContainerMinMetricsResolution`); otherwise after two.
+/// Least run time of a container after which metrics-server reports its usage from one scrape
+/// (`freshContainerMinMetricsResolution`). Otherwise it needs two scrapes.
 const FRESH_CONTAINER: Micros = 10 * SECOND;
 
 pub(super) enum Controller {
@@ -26,14 +26,15 @@ pub(super) enum Controller {
     Keda(Box<Keda>, Query),
 }
 
-/// What KEDA asks Prometheus for: requests in flight in all pods, by which the HPA scales, and
-/// requests a second that the gateway found no pod for, which only wake an object at zero pods.
+/// KEDA's Prometheus queries: the requests in flight in all pods, on which the HPA scales, and the
+/// requests per second for which the gateway found no pod. The latter only activate an object at
+/// zero pods.
 #[derive(Default)]
 pub(super) struct Query {
-    /// Requests without a pod, in millionths: a counter like the others.
+    /// Counter of requests without a pod, in millionths like the other counters.
     pub(super) unserved: i64,
     pub(super) gateway: Samples,
-    /// Of pods that are gone: Prometheus still has what it scraped.
+    /// Samples of deleted pods, which Prometheus still has.
     pub(super) departed: Vec<Samples>,
 }
 
@@ -46,7 +47,7 @@ impl Query {
 }
 
 impl<S: FnMut(Ended)> World<'_, S> {
-    /// One of the recorded beginnings, of those with as many pods if there are any.
+    /// Draws one of the recorded VPA states, if possible one with the same number of pods.
     pub(super) fn vpa_begin(&mut self, pods: i64) -> Option<VpaBegin> {
         if !matches!(self.controller, Controller::Hpa(_, Some(_))) {
             return None;
@@ -62,7 +63,8 @@ impl<S: FnMut(Ended)> World<'_, S> {
         Some(from[drawn].clone())
     }
 
-    /// A recorded size of a pod at rest, as this VPA would have made it.
+    /// Initial CPU request of a pod: a recorded size within this VPA's bounds, or the deployed
+    /// size.
     pub(super) fn allowed(&self, millicores: i64) -> i64 {
         match &self.controller {
             Controller::Hpa(_, Some(vpa)) if millicores != self.size.millicores => vpa.allowed(millicores),
@@ -70,7 +72,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         }
     }
 
-    /// Each component looks at moments of its own.
+    /// Starts the periodic tasks, each with its own phase.
     pub(super) fn clocks(&mut self, first: Option<Micros>) {
         let second = self.below(SECOND);
         self.at(second, Event::Second);
@@ -107,7 +109,8 @@ impl<S: FnMut(Ended)> World<'_, S> {
         }
     }
 
-    /// What queue-proxies and activator report each second, and what is used.
+    /// Takes the one-second statistics: the concurrency that queue-proxies and activator report,
+    /// and the CPU use.
     pub(super) fn second(&mut self) {
         let now = self.now;
         self.held_integral += self.held.len() as i64 * (now - self.held_counted);
@@ -121,7 +124,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
             member.pod.integral_before = member.pod.integral();
             used += member.pod.used - member.pod.used_before;
             member.pod.used_before = member.pod.used;
-            // What a pod does before it is ready comes through the activator, which tells of it.
+            // Until a pod is ready, its requests come through the activator, which reports them.
             if member.serving && !member.leaving {
                 serving = true;
                 integral += grown;
@@ -139,9 +142,9 @@ impl<S: FnMut(Ended)> World<'_, S> {
         self.at(now + SECOND, Event::Second);
     }
 
-    /// The activator tells at once of the first request after a second without any, and takes it
-    /// off what it tells next (`concurrency_reporter.go`). A revision at zero is then evaluated at
-    /// once.
+    /// The activator reports the first request after a second without any at once, and subtracts it
+    /// from its next report (`concurrency_reporter.go`). A revision at zero is then evaluated
+    /// immediately.
     #[inline]
     pub(super) fn first_report(&mut self, at: Micros) {
         if self.reporting.is_some() {
@@ -209,7 +212,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         self.scale_to(replicas);
     }
 
-    /// The kubelet reads a container's counter, and again after some time.
+    /// The kubelet reads a container's CPU counter, and schedules the next reading.
     pub(super) fn housekeeping(&mut self, id: u32) {
         let now = self.now;
         let Some(member) = self.fleet.get(id) else { return };

@@ -1,5 +1,5 @@
-//! Traces for the oracles: random settings and observations, the same from the same number. Written
-//! as JSON lines for `oracles/` and played through the simulator's own autoscalers.
+//! Traces for the oracles: settings and observations, random but reproducible from the case number.
+//! They are written as JSON lines for `oracles/` and replayed with the simulator's autoscalers.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,15 +14,15 @@ use simulator::time::{Micros, micros};
 use simulator::updater::{Seen, updated};
 use simulator::vpa::{INTERVAL, Recommendation, TOLERANCE, Vpa, VpaSettings};
 
-/// What one case is made of: its lines for the oracle, and what the simulator decides.
+/// One case: its input for the oracle, and the decisions of the simulator.
 pub(crate) struct Case {
-    /// JSON lines.
+    /// Input as JSON lines.
     pub(crate) trace: String,
-    /// One word a tick.
+    /// Decisions, one word per tick.
     pub(crate) decisions: Vec<String>,
 }
 
-/// Makes a case: its number, and how many ticks.
+/// Generates a case from its number and the number of ticks.
 pub(crate) type Make = fn(u64, usize) -> Case;
 
 /// All traces, by the names of their fixtures.
@@ -38,12 +38,12 @@ pub(crate) const ALL: [(&str, Make); 9] = [
     ("vpa-updater", vpa_updater),
 ];
 
-/// The traces of this name.
+/// The generator with this name.
 pub(crate) fn named(name: &str) -> Option<Make> {
     ALL.iter().find(|(own, _)| *own == name).map(|(_, make)| *make)
 }
 
-/// Draws from a stream.
+/// A random number generator.
 struct Draw(Pcg64);
 
 impl Draw {
@@ -66,9 +66,9 @@ impl Draw {
 
 /// Requests in flight over time.
 enum Load {
-    /// Drifts, jumps and pauses, between 0 and about `peak`.
+    /// Random drifts, jumps and pauses, between 0 and about `peak`.
     Drifting { level: f64, goal: f64, peak: f64 },
-    /// As recorded, again and again.
+    /// A recorded load, repeated.
     Recorded { values: Vec<f64>, next: usize },
 }
 
@@ -96,7 +96,7 @@ impl Load {
     }
 }
 
-/// Run `number` of the recorded ones, of one variant.
+/// Run `number` of the recorded runs of a variant.
 fn recorded(variant: &str, number: u64) -> Run {
     const SCENARIOS: [&str; 6] = ["idle-wake", "night-wave", "ramp", "sawtooth", "soak", "spike"];
     let scenario = SCENARIOS[number as usize % 6];
@@ -107,7 +107,7 @@ fn recorded(variant: &str, number: u64) -> Run {
     Run::parse(&text).expect("a results file")
 }
 
-/// Requests in flight in each second of a recorded run: answers by their median latency.
+/// Requests in flight in each second of a recorded run: answers times their median latency.
 fn in_flight(run: &Run) -> Vec<f64> {
     run.load.seconds.iter().map(|s| s.ok as f64 * s.p50_ms.unwrap_or(0.0) / 1000.0).collect()
 }
@@ -115,16 +115,16 @@ fn in_flight(run: &Run) -> Vec<f64> {
 const PENDING: i64 = -2;
 const MISSING: i64 = -1;
 
-/// Case `number` of the HPA. The first four are the settings of the two variants' files and of
-/// Kubernetes.
+/// Case `number` of the HPA. The first four cases use the settings of the two variants' files and
+/// of Kubernetes.
 pub(crate) fn hpa(number: u64, ticks: usize) -> Case {
     hpa_under(None, number, ticks)
 }
 
-/// The same under the load of a recorded run.
+/// The same with the load of a recorded run.
 pub(crate) fn hpa_recorded(number: u64, ticks: usize) -> Case {
     let seconds = in_flight(&recorded("k8s-autoscalers", number));
-    // Each sync sees an average of the last 20 s.
+    // Each sync observes an average of the last 20 s.
     let values = (0..seconds.len()).step_by(15).map(|end| {
         let window = &seconds[end.saturating_sub(20)..=end];
         window.iter().sum::<f64>() / window.len() as f64 * 1000.0
@@ -182,7 +182,7 @@ fn hpa_under(load: Option<Vec<f64>>, number: u64, ticks: usize) -> Case {
     Case { trace, decisions }
 }
 
-/// Case `number` of the HPA with an external metric, as KEDA makes one.
+/// Case `number` of the HPA with an external metric, as KEDA creates it.
 pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 14));
     let settings = hpa_settings(number, &mut draw);
@@ -209,7 +209,7 @@ pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
     Case { trace, decisions }
 }
 
-/// Case `number` of KEDA's way to zero and back; in between, an HPA sets the replicas.
+/// Case `number` of KEDA's scaling to and from zero. In between, an HPA sets the replicas.
 pub(crate) fn keda(number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 15));
     let settings = KedaSettings {
@@ -307,7 +307,7 @@ pub(crate) fn kpa(number: u64, ticks: usize) -> Case {
     kpa_under(None, number, ticks)
 }
 
-/// The same under the load of a recorded run.
+/// The same with the load of a recorded run.
 pub(crate) fn kpa_recorded(number: u64, ticks: usize) -> Case {
     kpa_under(Some(in_flight(&recorded("knative", number))), number, ticks)
 }
@@ -353,8 +353,8 @@ fn kpa_under(load: Option<Vec<f64>>, number: u64, ticks: usize) -> Case {
             second += 1;
             now_ms = now_ms.max(at_ms);
             let value = load.next(&mut draw);
-            // Nothing to scrape at zero pods unless the activator holds requests; and scrapes fail
-            // now and then.
+            // At zero pods, there is nothing to scrape unless the activator holds requests. Some
+            // scrapes fail at random.
             if draw.chance(0.02) || (replicas == 0 && value == 0.0) {
                 continue;
             }
@@ -399,7 +399,8 @@ fn kpa_settings(number: u64, draw: &mut Draw) -> KpaSettings {
 const VPA: VpaSettings =
     VpaSettings { cpu: (0, i64::MAX), memory: (0.0, f64::MAX), min_replicas: 1, tolerance: TOLERANCE };
 
-/// Case `number` of the VPA with what the pods of a recorded run used, every 5 s, in each round.
+/// Case `number` of the VPA with the CPU use of a recorded run's pods, sampled every 5 s, in each
+/// round.
 pub(crate) fn vpa_recorded(number: u64, ticks: usize) -> Case {
     let run = recorded("k8s-autoscalers", number);
     let mut vpa = Vpa::new(VPA);
@@ -418,7 +419,7 @@ pub(crate) fn vpa_recorded(number: u64, ticks: usize) -> Case {
     Case { trace, decisions }
 }
 
-/// Case `number` of the VPA: as many samples a round as there are pods.
+/// Case `number` of the VPA with one sample per pod in each round.
 pub(crate) fn vpa(number: u64, ticks: usize) -> Case {
     let mut draw = Draw(Pcg64::new(u128::from(number), 13));
     let mut vpa = Vpa::new(VPA);
@@ -439,10 +440,10 @@ pub(crate) fn vpa(number: u64, ticks: usize) -> Case {
     Case { trace, decisions }
 }
 
-/// Most pods of a round: above it, Go sorts pods that are alike in an order of its own.
+/// Largest number of pods in a round. With more, Go's sort does not keep the order of equal pods.
 const PODS_OF_A_ROUND: usize = 12;
 
-/// Case `number` of the VPA's updater: rounds that know nothing of each other.
+/// Case `number` of the VPA's updater: independent rounds.
 pub(crate) fn vpa_updater(number: u64, ticks: usize) -> Case {
     const MEBIBYTE: i64 = 1 << 20;
     let mut draw = Draw(Pcg64::new(u128::from(number), 16));
@@ -461,7 +462,7 @@ pub(crate) fn vpa_updater(number: u64, ticks: usize) -> Case {
         let off = draw.of(&[0, 0, 1, -1, 3]);
         let replicas = (count as i64 + off).max(1);
         let troubled = draw.chance(0.3);
-        // Within the range, on its bounds, or anywhere; often the same for several pods.
+        // Within the range, on its bounds, or random; often equal for several pods.
         let mut request = |r: &Recommendation| match draw.below(6) {
             0 => r.lower,
             1 => r.upper,
