@@ -1,6 +1,6 @@
 'use strict';
-// The page of the calculator. WASM and ERRORS are filled in by build.py: the simulator (gzip,
-// base64), and how far it was from recorded runs (`comparison against --errors`).
+// The calculator's page. build.py inserts WASM, the simulator (gzip, base64), and ERRORS, its mean
+// deviation from recorded runs (`comparison against --errors`).
 const WASM = /*WASM*/ '';
 const ERRORS = /*ERRORS*/ null;
 
@@ -13,9 +13,9 @@ const ARMS = [
 const POD = [
   ['service_ms', 'CPU time of a request', 'ms', 8], ['millicores', 'CPU of a pod', 'millicores', 1000],
   ['memory_mib', 'Memory of a pod', 'MiB', 256], ['start_s', 'Start until ready', 's', 2], ['drain_s', 'Drain', 's', 6],
-  ['hop_ms', 'Network and gateway', 'ms', 1], ['queue', 'Queue of a pod', 'requests', 16], ['objective_ms', 'An answer is good within', 'ms', 500],
-  ['timeout_ms', 'Given up after', 'ms', 15000], ['tail_s', 'Watched after the load', 's', 420],
-  ['core_hour', 'A core for an hour', 'money', 0.04], ['gib_hour', 'A GiB for an hour', 'money', 0.005],
+  ['hop_ms', 'Network and gateway', 'ms', 1], ['queue', 'Queue of a pod', 'requests', 16], ['objective_ms', 'Latency objective', 'ms', 500],
+  ['timeout_ms', 'Client timeout', 'ms', 15000], ['tail_s', 'Simulated after the load', 's', 420],
+  ['core_hour', 'Price of a core per hour', 'money', 0.04], ['gib_hour', 'Price of a GiB per hour', 'money', 0.005],
 ];
 const DRAWN = 'draw a curve';
 const TRACE = 'a CSV of requests';
@@ -25,7 +25,7 @@ const NS = 'http://www.w3.org/2000/svg';
 
 // ---- the simulator, one worker for each autoscaler ----
 
-// Runs in a worker: four bytes a call, so that nothing in the module needs an address.
+// Runs in a worker. Each call passes four bytes, so that the module exchanges no addresses.
 function workerMain() {
   let exports;
   self.onmessage = ({ data }) => {
@@ -79,7 +79,7 @@ let runs = 0;
 const encode = (value) => btoa(JSON.stringify(value)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 const decode = (text) => JSON.parse(atob(text.replaceAll('-', '+').replaceAll('_', '/')));
 
-// Only what differs from the defaults, so that an address stays short.
+// Only values that differ from the defaults, which keeps the address short.
 function shared() {
   const out = { s: state.shape, k: state.scale, t: state.stretch, e: state.seed };
   if (state.shape === DRAWN) out.p = state.points;
@@ -112,7 +112,7 @@ function restore(hash) {
       for (const f of fields[kind]) state.values[kind][f.name] = number(from.v?.[kind]?.[f.name], f.default);
     }
   } catch {
-    say('The address holds no settings that can be read; these are the defaults.', true);
+    say('The address has no valid settings. The defaults are shown.', true);
   }
 }
 
@@ -164,7 +164,7 @@ function drawForms() {
 function drawSummaries() {
   for (const { kind, name } of ARMS) {
     const changed = fields[kind].filter((f) => state.values[kind][f.name] !== f.default).map((f) => `${f.name} ${state.values[kind][f.name]}`);
-    document.querySelector(`#arms details[data-kind="${kind}"] summary`).textContent = `${name}: ${changed.join(', ') || 'as it comes'}`;
+    document.querySelector(`#arms details[data-kind="${kind}"] summary`).textContent = `${name}: ${changed.join(', ') || 'defaults'}`;
   }
 }
 
@@ -228,7 +228,7 @@ function drawCurve() {
     const circle = element('svg:circle', {
       cx: x(point[0]), cy: y(point[1]), r: 9, class: 'point', tabindex: 0, role: 'slider', 'data-point': i,
       'aria-label': `point ${i + 1}`, 'aria-valuenow': point[1], 'aria-valuemin': 0,
-      'aria-valuetext': `${short(point[1])} a second at ${duration(point[0])}`,
+      'aria-valuetext': `${short(point[1])} per second at ${duration(point[0])}`,
     });
     circle.addEventListener('keydown', (event) => keyPoint(event, i));
     circle.addEventListener('pointerdown', (event) => dragPoint(event, i));
@@ -275,7 +275,7 @@ function dragPoint(event, i) {
   window.addEventListener('pointerup', end);
 }
 
-// A moment of a line: seconds, or a date and time with any number of digits after the second.
+// Parses the time of a line: seconds, or a date and time with any number of decimal places.
 function moment(text) {
   const first = text.split(/[,;\t]/)[0].trim().replace(/^"|"$/g, '');
   if (first === '') return NaN;
@@ -285,10 +285,10 @@ function moment(text) {
 
 async function takeFile(file) {
   const moments = (await file.text()).split('\n').map(moment).filter(Number.isFinite).sort((a, b) => a - b);
-  if (moments.length < 2) { say(`${file.name} has no moments in its first column.`, true); return; }
+  if (moments.length < 2) { say(`${file.name} has no times in its first column.`, true); return; }
   trace = moments.map((m) => Math.round((m - moments[0]) * 1e6) / 1e6);
   trace.length_s = trace.at(-1);
-  $('trace-text').textContent = `${file.name}: ${trace.length.toLocaleString('en')} requests in ${duration(trace.length_s)}. An address does not hold them.`;
+  $('trace-text').textContent = `${file.name}: ${trace.length.toLocaleString('en')} requests in ${duration(trace.length_s)}. The page address does not contain them.`;
   state.shape = TRACE;
   $('shape').value = TRACE;
   drawLoad();
@@ -312,7 +312,7 @@ function duration(s) {
   return s >= 120 ? `${short(s / 60)} min` : `${short(s)} s`;
 }
 
-// How far a number was from recorded runs, in its own unit; null: nothing was recorded.
+// Mean deviation from recorded runs in the number's unit; null without recorded runs.
 function error(kind, measure, value) {
   const errors = ERRORS?.autoscalers?.[kind];
   if (!errors || value === null || value === undefined) return null;
@@ -355,7 +355,7 @@ async function simulate() {
 }
 
 function drawTable() {
-  const heads = ['autoscaler', 'good answers', 'p50', 'p99', 'ready pods, mean', 'most', 'pods started', 'core-seconds', 'cost', 'refused', 'late'];
+  const heads = ['autoscaler', 'good answers', 'p50', 'p99', 'ready pods, mean', 'maximum', 'pods started', 'core-seconds', 'cost', 'refused', 'late'];
   const row = ({ kind, name }, i) => {
     const t = results[i].table;
     return element('tr', {},
@@ -372,7 +372,7 @@ function drawTable() {
       element('td', {}, `${short(t.late)} %`));
   };
   $('table').replaceChildren(
-    element('caption', { class: 'quiet' }, 'Simulated. Cost and pods until the end of what is watched.'),
+    element('caption', { class: 'quiet' }, 'Simulated results. Cost and pods include the time after the load.'),
     element('thead', {}, element('tr', {}, ...heads.map((h) => element('th', { scope: 'col' }, h)))),
     element('tbody', {}, ...ARMS.map(row)));
 }
@@ -395,7 +395,7 @@ function legend(svg, left) {
   });
 }
 
-// One chart: a line for each autoscaler, told apart by colour, dashes and marks.
+// One chart with a line for each autoscaler, distinguished by colour, dashes and marks.
 function chart(title, unit, series, width) {
   const box = { left: 52, right: 14, top: 28, bottom: 24, width: 560, height: 240 };
   const longest = Math.max(...series.map((s) => s.length * s.width), 1e-9);
@@ -423,7 +423,7 @@ function chart(title, unit, series, width) {
       pen = 'L';
     });
     svg.append(element('svg:path', { d: path || 'M0 0', fill: 'none', stroke: `var(--${kind})`, 'stroke-width': 2, 'stroke-dasharray': dash }));
-    // Marks at different places, so that lines on top of each other are still seen.
+    // Marks at different positions for each line, so that overlapping lines stay visible.
     for (let n = Math.round((s.values.length * (i + 1)) / 20); n < s.values.length; n += Math.ceil(s.values.length / 4)) {
       if (s.values[n] !== null) svg.append(mark(shape, x((n + 0.5) * s.width), y(s.values[n]), 4, kind));
     }
@@ -438,7 +438,7 @@ function drawCharts() {
     chart('Ready pods', 'pods', of('pods', 'bin_s')),
     chart('Latency, 99th percentile', 'ms', of('p99', 'latency_bin_s')),
     chart('Not answered in time', '%', of('misses', 'bin_s')),
-    chart('Cost', 'an hour', of('price', 'bin_s')));
+    chart('Cost', 'per hour', of('price', 'bin_s')));
 }
 
 async function searchFrontier() {
@@ -493,7 +493,7 @@ function drawFrontier(answers) {
     svg.append(mark(shape, x(own.cost), y(own.good), 7, kind));
     for (const p of answer.frontier) {
       const changed = Object.entries(p.values).filter(([key, value]) => state.values[kind][key] !== value).map(([key, value]) => `${key} ${value}`).join(', ') || 'as set above';
-      const button = element('button', { type: 'button' }, 'Take');
+      const button = element('button', { type: 'button' }, 'Apply');
       button.addEventListener('click', () => { state.values[kind] = { ...state.values[kind], ...p.values }; drawForms(); simulateSoon(); });
       rows.push(element('tr', {}, element('th', { scope: 'row' }, name), withError(kind, 'good', p.good, ' %'), withError(kind, 'cost', p.cost), element('td', {}, button), element('td', { style: 'text-align:left;white-space:normal' }, changed)));
     }
@@ -525,7 +525,7 @@ async function importText() {
     const { kind, values } = await simulators[0].ask({ ask: 'import', text: $('import').value });
     state.values[kind] = values;
     drawForms();
-    said.textContent = `Taken as settings of ${ARMS.find((a) => a.kind === kind).name}.`;
+    said.textContent = `Applied to the settings of ${ARMS.find((a) => a.kind === kind).name}.`;
     said.className = '';
     simulateSoon();
   } catch (problem) {
@@ -535,10 +535,10 @@ async function importText() {
 }
 
 function trustText() {
-  if (!ERRORS) return 'How far it is from recorded runs was not filled in.';
+  if (!ERRORS) return 'This build contains no deviations from recorded runs.';
   const { autoscalers, about } = ERRORS;
   const parts = Object.entries(autoscalers).map(([kind, e]) => `${ARMS.find((a) => a.kind === kind).name} (${e.groups} groups of runs): good answers ${short(e.good_points)} points, ready pods ${short(e.pods_percent)} %, p99 ${short(e.p99_percent)} %, cost ${short(e.cost_percent)} %`);
-  return `${about} Mean distance from them: ${parts.join('; ')}. ± ? means that no run of that autoscaler was recorded. Other loads, pods and nodes than the recorded ones can be further off.`;
+  return `${about} Mean deviation from them: ${parts.join('; ')}. ± ? means that no run of that autoscaler was recorded. The deviation can be larger for other loads, pods and nodes.`;
 }
 
 // ---- begin ----
@@ -561,7 +561,7 @@ async function begin() {
   for (const id of ['scale', 'stretch', 'seed']) $(id).addEventListener('change', () => { state[id] = Number($(id).value); drawLoad(); simulateSoon(); });
   $('points').addEventListener('change', () => {
     const points = $('points').value.trim().split('\n').map((line) => line.trim().split(/[\s,;]+/).map(Number));
-    if (points.length < 2 || points.some((p) => p.length !== 2 || p.some((n) => !Number.isFinite(n)))) { say('Each line is a second and a rate, at least two lines.', true); return; }
+    if (points.length < 2 || points.some((p) => p.length !== 2 || p.some((n) => !Number.isFinite(n)))) { say('Enter at least two lines, each with a time in seconds and a rate.', true); return; }
     state.points = points;
     drawLoad();
     simulateSoon();
@@ -583,7 +583,7 @@ async function begin() {
   $('import-button').addEventListener('click', importText);
   $('share').addEventListener('click', async () => {
     history.replaceState(null, '', `#${encode(shared())}`);
-    try { await navigator.clipboard.writeText(location.href); say('The address is in the clipboard.'); } catch { say('The address of this page holds everything.'); }
+    try { await navigator.clipboard.writeText(location.href); say('The address was copied to the clipboard.'); } catch { say('The address could not be copied. The address bar contains it.'); }
   });
   window.addEventListener('hashchange', () => { restore(location.hash); drawForms(); simulate(); });
   await simulate();

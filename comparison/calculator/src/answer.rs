@@ -13,17 +13,19 @@ use crate::manifest;
 use crate::request::{Load, Offered, Pod, Request};
 use crate::settings::{Kind, Values};
 
-/// Points of a curve over time: about as many as a chart has pixels to tell apart.
+/// Bins of a time series: about as many as a chart can resolve.
 const BINS: usize = 360;
-/// Percentiles need more requests than that: fewer, longer bins.
+/// Bins of the latency percentiles: fewer and longer, because a percentile needs more requests than
+/// a mean.
 const LATENCY_BINS: usize = 60;
-/// A frontier is worth so many requests, and at least and at most so many settings.
+/// Number of simulated requests that a search may take, and the least and most settings that it
+/// tries.
 const FRONTIER_REQUESTS: f64 = 30e6;
 const FRONTIER_SETTINGS: (f64, f64) = (12.0, 150.0);
-/// The stream of a schedule's arrivals (`scenario::schedule`).
+/// Random number stream of a schedule's arrivals (`scenario::schedule`).
 const ARRIVAL_STREAM: u128 = 1;
 
-/// Answers, or says what is wrong.
+/// Answers a request, or returns an error message.
 pub fn answer(request: &Request) -> Result<Value, String> {
     match request {
         Request::Scenarios => Ok(scenarios()),
@@ -55,7 +57,7 @@ fn fields() -> Value {
     json!({ "kinds": Kind::ALL.iter().map(one).collect::<Vec<_>>() })
 }
 
-/// One run.
+/// Result of one run.
 struct Ran {
     tally: Tally,
     recording: Recording,
@@ -93,8 +95,8 @@ fn run(
 }
 
 impl Ran {
-    /// Core-seconds and GiB-seconds requested from scheduled to gone, and ready pod-seconds, in
-    /// each of so many bins.
+    /// Core-seconds and GiB-seconds requested from scheduled to deleted, and ready pod-seconds, in
+    /// each of `bins` bins.
     fn over_time(&self, bins: usize) -> Vec<[f64; 3]> {
         let bin = self.watched_s / bins as f64;
         let mut sums = vec![[0.0; 3]; bins];
@@ -183,7 +185,7 @@ fn simulated(load: &Load, pod: &Pod, kind: Kind, values: &Values, seed: u64) -> 
     }))
 }
 
-/// What a search tries, by setting.
+/// Values that a search tries, by setting.
 fn choices(kind: Kind) -> &'static [(&'static str, &'static [f64])] {
     const BEHAVIOR: [(&str, &[f64]); 4] = [
         ("scaleUp.Pods", &[2.0, 4.0, 10.0, 50.0]),

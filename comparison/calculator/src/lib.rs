@@ -2,16 +2,16 @@
 //!
 //! # Layout
 //!
-//! * [`request`]: what can be asked; [`answer`]: runs the simulator for it.
+//! * [`request`]: the requests; [`answer`]: runs the simulator for a request.
 //! * [`settings`]: each autoscaler's settings by the names of their own objects, for forms,
 //!   addresses and files.
 //! * [`manifest`]: settings to and from YAML.
 //! * This file: [`answer_text`], and the same for a page ([`put`], [`run`], [`get`]).
 //!
-//! A page passes text in words of four bytes: nothing here is handed out by address, so that no
-//! `unsafe` is needed. A megabyte takes some milliseconds.
+//! The page and the module exchange text in words of four bytes. No memory address crosses the
+//! boundary, so that no `unsafe` is needed. A megabyte takes some milliseconds.
 
-// clippy.toml names what a page cannot do.
+// clippy.toml lists what this crate must not call.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod answer;
@@ -21,7 +21,7 @@ pub mod settings;
 
 use std::sync::Mutex;
 
-/// Answers a request: JSON in, JSON out; `{"error": …}` says what is wrong with it.
+/// Answers a request: JSON in, JSON out. An error is returned as `{"error": …}`.
 pub fn answer_text(request: &str) -> String {
     let answer = serde_json::from_str(request)
         .map_err(|error| format!("this is no request: {error}"))
@@ -30,21 +30,21 @@ pub fn answer_text(request: &str) -> String {
     value.to_string()
 }
 
-/// Text on its way in, and out.
+/// Request and answer buffers.
 static TEXT: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()));
 
 fn with<T>(action: impl FnOnce(&mut (Vec<u8>, Vec<u8>)) -> T) -> T {
     action(&mut TEXT.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-/// Takes four more bytes of a request, the first one in the lowest bits. A request is padded with
+/// Appends four bytes of a request, the first one in the lowest bits. A request is padded with
 /// spaces, which JSON ignores.
 #[unsafe(no_mangle)]
 pub extern "C" fn put(word: u32) {
     with(|text| text.0.extend(word.to_le_bytes()));
 }
 
-/// Answers the request that was put, and forgets it. Returns the answer's length in bytes.
+/// Answers the request that was put, and clears it. Returns the answer's length in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn run() -> u32 {
     with(|(input, output)| {
@@ -54,7 +54,7 @@ pub extern "C" fn run() -> u32 {
     })
 }
 
-/// Four bytes of the answer from this one on; zero beyond its end.
+/// Four bytes of the answer from offset `at`; zero beyond its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn get(at: u32) -> u32 {
     with(|text| {

@@ -1,5 +1,5 @@
-//! Settings to and from YAML: files of this repository that deploy what was simulated, and whatever
-//! objects somebody pastes.
+//! Conversion of settings to and from YAML. The export is files of this repository that deploy what
+//! was simulated; the import accepts the autoscalers' objects from any manifest.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::settings::{Kind, POLICY_PERIOD_S, Values};
 
-/// Name of the component that an export is.
+/// Name of the exported component.
 pub const COMPONENT: &str = "calculated";
-/// The concurrency target of all variants; see that file.
+/// File of the concurrency target that all variants share.
 const SCALING: &str = "function/manifests/scaling.yaml";
 
-/// Files by path in this repository: a component, and the target that all variants share.
+/// Exported files by path in this repository: a component, and the target that all variants share.
 pub fn export(kind: Kind, values: &Values) -> BTreeMap<String, String> {
     let target = match kind {
         Kind::Kpa => "target",
@@ -64,7 +64,7 @@ fn kpa(values: &Values) -> String {
     text
 }
 
-/// `behavior` of an HPA, indented by so many spaces.
+/// `behavior` of an HPA, indented by `indent` spaces.
 fn behavior(values: &Values, indent: usize) -> String {
     let pad = " ".repeat(indent);
     let mut text = format!("{pad}behavior:\n");
@@ -85,7 +85,7 @@ fn behavior(values: &Values, indent: usize) -> String {
             get("tolerance").unwrap_or(simulator::hpa::TOLERANCE),
         );
         if policies.is_empty() {
-            // The API wants a policy even where none counts.
+            // The API requires a policy even if scaling in this direction is disabled.
             let _ = write!(
                 text,
                 "{pad}    selectPolicy: Disabled\n{pad}    policies:\n{pad}    \
@@ -165,11 +165,11 @@ fn scaled_object(values: &Values) -> String {
     )
 }
 
-/// Longer than any set of manifests that is pasted.
+/// Size limit of the pasted text, above any usual set of manifests.
 const MOST_TEXT: usize = 1 << 20;
 
-/// Settings from manifests: of a Knative Service, an HPA (with a VPA beside it), or a ScaledObject;
-/// patches of a kustomization count as their objects.
+/// Reads settings from manifests: of a Knative Service, an HPA (optionally with a VPA), or a
+/// ScaledObject. Patches of a kustomization are read like the objects that they patch.
 pub fn import(text: &str) -> Result<(Kind, Values), String> {
     if text.len() > MOST_TEXT {
         return Err("more than 1 MiB: paste the autoscaler's objects only".into());
@@ -177,7 +177,7 @@ pub fn import(text: &str) -> Result<(Kind, Values), String> {
     let mut objects = vec![];
     for document in text.split("\n---") {
         let value: Value =
-            serde_saphyr::from_str(document).map_err(|error| format!("this is no YAML: {error}"))?;
+            serde_saphyr::from_str(document).map_err(|error| format!("invalid YAML: {error}"))?;
         collect(value, &mut objects)?;
     }
     let of = |kind: &str| objects.iter().find(|o| o["kind"] == kind);
@@ -193,7 +193,7 @@ pub fn import(text: &str) -> Result<(Kind, Values), String> {
         }
         let trigger = &spec["triggers"][0]["metadata"];
         for name in ["threshold", "activationThreshold"] {
-            // What a replacement fills in is not there yet.
+            // A value that a kustomize replacement sets later is not a number yet.
             if amount(&trigger[name]).is_some() {
                 take(&trigger[name], name, &mut values)?;
             }
@@ -238,7 +238,7 @@ fn collect(value: Value, objects: &mut Vec<Value>) -> Result<(), String> {
         for patch in value["patches"].as_array().into_iter().flatten() {
             if let Some(text) = patch["patch"].as_str() {
                 let object: Value =
-                    serde_saphyr::from_str(text).map_err(|error| format!("a patch is no YAML: {error}"))?;
+                    serde_saphyr::from_str(text).map_err(|error| format!("invalid patch YAML: {error}"))?;
                 if object.is_object() {
                     objects.push(object);
                 }
@@ -314,17 +314,17 @@ fn from_behavior(behavior: &Value, values: &mut Values) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes a number, if there is anything.
+/// Reads a number if the value is not null.
 fn take(value: &Value, name: &str, values: &mut Values) -> Result<(), String> {
     if value.is_null() {
         return Ok(());
     }
-    let number = amount(value).ok_or(format!("{name}: {value} is no number"))?;
+    let number = amount(value).ok_or(format!("{name}: {value} is not a number"))?;
     values.insert(name.to_owned(), number);
     Ok(())
 }
 
-/// A number, a quantity (`500m`, `2`) or a duration of Go (`1m30s`, `500ms`), in whole units.
+/// Parses a number, a quantity (`500m`, `2`) or a Go duration (`1m30s`, `500ms`) in whole units.
 fn amount(value: &Value) -> Option<f64> {
     if let Some(number) = value.as_f64() {
         return Some(number);
@@ -333,8 +333,8 @@ fn amount(value: &Value) -> Option<f64> {
     if let Ok(number) = text.parse::<f64>() {
         return Some(number).filter(|n| n.is_finite());
     }
-    // A quantity's `m` is a thousandth; a duration's `m` is a minute and comes before seconds, or
-    // is spelt `1m0s` by everything that prints durations.
+    // In a quantity, a final `m` means a thousandth. In a duration, `m` means minutes; it is
+    // followed by seconds, because Go prints a minute as `1m0s`.
     if let Some(milli) = text.strip_suffix('m') {
         return milli.parse::<f64>().ok().map(|n| n / 1000.0);
     }
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     fn other_than_default(kind: Kind) -> Values {
-        // Something else than the default everywhere, within the bounds.
+        // Values that differ from the defaults, within the bounds.
         let other = |f: &crate::settings::Field| {
             let value = if f.default + 1.0 <= f.most { f.default + 1.0 } else { f.default - 1.0 };
             (f.name.to_owned(), if f.most <= 1.0 { f.default / 2.0 } else { value })
@@ -371,7 +371,7 @@ mod tests {
             let text: Vec<&str> =
                 files.iter().filter(|(path, _)| !path.contains("scaling")).map(|f| f.1.as_str()).collect();
             let (found, mut back) = import(&text.join("\n---\n")).expect("valid");
-            // The bounds of the VPA are patched by path, the target stands in its own file.
+            // The bounds of the VPA are patched by path, and the target is in its own file.
             for name in ["target", "averageValue", "threshold", "minAllowed.cpu", "maxAllowed.cpu"] {
                 if let Some(value) =
                     values.get(name).filter(|_| back.contains_key(name) || kind == Kind::HpaVpa)

@@ -1,4 +1,4 @@
-//! What a page can ask.
+//! The requests that a page can send.
 
 use scenario::Scenario;
 use scenario::rate::RateCurve;
@@ -9,7 +9,7 @@ use simulator::{Plant, PodSize};
 
 use crate::settings::{Kind, Values};
 
-/// A question.
+/// A request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
@@ -17,80 +17,81 @@ pub enum Request {
     Scenarios,
     /// The settings of each autoscaler.
     Fields,
-    /// One autoscaler under a load.
+    /// Simulates one autoscaler under a load.
     Simulate {
-        /// What is offered.
+        /// The load.
         load: Load,
-        /// What pods are like, and when an answer is good.
+        /// Pod parameters and the latency objective.
         pod: Pod,
-        /// Which autoscaler.
+        /// The autoscaler.
         kind: Kind,
-        /// With what settings.
+        /// Its settings.
         values: Values,
-        /// Of the arrivals and of all chances.
+        /// Seed of the arrivals and of all other random numbers.
         seed: u64,
     },
-    /// Random settings of one autoscaler under a load: good answers against cost.
+    /// Tries random settings of one autoscaler under a load: good answers against cost.
     Frontier {
-        /// What is offered.
+        /// The load.
         load: Load,
-        /// What pods are like, and when an answer is good.
+        /// Pod parameters and the latency objective.
         pod: Pod,
-        /// Which autoscaler.
+        /// The autoscaler.
         kind: Kind,
-        /// Where the search begins.
+        /// Settings from which the search starts.
         values: Values,
-        /// Of the arrivals and of all chances.
+        /// Seed of the arrivals and of all other random numbers.
         seed: u64,
     },
-    /// Settings as a kustomize component.
+    /// Exports settings as a kustomize component.
     Export {
-        /// Which autoscaler.
+        /// The autoscaler.
         kind: Kind,
-        /// With what settings.
+        /// Its settings.
         values: Values,
     },
-    /// Settings from manifests.
+    /// Imports settings from manifests.
     Import {
-        /// YAML: one or more objects, or a kustomization with patches in place.
+        /// YAML: one or more objects, or a kustomization with inline patches.
         text: String,
     },
 }
 
-/// What is offered.
+/// A load.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Load {
-    /// A shipped scenario: its name, requests a second for a rate of 1.0, a factor on its time.
+    /// A shipped scenario: its name, the requests per second at a rate of 1.0, and a factor on its
+    /// time.
     Scenario(String, f64, f64),
-    /// `[second, requests a second]`, straight lines between them.
+    /// `[second, requests per second]`, with linear interpolation between the points.
     Points(Vec<(f64, f64)>),
-    /// Moments of requests in seconds, in any order and from any beginning.
+    /// Arrival times in seconds, in any order and with any origin.
     Arrivals(Vec<f64>),
 }
 
-/// Longer than a week is no page's work.
+/// Longest load that a page accepts: somewhat more than a week.
 const LONGEST_S: f64 = 8.0 * 86_400.0;
-/// More than this many requests an autoscaler take a page minutes.
+/// Most requests that a page accepts. More would take minutes for each autoscaler.
 const MOST_REQUESTS: f64 = 100e6;
 
-/// A load, ready to be sent.
+/// A checked load.
 pub enum Offered {
-    /// Drawn from a curve.
+    /// A rate curve from which arrivals are drawn.
     Curve(RateCurve),
-    /// As recorded, from second 0, in order.
+    /// Sorted arrival times; the first one is 0.
     Recorded(Vec<f64>),
 }
 
 impl Load {
-    /// Checks it.
+    /// Checks the load and converts it.
     pub fn offered(&self) -> Result<Offered, String> {
         let offered = match self {
             Self::Scenario(name, scale, stretch) => {
                 let scenario =
                     Scenario::shipped_named(name).ok_or(format!("there is no scenario {name:?}"))?;
                 if !(*scale >= 0.0 && *stretch > 0.0 && stretch.is_finite()) {
-                    return Err("scale and stretch are numbers above zero".into());
+                    return Err("the scale must not be negative, the stretch must be above zero".into());
                 }
                 Offered::Curve(scenario.rate.scaled(*stretch, *scale))
             }
@@ -99,7 +100,7 @@ impl Load {
             }
             Self::Arrivals(moments) => {
                 if moments.len() < 2 || moments.iter().any(|m| !m.is_finite()) {
-                    return Err("at least two moments, in seconds, one a line".into());
+                    return Err("at least two times in seconds are needed, one on each line".into());
                 }
                 let mut moments = moments.clone();
                 moments.sort_by(f64::total_cmp);
@@ -125,7 +126,7 @@ impl Load {
 }
 
 impl Offered {
-    /// Seconds.
+    /// Length of the load, seconds.
     pub fn duration(&self) -> f64 {
         match self {
             Self::Curve(curve) => curve.duration(),
@@ -133,7 +134,7 @@ impl Offered {
         }
     }
 
-    /// How many requests, about.
+    /// Expected number of requests.
     pub fn expected(&self) -> f64 {
         match self {
             Self::Curve(curve) => curve.expected(0.0, curve.duration()),
@@ -142,42 +143,42 @@ impl Offered {
     }
 }
 
-/// What pods are like, and what counts.
+/// Pod parameters, the latency objective and prices.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pod {
     /// CPU time of one request, ms.
     pub service_ms: f64,
-    /// CPU request and limit.
+    /// CPU request and limit, millicores.
     pub millicores: f64,
-    /// Memory request and limit.
+    /// Memory request and limit, MiB.
     pub memory_mib: f64,
-    /// From having a node to ready.
+    /// Time from scheduled to ready, seconds.
     pub start_s: f64,
-    /// From not ready to gone.
+    /// Time from losing readiness to deletion, seconds.
     pub drain_s: f64,
     /// Network and gateway, ms.
     pub hop_ms: f64,
-    /// Requests that may wait in a pod.
+    /// Length of a pod's queue, requests.
     pub queue: f64,
-    /// A slower answer is not good.
+    /// Latency objective, ms. A slower answer is not good.
     pub objective_ms: f64,
-    /// When a request is given up.
+    /// Client timeout, ms.
     pub timeout_ms: f64,
-    /// Watched after the load.
+    /// Time that is simulated after the end of the load, seconds.
     pub tail_s: f64,
-    /// Price of a core for an hour.
+    /// Price of a core per hour.
     pub core_hour: f64,
-    /// Price of a GiB for an hour.
+    /// Price of a GiB per hour.
     pub gib_hour: f64,
 }
 
-/// The scrape and the longest wait in a pod are the function's and Prometheus' own, as in
-/// [`Plant::default`].
+/// Share of the start time until the container runs. The scrape interval and the request deadline
+/// are those of [`Plant::default`].
 const RUNNING_SHARE: f64 = 0.5;
 
 impl Pod {
-    /// What the simulator is told.
+    /// Converts the parameters to the simulator's types.
     pub fn plant(&self) -> Result<(Plant, PodSize), String> {
         let bounds = [
             ("service time", self.service_ms, 0.01, 60_000.0),

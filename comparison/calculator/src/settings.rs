@@ -1,5 +1,5 @@
-//! Each autoscaler's settings as numbers by name: one table for the form, the page's address, the
-//! simulator and the files.
+//! Each autoscaler's settings as numbers by name. One table serves the form, the page's address,
+//! the simulator and the files.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use simulator::keda::KedaSettings;
 use simulator::kpa::KpaSettings;
 use simulator::vpa::VpaSettings;
 
-/// What is compared.
+/// The compared autoscalers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -24,19 +24,19 @@ pub enum Kind {
     Keda,
 }
 
-/// Settings by name. What is missing has its default.
+/// Settings by name. A missing setting has its default.
 pub type Values = BTreeMap<String, f64>;
 
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Field {
-    /// As its own object spells it.
+    /// Name of the field in the autoscaler's own object.
     pub name: &'static str,
     /// Unit, for the form.
     pub unit: &'static str,
-    /// Where nothing is said.
+    /// Default value.
     pub default: f64,
-    /// Least and most that the object accepts.
+    /// Least and largest value that the object accepts.
     pub least: f64,
     /// See `least`.
     pub most: f64,
@@ -46,11 +46,11 @@ const fn field(name: &'static str, unit: &'static str, default: f64, least: f64,
     Field { name, unit, default, least, most }
 }
 
-/// More pods than a page draws in a moment.
+/// Upper bound of the pod counts, which keeps the page responsive.
 const MOST_PODS: f64 = 10_000.0;
 
 const KPA: [Field; 11] = [
-    field("target", "in flight a pod", 1.0, 0.01, 1000.0),
+    field("target", "in flight per pod", 1.0, 0.01, 1000.0),
     field("target-utilization-percentage", "%", 70.0, 1.0, 100.0),
     field("window", "s", 60.0, 6.0, 3600.0),
     field("panic-window-percentage", "%", 10.0, 1.0, 100.0),
@@ -77,7 +77,7 @@ const BEHAVIOR: [Field; 10] = [
 ];
 
 const HPA: [Field; 3] = [
-    field("averageValue", "in flight a pod", 1.0, 0.001, 1000.0),
+    field("averageValue", "in flight per pod", 1.0, 0.001, 1000.0),
     field("minReplicas", "pods", 1.0, 1.0, MOST_PODS),
     field("maxReplicas", "pods", 10.0, 1.0, MOST_PODS),
 ];
@@ -88,7 +88,7 @@ const VPA: [Field; 2] = [
 ];
 
 const KEDA: [Field; 6] = [
-    field("threshold", "in flight a pod", 1.0, 0.001, 1000.0),
+    field("threshold", "in flight per pod", 1.0, 0.001, 1000.0),
     field("activationThreshold", "in flight", 0.0, 0.0, 1000.0),
     field("minReplicaCount", "pods", 0.0, 0.0, MOST_PODS),
     field("maxReplicaCount", "pods", 10.0, 1.0, MOST_PODS),
@@ -96,14 +96,14 @@ const KEDA: [Field; 6] = [
     field("cooldownPeriod", "s", 300.0, 0.0, 3600.0),
 ];
 
-/// The period of the policies that have no field for it.
+/// Period of the policies for which the form has no field.
 pub const POLICY_PERIOD_S: i64 = 15;
 
 impl Kind {
-    /// In the order of the page.
+    /// All autoscalers in the order in which the page shows them.
     pub const ALL: [Self; 4] = [Self::Kpa, Self::Hpa, Self::HpaVpa, Self::Keda];
 
-    /// Its settings.
+    /// The settings of this autoscaler.
     pub fn fields(self) -> Vec<Field> {
         match self {
             Self::Kpa => KPA.to_vec(),
@@ -113,7 +113,8 @@ impl Kind {
         }
     }
 
-    /// Whether all values are settings of it and within their bounds; then all of its settings.
+    /// Checks that all values are known settings within their bounds, and adds the defaults of
+    /// missing ones.
     pub fn complete(self, values: &Values) -> Result<Values, String> {
         let fields = self.fields();
         if let Some(name) = values.keys().find(|name| fields.iter().all(|f| f.name != *name)) {
@@ -130,7 +131,7 @@ impl Kind {
         fields.iter().map(value).collect()
     }
 
-    /// The autoscaler with these settings; memory bounds of the VPA are the pod's.
+    /// The autoscaler with these settings. The VPA's memory bounds are fixed to the pod's memory.
     pub fn autoscaler(self, values: &Values, memory: f64) -> Result<Autoscaler, String> {
         let all = self.complete(values)?;
         let get = |name: &str| all[name];
@@ -161,7 +162,7 @@ impl Kind {
                 let vpa = (self == Self::HpaVpa).then(|| VpaSettings {
                     cpu: (whole("minAllowed.cpu"), whole("maxAllowed.cpu")),
                     memory: (memory, memory),
-                    // As in k8s-autoscalers/base/vpa.yaml.
+                    // Value of k8s-autoscalers/base/vpa.yaml.
                     min_replicas: 1,
                     tolerance: simulator::vpa::TOLERANCE,
                 });

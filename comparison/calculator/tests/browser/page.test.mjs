@@ -1,4 +1,4 @@
-// The calculator in a real Chromium, opened as a file: no server.
+// Tests the calculator in Chromium, opened as a file without a server.
 
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,9 +11,9 @@ import { chromium } from 'playwright-core';
 const FILE = process.env.CALCULATOR || fileURLToPath(new URL('../../../../target/calculator/index.html', import.meta.url));
 const PAGE = pathToFileURL(FILE).href;
 const AXE = createRequire(import.meta.url).resolve('axe-core');
-// What the page exported, for ../test_exported.py.
+// Files that the page exported, for ../test_exported.py.
 const EXPORTS = process.env.EXPORTS || fileURLToPath(new URL('exports/', pathToFileURL(FILE)));
-// A test that hangs fails; one on a machine with much else to do does not.
+// The timeout fails a test that hangs, and is long enough for a busy machine.
 const PATIENCE_MS = 90_000;
 
 let browser;
@@ -43,7 +43,7 @@ async function open(hash = '', options = {}) {
 const simulated = (page) => page.waitForFunction(() => document.body.dataset.done && /requests through each/.test(document.querySelector('#status').textContent));
 const cell = async (page, row, column) => (await page.locator('#table tbody tr').nth(row).locator('td').nth(column).textContent()).trim();
 
-/** Does something and waits until it is simulated. */
+/** Runs an action and waits for the simulation that it starts. */
 async function and(page, action) {
   const before = await page.evaluate(() => document.body.dataset.done);
   await action();
