@@ -1,6 +1,6 @@
-//! What pods are like, taken from recorded runs: how long they start and drain, what a request
-//! costs, how much room there is. Never from what a simulation is to predict: counts of pods, good
-//! answers, percentiles above the median.
+//! Derives the parameters of the pod model from recorded runs: start and drain times, the CPU cost
+//! of a request, and the room on the nodes. It does not use what a simulation is to predict: pod
+//! counts, the share of good answers, and latency percentiles above the median.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,78 +17,78 @@ use simulator::{Autoscaler, Drawn, Named, Plant, PodSize, simulated_run};
 
 use crate::manifests;
 
-/// What was measured, by variant; written as TOML.
+/// Measured parameters by variant, serialized as TOML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Results files that it comes from.
+    /// Results files from which the parameters were derived.
     #[serde(default)]
     pub runs: Vec<String>,
-    /// By the name of the variant.
+    /// Parameters by the name of the variant.
     #[serde(flatten)]
     pub variants: BTreeMap<String, MeasuredVariant>,
 }
 
-/// One variant's pods.
+/// Parameters of one variant's pods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredVariant {
     /// CPU time of one request in the function's container, ms.
     pub work_ms: f64,
     /// CPU that a pod uses without requests, millicores.
     pub background_millicores: f64,
-    /// Time of a request that is no CPU time of the pod, ms.
+    /// Part of a request's latency that is not CPU time of the pod, ms.
     pub hop_ms: f64,
-    /// From not ready to gone, seconds.
+    /// Time from losing readiness to deletion, seconds.
     pub drain_s: f64,
-    /// CPU requests that found room on the node at once, millicores; only where pods had to wait
-    /// for it.
+    /// CPU requests that fit on the node at the same time, millicores. Present only if pods had to
+    /// wait for room.
     pub room_millicores: Option<i64>,
-    /// Moments of the KPA's ticks in their period of 2 s.
+    /// Offsets of the KPA's ticks within their period of 2 s.
     #[serde(default)]
     pub kpa_phases_s: Vec<f64>,
-    /// Moments of the HPA's syncs in their period of 15 s.
+    /// Offsets of the HPA's syncs within their period of 15 s.
     #[serde(default)]
     pub hpa_phases_s: Vec<f64>,
-    /// Every start of a pod: from having a node to a running container, and to ready, seconds; and
-    /// how many pods got a node within [`TOGETHER_S`] of it, itself included.
+    /// One entry for each pod start: the time from scheduled to running container and to ready, in
+    /// seconds, and the number of pods scheduled within [`TOGETHER_S`] of it, including itself.
     pub starts_s: Vec<[f64; 3]>,
-    /// How the VPA stood when the load began, one for each run that had one.
+    /// State of the VPA when the load began, one entry for each run with a VPA.
     #[serde(default)]
     pub vpa_begins: Vec<MeasuredBegin>,
 }
 
-/// How the VPA stood when the load of a run began.
+/// State of the VPA when the load of a run began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredBegin {
-    /// Its first recommendation, seconds; 0: before the load.
+    /// Time of its first recommendation, seconds. 0 if it came before the load.
     pub first_s: f64,
-    /// CPU requests of the pods that were there, millicores.
+    /// CPU requests of the pods that were ready when the load began, millicores.
     pub at_rest: Vec<i64>,
 }
 
-/// A pod that had a node later than this after it was created had to wait for room, seconds.
+/// A pod that is scheduled later than this after its creation had to wait for room, seconds.
 const WAITED_FOR_ROOM_S: f64 = 1.0;
-/// What is recorded before this was there when the recording began, seconds.
+/// An event recorded before this time describes the state at the start of the recording, seconds.
 const AT_THE_START_S: f64 = 0.05;
-/// Pods that get a node within this share its CPUs while they start, seconds.
+/// Pods scheduled within this time of each other share the node's CPUs while they start, seconds.
 pub const TOGETHER_S: f64 = 1.0;
-/// The part of the answers that met neither queue nor spent quota, by which the time outside the
-/// pod is judged.
+/// Share of the answers assumed to have met neither a queue nor an exhausted CPU quota. The time
+/// outside the pod is derived from this quantile of the latency.
 const UNDISTURBED: f64 = 0.2;
 
 impl Measured {
-    /// Reads what `comparison fit` printed.
+    /// Parses the output of `comparison fit`.
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not from `comparison fit`", path.display()))
     }
 
-    /// As TOML.
+    /// Serializes the parameters as TOML.
     pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// From measured runs.
+    /// Fits the parameters to measured runs.
     pub fn of(runs: &[Run]) -> Result<Self> {
         let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
         ensure!(!measured.is_empty(), "no measured runs: simulated ones say nothing about pods");
@@ -116,10 +116,10 @@ fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
         let unready = pod.ready.iter().rev().find(|r| !r.1)?.0;
         Some(pod.gone_s? - unready)
     });
-    let drain_s = median(drains.collect()).context("no pod was taken away in these runs")?;
-    let (work_s, background) = cpu(runs).context("these runs do not tell what a request costs")?;
+    let drain_s = median(drains.collect()).context("no pod was removed in these runs")?;
+    let (work_s, background) = cpu(runs).context("these runs do not determine the CPU time of a request")?;
     let hop_s = (undisturbed(runs).context("no answers")? - work_s).max(0.0);
-    // A decision is recorded at the clock's moment that made it.
+    // A decision is recorded at the time of the tick or sync that made it.
     let phases = |period: Micros| -> Vec<f64> {
         let decided = runs.iter().filter_map(|r| first_after_start(&r.recording.desired));
         decided.map(|t| rounded(t.rem_euclid(period as f64 / SECOND as f64))).collect()
@@ -164,8 +164,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// From having a node to running and to ready, of a pod that started in the run, and how many
-/// started with it.
+/// Time from scheduled to running and to ready, of a pod that started in the run, and the number of
+/// pods that started together with it.
 fn start(pod: &Pod, all: &[Pod]) -> Option<[f64; 3]> {
     let scheduled = pod.scheduled_s.filter(|s| *s > 0.0)?;
     let beside = |p: &&Pod| p.scheduled_s.is_some_and(|s| (s - scheduled).abs() <= TOGETHER_S);
@@ -173,8 +173,8 @@ fn start(pod: &Pod, all: &[Pod]) -> Option<[f64; 3]> {
     Some([rounded(pod.started_s? - scheduled), rounded(pod.first_ready()? - scheduled), together])
 }
 
-/// CPU of a request and of a pod without requests, in seconds and cores: least squares over the
-/// runs.
+/// CPU time of a request in seconds and CPU use of a pod without requests in cores: least squares
+/// over the runs.
 fn cpu(runs: &[&Run]) -> Option<(f64, f64)> {
     let mut sums = [0.0; 5];
     for run in runs {
@@ -203,7 +203,7 @@ fn cpu(runs: &[&Run]) -> Option<(f64, f64)> {
     (work > 0.0).then_some((work, background))
 }
 
-/// The latency that [`UNDISTURBED`] of all answers do not exceed, seconds.
+/// The quantile [`UNDISTURBED`] of the latency of all answers, seconds.
 fn undisturbed(runs: &[&Run]) -> Option<f64> {
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for bucket in runs.iter().flat_map(|r| &r.load.latency_us) {
@@ -218,8 +218,8 @@ fn undisturbed(runs: &[&Run]) -> Option<f64> {
     found.map(|(us, _)| *us as f64 / 1e6)
 }
 
-/// What pods with a node requested while another pod waited for one, millicores: one number for
-/// each pod that waited.
+/// CPU requests of the scheduled pods while another pod waited for a node, millicores: one value
+/// for each pod that waited.
 fn placed_while_waiting(run: &Run) -> Vec<f64> {
     let pods = &run.recording.pods;
     let placed = |at: f64| -> f64 {
@@ -228,18 +228,18 @@ fn placed_while_waiting(run: &Run) -> Vec<f64> {
         pods.iter().filter(there).flat_map(|p| &p.containers).filter_map(requested).sum()
     };
     let waited = pods.iter().filter(|p| p.scheduled_s.is_some_and(|s| s - p.created_s > WAITED_FOR_ROOM_S));
-    // By then the others of the same decision have their place.
+    // At this time, the other pods of the same decision are already scheduled.
     waited.map(|p| placed(p.created_s + WAITED_FOR_ROOM_S / 2.0) * 1000.0).collect()
 }
 
 /// The arms that can be simulated: settings from the manifests, pods as measured.
 #[derive(Debug, Clone)]
 pub struct Arms {
-    /// The repository.
+    /// Root folder of the repository.
     pub root: PathBuf,
-    /// A folder of `platforms/`.
+    /// Name of a folder of `platforms/`.
     pub platform: Option<String>,
-    /// Pods.
+    /// Measured pod parameters.
     pub measured: Measured,
 }
 
@@ -254,7 +254,7 @@ pub struct Arm {
     pub autoscaler: Autoscaler,
     /// The pod's size.
     pub size: PodSize,
-    /// What pods are like.
+    /// Parameters of the pod model.
     pub plant: Plant,
 }
 
