@@ -8,8 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use comparison::analysis::measures::measure;
+use comparison::cluster::blocks::Plan;
 use comparison::cluster::config::ClusterConfig;
-use comparison::cluster::runner::{Plan, compare};
+use comparison::cluster::runner::compare;
 use comparison::files::{read_runs, read_scenarios};
 use played::{FIT, Fake, Stage};
 use scenario::arms::Arm;

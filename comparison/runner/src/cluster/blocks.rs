@@ -4,7 +4,8 @@
 //! A comparison takes many hours and is done in sessions. A session ends between two runs; the next
 //! one continues with the first run that has no results file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use rand_pcg::Pcg64;
@@ -13,8 +14,7 @@ use scenario::rate::uniform;
 use scenario::recording::{Calibration, Origin, Run};
 use scenario::{Counted, Scenario};
 
-use super::calibrate::{MOST_DRIFT, drift};
-use super::runner::Plan;
+use super::drift::{MOST_DRIFT, drift};
 use crate::files;
 
 /// Time between two runs, as measured on a node with two cores: removal, the expiry of the HPA's
@@ -108,6 +108,54 @@ pub fn changed(recorded: &[Run], now: Option<&Calibration>) -> Option<String> {
         "the block was begun where one pod answered {:.1}/s at most, and here it answers {:.1}/s",
         other.saturated, now.saturated
     ))
+}
+
+/// The plan of a comparison.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The scenarios, in this order.
+    pub scenarios: Vec<Scenario>,
+    /// The arms. Each repeat begins with another one.
+    pub arms: Vec<Arm>,
+    /// The number of repeats; each has its own seed.
+    pub repeats: u32,
+    /// Requests a second for a rate of 1.0 ...
+    pub scale: f64,
+    /// ... or as a share of what one pod carries, which is measured first.
+    pub pod_load: Option<f64>,
+    /// Measure the capacity of one pod before the runs, and check it after each repeat.
+    pub calibrate: bool,
+    /// Factor on the scenarios' time.
+    pub stretch: f64,
+    /// Seed of the first repeat; the next ones count up.
+    pub seed: u64,
+    /// Least number of seconds watched after the schedule, where cost counts until rest ...
+    pub tail_s: f64,
+    /// ... and the most further seconds until the arm is at rest.
+    pub longest_tail: Duration,
+    /// Time-out for a variant to answer, and to get to rest.
+    pub patience: Duration,
+    /// Use the variants as deployed: neither remove nor apply anything.
+    pub as_is: bool,
+    /// Time at rest before a run.
+    pub calm: Duration,
+    /// Time for the controller to drop a removed HPA's state: see [`super::rest::FORGETS_AFTER_S`].
+    pub forget: Duration,
+    /// Seconds over which the starts of runs are spread: see [`super::rest::SLOWEST_CLOCK_S`].
+    pub spread_s: f64,
+    /// How long this session may take, in minutes.
+    pub minutes: Option<f64>,
+    /// Void what is recorded of a block that was begun on a machine of another speed, and begin it
+    /// again.
+    pub begin_again: bool,
+    /// Pictures by kind.
+    pub images: PathBuf,
+    /// The folder of results.
+    pub results: PathBuf,
+    /// Threads of the load generator.
+    pub threads: usize,
+    /// Commit of this tool and the manifests, for the results.
+    pub commit: String,
 }
 
 impl Plan {

@@ -40,10 +40,6 @@ const GOOD: f64 = 0.99;
 /// Upper bound of the search: no single pod answers this many.
 const HIGHEST: f64 = 10_000.0;
 
-/// Most change in the throughput of one pod between the calibrations around a run: beyond it, the
-/// rates of the runs are not comparable.
-pub const MOST_DRIFT: f64 = 0.10;
-
 /// Answers a second when the pod is saturated.
 fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<f64> {
     let mut rate = 2.0;
@@ -79,11 +75,6 @@ fn rate_at_one(steps: &[CalibrationStep]) -> Option<f64> {
     let pair = steps.windows(2).find(|w| w[0].in_flight <= 1.0 && w[1].in_flight > 1.0)?;
     let share = (1.0 - pair[0].in_flight) / (pair[1].in_flight - pair[0].in_flight);
     Some(pair[0].rate + share * (pair[1].rate - pair[0].rate))
-}
-
-/// Share by which the throughput changed.
-pub fn drift(before: &Calibration, saturated: f64) -> f64 {
-    (saturated / before.saturated - 1.0).abs()
 }
 
 impl Runner<'_> {

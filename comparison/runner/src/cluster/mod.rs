@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod clock;
 pub mod config;
 pub mod cost;
+pub mod drift;
 pub mod fitness;
 pub mod http;
 pub mod identity;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::blocks::Plan;
 use super::blocks::{CALIBRATION_S, Job, RECALIBRATION_S, blocks, sessions};
-use super::runner::Plan;
 use crate::analysis::statistics::{ALPHA, pairs_needed};
 use crate::report::claims::registered;
 use crate::report::table::number;

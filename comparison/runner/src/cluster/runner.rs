@@ -8,66 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::blocks::{Block, Job, blocks, changed};
-use super::calibrate::{MOST_DRIFT, drift};
+use super::blocks::{Block, Job, Plan, blocks, changed};
 use super::config::{ClusterConfig, VariantConfig};
+use super::drift::{MOST_DRIFT, drift};
 use super::kube::{Kube, shell};
 use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
-use scenario::Scenario;
-use scenario::arms::Arm;
 use scenario::recording::{Calibration, Run, joinable};
 use scenario::schedule::Schedule;
-
-/// The plan of a comparison.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The scenarios, in this order.
-    pub scenarios: Vec<Scenario>,
-    /// The arms. Each repeat begins with another one.
-    pub arms: Vec<Arm>,
-    /// The number of repeats; each has its own seed.
-    pub repeats: u32,
-    /// Requests a second for a rate of 1.0 ...
-    pub scale: f64,
-    /// ... or as a share of what one pod carries, which is measured first.
-    pub pod_load: Option<f64>,
-    /// Measure the capacity of one pod before the runs, and check it after each repeat.
-    pub calibrate: bool,
-    /// Factor on the scenarios' time.
-    pub stretch: f64,
-    /// Seed of the first repeat; the next ones count up.
-    pub seed: u64,
-    /// Least number of seconds watched after the schedule, where cost counts until rest ...
-    pub tail_s: f64,
-    /// ... and the most further seconds until the arm is at rest.
-    pub longest_tail: Duration,
-    /// Time-out for a variant to answer, and to get to rest.
-    pub patience: Duration,
-    /// Use the variants as deployed: neither remove nor apply anything.
-    pub as_is: bool,
-    /// Time at rest before a run.
-    pub calm: Duration,
-    /// Time for the controller to drop a removed HPA's state: see [`super::rest::FORGETS_AFTER_S`].
-    pub forget: Duration,
-    /// Seconds over which the starts of runs are spread: see [`super::rest::SLOWEST_CLOCK_S`].
-    pub spread_s: f64,
-    /// How long this session may take, in minutes.
-    pub minutes: Option<f64>,
-    /// Void what is recorded of a block that was begun on a machine of another speed, and begin it
-    /// again.
-    pub begin_again: bool,
-    /// Pictures by kind.
-    pub images: PathBuf,
-    /// The folder of results.
-    pub results: PathBuf,
-    /// Threads of the load generator.
-    pub threads: usize,
-    /// Commit of this tool and the manifests, for the results.
-    pub commit: String,
-}
 
 /// Threads for watches, queries and waiting; the load has its own.
 const RUNNER_THREADS: usize = 1;

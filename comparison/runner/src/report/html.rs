@@ -12,7 +12,7 @@ use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
 use crate::analysis::MEASURES;
 use crate::analysis::measures::ready_pods;
 use crate::analysis::statistics::{ALPHA, LEAST_PAIRS};
-use crate::cluster::calibrate::MOST_DRIFT;
+use crate::cluster::drift::MOST_DRIFT;
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
 
