@@ -198,17 +198,18 @@ pub fn container_limit() -> Option<usize> {
     limit_of(&groups, Path::new("/sys/fs/cgroup"))
 }
 
-/// Calls `changed` with every new limit, for as long as the future is polled.
-pub async fn watch(changed: impl FnMut(Option<usize>)) {
-    watch_limit(cpu::POLL_INTERVAL, container_limit, changed).await;
+/// Calls `changed` whenever the limit is another than `current`, the last one known; for as long as
+/// the future is polled.
+pub async fn watch(current: Option<usize>, changed: impl FnMut(Option<usize>)) {
+    watch_limit(cpu::POLL_INTERVAL, container_limit, current, changed).await;
 }
 
 async fn watch_limit(
     interval: Duration,
     limit: impl Fn() -> Option<usize>,
+    mut current: Option<usize>,
     mut changed: impl FnMut(Option<usize>),
 ) {
-    let mut current = limit();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -337,7 +338,7 @@ mod tests {
         set("max\n");
         let interval = Duration::from_millis(1);
         let limit = || limit_of("0::/\n", &mount);
-        let watched = watch_limit(interval, limit, |limit| memory.resize(limit, 1));
+        let watched = watch_limit(interval, limit, None, |limit| memory.resize(limit, 1));
         let resized = async {
             let limits = [
                 ("268435456\n", 180 * MIB),
