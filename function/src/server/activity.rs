@@ -165,8 +165,7 @@ impl Activity {
             return (stalled >= STALLS).then_some(Need::Answer(Reverse(stalled)));
         }
         let idle = self.since(&self.idle).filter(|idle| *idle >= SETTLES)?;
-        let served = self.served.load(Ordering::Relaxed) || self.serving.load(Ordering::Relaxed);
-        Some(if served { Need::Idle(Reverse(idle)) } else { Need::Stranger(Reverse(idle)) })
+        Some(if self.has_served() { Need::Idle(Reverse(idle)) } else { Need::Stranger(Reverse(idle)) })
     }
 
     /// Whether a request is being answered or waits for a place.
