@@ -2,7 +2,8 @@
 
 BENCH_PYTHON = bench/.venv/bin/python
 BENCH_BINARY = $(or $(CARGO_TARGET_DIR),bench/target)/release/bench-peers
-BENCH_MODEL = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
+# models.py quantizes a model in floats itself.
+BENCH_MODEL = $(or $(MODEL),$(FLOAT_MODEL))
 BENCH_FLAGS ?=
 BENCH_HTTP_FLAGS ?=
 

@@ -10,11 +10,16 @@ build-function: need-cargo
 run: build-function ## build and serve with the built-in model on PORT (8080)
 	@SOURCE_URL='$(SOURCE_URL)' exec $(or $(CARGO_TARGET_DIR),target)/release/eye-state
 
-test: test-rust
+# Floats first: what is left in the target folder is the function that `make build` makes.
+test: test-floats test-rust
 
-.PHONY: test-rust need-cargo
+.PHONY: test-rust test-floats need-cargo
 test-rust: need-cargo ## run the Rust tests of every room
 	$(CARGO) test --release --workspace
+
+# Compiles the function once more, not its dependencies.
+test-floats: need-cargo ## test the function with the built-in model in floats against ONNX Runtime
+	MODEL=$(FLOAT_MODEL) $(CARGO) test --release --workspace --test network --test reference_outputs --test loading
 
 need-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs and run this again" >&2; exit 1; }

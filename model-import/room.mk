@@ -1,8 +1,10 @@
 ##@ model-import: YOLOv5 to burn code
 
-# The model that the function is built with; every target here takes another as
-# MODEL=path/to/best.onnx.
-BUILT_MODEL = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
+# The model that the function is built with. Every target here takes
+# another as MODEL=path/to/best.onnx.
+FLOAT_MODEL := $(firstword $(wildcard model-import/weights/*.onnx))
+INT8_MODEL  := $(firstword $(wildcard model-import/weights/int8/*.onnx))
+BUILT_MODEL  = $(or $(MODEL),$(FLOAT_MODEL))
 IMGSZ ?= 416
 MODEL_IMPORT = $(or $(CARGO_TARGET_DIR),target)/release/model-import
 
@@ -17,8 +19,9 @@ check-model: model-import-cli ## check that the function can be built with a mod
 model-import-cli: need-cargo
 	$(CARGO) build --quiet --release --workspace --bin model-import
 
-# The Python environment is the training's; its requirements are pinned there.
+# Each has a Python environment of its own; the requirements are pinned there.
 include model-import/training/room.mk
+include model-import/quantize/room.mk
 
 EXPORT_ENV := $(VENV)/export
 $(EXPORT_ENV)/.ready: model-import/export/requirements.txt
@@ -36,12 +39,11 @@ export-official: need-weights $(TRAINING_ENV)/.ready ## the same by YOLOv5's own
 need-weights:
 	@[ -n $(call quoted,$(WEIGHTS)) ] || { echo "give a checkpoint: make export WEIGHTS=path/to/best.pt" >&2; exit 1; }
 
-reference-heads: $(TRAINING_ENV)/.ready ## ONNX Runtime's raw outputs that function/tests/network.rs compares with
-	$(TRAINING_ENV)/bin/python model-import/reference/raw_heads.py $(call quoted,$(BUILT_MODEL)) > model-import/reference/raw_heads.txt
+reference-heads: $(QUANTIZE_ENV)/.ready ## ONNX Runtime's raw outputs that function/tests/network.rs compares with
+	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(BUILT_MODEL)) > model-import/reference/raw_heads.txt
+	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(FLOAT_MODEL)) > model-import/reference/raw_heads-floats.txt
 
 reference: reference-heads
-
-include model-import/quantize/room.mk
 
 # Exports of every kind (model-import/forms): made by real exporters, imported, compared with ONNX
 # Runtime.

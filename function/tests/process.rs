@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use eye_state::classifier::Classifier;
+use model_runtime::kernels::Isa;
 use support::{Answer, request, sample};
 
 struct Process {
@@ -49,7 +51,11 @@ impl Process {
     }
 
     fn classify(&self) -> Answer {
-        request(self.address, "POST", "/", &[("content-type", "image/jpeg")], &sample("open.jpg"))
+        self.classify_sample("open.jpg")
+    }
+
+    fn classify_sample(&self, name: &str) -> Answer {
+        request(self.address, "POST", "/", &[("content-type", "image/jpeg")], &sample(name))
     }
 
     fn metric(&self, series: &str) -> f64 {
@@ -179,6 +185,27 @@ fn fewer_cpus_mean_fewer_inferences_at_once_without_a_restart() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(process.classify().json()["state"], "open");
+}
+
+/// Sums of integers are exact, whatever instructions add them up; those of floats are not.
+#[test]
+fn every_instruction_set_of_this_machine_gives_the_same_answers() {
+    if !Classifier::metadata().quantized {
+        return;
+    }
+    let answers = |isa: Isa| {
+        let process = Process::start(&[("MODEL_RUNTIME_ISA", isa.name())]);
+        ["open.jpg", "closed-far.jpg", "one-open.jpg", "glasses-closed.jpg", "covered.jpg"].map(|name| {
+            let mut answer = process.classify_sample(name).json();
+            answer.as_object_mut().expect("an object").remove("timing_ms").expect("times");
+            answer
+        })
+    };
+    let portable = answers(Isa::Portable);
+    assert_eq!(portable[0]["state"], "open");
+    for isa in Isa::available() {
+        assert_eq!(answers(isa), portable, "{}", isa.name());
+    }
 }
 
 #[test]

@@ -2,18 +2,22 @@
 
 QUANTIZE_ENV := $(VENV)/quantize
 QUANTIZE_PY  := $(QUANTIZE_ENV)/bin/python -W ignore
-INT8_MODEL   ?= model-import/weights/int8/$(notdir $(BUILT_MODEL))
 
 $(QUANTIZE_ENV)/.ready: model-import/quantize/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
-.PHONY: quantize test-quantize reference-int8 reference-quantizers
+.PHONY: quantize weights-int8 test-quantize reference-int8 reference-quantizers
 verify: test-quantize
 quantize: $(QUANTIZE_ENV)/.ready ## an 8-bit form beside a model: MODEL=best.onnx PICTURES=folder [OUT=best-int8.onnx]
 	@[ -d "$(PICTURES)" ] || { echo "give a folder of pictures to calibrate on: make quantize MODEL=best.onnx PICTURES=folder" >&2; exit 1; }
-	$(QUANTIZE_PY) model-import/quantize/quantize.py $(BUILT_MODEL) $(PICTURES) $(if $(OUT),--out $(OUT)) $(ARGS)
+	$(QUANTIZE_PY) model-import/quantize/quantize.py $(call quoted,$(or $(MODEL),$(FLOAT_MODEL))) $(call quoted,$(PICTURES)) $(if $(OUT),--out $(call quoted,$(OUT))) $(ARGS)
+
+weights-int8: $(QUANTIZE_ENV)/.ready ## the built-in model's 8-bit form anew, after the one in floats: PICTURES=folder; then make reference
+	@[ -d "$(PICTURES)" ] || { echo "give a folder of pictures to calibrate on: make weights-int8 PICTURES=folder" >&2; exit 1; }
+	$(QUANTIZE_PY) model-import/quantize/quantize.py $(FLOAT_MODEL) $(call quoted,$(PICTURES)) --out model-import/weights/int8/$(notdir $(FLOAT_MODEL)) $(ARGS)
+	for folder in model-import/weights model-import/weights/int8; do (cd $$folder && sha256sum *.onnx > SHA256SUMS) || exit 1; done
 
 reference-int8: $(QUANTIZE_ENV)/.ready ## ONNX Runtime's levels that model-import's test compares with
 	$(QUANTIZE_PY) model-import/reference/int8_maps.py $(INT8_MODEL) function/samples/open.jpg

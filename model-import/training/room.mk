@@ -4,7 +4,7 @@ TRAINING     := model-import/training
 TRAINING_ENV := $(VENV)/training
 TRAINING_PY  := $(TRAINING_ENV)/bin/python -W ignore
 # The built-in model unless MODEL= names another.
-EVALUATED     = $(or $(MODEL),$(firstword $(wildcard model-import/weights/*.onnx)))
+EVALUATED     = $(BUILT_MODEL)
 REFERENCE    := function/tests/reference
 
 $(TRAINING_ENV)/.ready: $(TRAINING)/requirements.txt $(TRAINING)/requirements-nodeps.txt
@@ -14,10 +14,15 @@ $(TRAINING_ENV)/.ready: $(TRAINING)/requirements.txt $(TRAINING)/requirements-no
 	touch $@
 
 .PHONY: reference need-dataset
+# Of the model that the function is built with, and of the built-in one in floats.
+MAKE_REFERENCE = $(TRAINING_PY) $(REFERENCE)/make_reference.py
 reference: $(TRAINING_ENV)/.ready ## reference outputs of ONNX Runtime: samples, and real pictures with DATASET=path
-	$(TRAINING_PY) $(REFERENCE)/make_reference.py function/samples --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/samples.json --committed
+	$(MAKE_REFERENCE) function/samples --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/samples.json --committed
+	$(MAKE_REFERENCE) $(REFERENCE)/pictures --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/pictures.json --committed
+	$(MAKE_REFERENCE) function/samples --model $(call quoted,$(FLOAT_MODEL)) --out $(REFERENCE)/samples-floats.json --committed
+	$(MAKE_REFERENCE) $(REFERENCE)/pictures --model $(call quoted,$(FLOAT_MODEL)) --out $(REFERENCE)/pictures-floats.json --committed
 ifdef DATASET
-	$(TRAINING_PY) $(REFERENCE)/make_reference.py $(DATASET) --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/output/real.json --decoded $(REFERENCE)/output/decoded --command "make reference DATASET=$(DATASET)"
+	$(MAKE_REFERENCE) $(DATASET) --model $(call quoted,$(EVALUATED)) --out $(REFERENCE)/output/real.json --decoded $(REFERENCE)/output/decoded --command "make reference DATASET=$(DATASET)"
 else
 	@echo "no DATASET=path given: only the samples were done, no real picture"
 endif
@@ -61,7 +66,7 @@ mine: $(TRAINING_ENV)/.ready ## which of the negatives a model fires on, for ARG
 
 start: need-yolov5 $(TRAINING_ENV)/.ready ## a checkpoint to train on from, out of the built-in model: LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=checkout [MODEL=best.onnx]
 	@[ -f "$(LENGTHS)" ] && [ -n "$(OUT)" ] || { echo "give a checkpoint of the same network and a new file: make start LENGTHS=yolov5n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
-	$(TRAINING_PY) $(TRAINING)/from_onnx.py $(call quoted,$(EVALUATED)) --data $(TRAINING_DATA) --lengths $(LENGTHS) --leave-out $(TRAINING)/left-out.txt --out $(OUT) --yolov5 $(YOLOV5)
+	$(TRAINING_PY) $(TRAINING)/from_onnx.py $(call quoted,$(or $(MODEL),$(FLOAT_MODEL))) --data $(TRAINING_DATA) --lengths $(LENGTHS) --leave-out $(TRAINING)/left-out.txt --out $(OUT) --yolov5 $(YOLOV5)
 
 widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
 	@[ -f $(call quoted,$(WEIGHTS)) ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
