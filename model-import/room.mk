@@ -1,10 +1,10 @@
 ##@ model-import: YOLOv5 to burn code
 
-# The model that the function is built with. Every target here takes
+# The model that the function is built with: the 8-bit form of FLOAT_MODEL. Every target here takes
 # another as MODEL=path/to/best.onnx.
 FLOAT_MODEL := $(firstword $(wildcard model-import/weights/*.onnx))
 INT8_MODEL  := $(firstword $(wildcard model-import/weights/int8/*.onnx))
-BUILT_MODEL  = $(or $(MODEL),$(FLOAT_MODEL))
+BUILT_MODEL  = $(or $(MODEL),$(INT8_MODEL))
 IMGSZ ?= 416
 MODEL_IMPORT = $(or $(CARGO_TARGET_DIR),target)/release/model-import
 

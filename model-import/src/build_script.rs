@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{ImportError, Options};
 
-/// The model to build: a path, relative to the repository; default: the one in
-/// `model-import/weights`.
+/// The model to build: a path, relative to the repository; default: the one in [`DEFAULT_FOLDER`].
 const ENV_MODEL: &str = "MODEL";
+/// Holds the default model, in this crate's folder: the 8-bit form of the one in `weights`.
+const DEFAULT_FOLDER: &str = "weights/int8";
 /// All class names in order, comma-separated; default: the file's metadata.
 const ENV_NAMES: &str = "MODEL_NAMES";
 /// Names of the classes that mean an open eye, comma-separated; default: `eye_open` and its
@@ -101,7 +102,7 @@ fn chosen_model() -> Result<PathBuf, ImportError> {
         // Cargo runs build scripts in the package's folder; users give paths relative to the folder
         // in which they run make.
         Some(path) => Ok(room.parent().unwrap_or(room).join(path)),
-        None => default_model(&room.join("weights")),
+        None => default_model(&room.join(DEFAULT_FOLDER)),
     }
 }
 

@@ -63,7 +63,7 @@ def test_the_binary_is_under_the_licences_of_its_code_and_of_its_weights(sbom: s
     assert document["metadata"]["component"]["licenses"] == [{"expression": "Apache-2.0 AND AGPL-3.0-only"}]
     (model,) = [c for c in document["components"] if c["type"] == "machine-learning-model"]
     assert model["licenses"] == [{"expression": "AGPL-3.0-only"}]
-    (weights,) = (render.ROOT / "model-import/weights").glob("*.onnx")
+    (weights,) = (render.ROOT / "model-import/weights/int8").glob("*.onnx")
     assert (model["name"], model["hashes"][0]["content"]) == (weights.stem, hashlib.sha256(weights.read_bytes()).hexdigest())
 
 

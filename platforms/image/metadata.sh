@@ -1,12 +1,12 @@
 #!/bin/sh
 # The metadata of an image: prints NAME=value lines for its labels and its list of parts.
 #
-# MODEL          the ONNX file that is compiled in; empty is the one in model-import/weights
+# MODEL          the ONNX file that is compiled in; empty is the one in model-import/weights/int8
 # MODEL_LICENSE  its licence as an SPDX expression; empty is what MODEL.license beside it says
 #                (one line, `SPDX-License-Identifier: …`, as REUSE has it)
 set -eu
 
-model=${MODEL:-$(ls model-import/weights/*.onnx)}
+model=${MODEL:-$(ls model-import/weights/int8/*.onnx)}
 [ -f "$model" ] || { echo "metadata.sh: there is no model at '$model': give MODEL=path/to/best.onnx" >&2; exit 66; }
 
 licence=${MODEL_LICENSE:-}
