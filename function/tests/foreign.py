@@ -4,7 +4,8 @@
     python function/tests/foreign.py target/release/eye-state function/samples
 
 Starts the binary and speaks to it with NVIDIA's tritonclient, KServe's Python SDK and the official SDK of
-CloudEvents, validates its OpenAPI document, and has schemathesis look for answers outside of it. Prints a line for
+CloudEvents, reads its metrics with the parsers of Prometheus' Python client, validates its OpenAPI document, and has
+schemathesis look for answers outside of it. Prints a line for
 each case and exits with 1 if one went wrong. What is right is what `POST /classify` answers.
 """
 
@@ -31,6 +32,8 @@ from kserve import InferInput, InferRequest
 from kserve.inference_client import InferenceRESTClient, RESTConfig
 from openapi_spec_validator import validate
 from PIL import Image
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
 from tritonclient.utils import InferenceServerException
 
 binary, samples = sys.argv[1], Path(sys.argv[2])
@@ -230,6 +233,38 @@ def cloudevents_cases(address):
         case(f"cloudevents, {name}, one id in both modes", lambda: right(len(ids) == 2 and len(set(ids)) == 1, ids[:1]))
 
 
+def metrics_cases(address):
+    """Both formats of a scrape; the parser of OpenMetrics refuses what the specification forbids."""
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    traced = {"content-type": "image/jpeg", "traceparent": f"00-{trace}-{span}-01"}
+    post(address, traced, read("open.jpg"), "/classify")
+
+    def scrape(accept):
+        request = urllib.request.Request(f"http://{address}/metrics", headers={"accept": accept})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.headers["content-type"], answer.read().decode()
+
+    def series(families):
+        # A bound of 0.00001 is 1e-05 in OpenMetrics.
+        number = lambda labels: {name: str(float(value)) if name == "le" else value for name, value in labels.items()}
+        return {(sample.name, *sorted(number(sample.labels).items())) for family in families for sample in family.samples}
+
+    scrape("text/plain")  # so that the scrapes below count themselves in the same series
+    kind, text = scrape("text/plain")
+    open_kind, open_text = scrape("application/openmetrics-text; version=1.0.0")
+    families = list(read_openmetrics(open_text))
+    case("prometheus_client, types", lambda: right((kind, open_kind) == ("text/plain; version=0.0.4; charset=utf-8", "application/openmetrics-text; version=1.0.0; charset=utf-8"), open_kind))
+    one, other = series(read_text(text)), series(families)
+    case("prometheus_client, the same series in both formats", lambda: right(one == other and len(one) > 100, len(one) if one == other else one ^ other))
+    units = {family.name: family.unit for family in families if family.unit}
+    case("prometheus_client, units", lambda: right(units.get("process_memory_usage") is None and units.get("http_server_request_duration_seconds") == "seconds" and units.get("process_memory_usage_bytes") == "bytes", units))
+    kinds = {family.name: family.type for family in families}
+    case("prometheus_client, kinds", lambda: right((kinds["eye_state_results"], kinds["target"], kinds["eye_state_build"]) == ("counter", "info", "info"), Counter(kinds.values())))
+    found = [(sample, sample.exemplar) for family in families for sample in family.samples if sample.exemplar]
+    case("prometheus_client, an exemplar", lambda: right(
+        [exemplar.labels for _, exemplar in found] == [{"trace_id": trace, "span_id": span}] and found[0][1].value <= float(found[0][0].labels["le"]), found))
+
+
 def contract_cases(address):
     """The document against the specification, and the function against the document."""
 
@@ -261,6 +296,7 @@ def main():
         tritonclient_cases(address)
         asyncio.run(kserve_cases(address))
         cloudevents_cases(address)
+        metrics_cases(address)
         contract_cases(address)
     with function(MAX_CONCURRENCY="1", QUEUE_CAPACITY="0") as address:
         case("tritonclient, twelve at once at an instance that takes one", lambda: crowd(address))

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use support::{Answer, MULTIPART, TestServer, multipart, raw, request, sample};
@@ -186,4 +187,103 @@ fn pages_of_configured_origins_may_ask_and_read_errors_too() {
 fn any_origin_may_be_let_in() {
     let server = TestServer::with(&[("CORS_ALLOWED_ORIGINS", "*")]);
     assert_eq!(preflight(&server, "null").headers["access-control-allow-origin"], "*");
+}
+
+const OPEN_METRICS: (&str, &str) = ("accept", "application/openmetrics-text; version=1.0.0");
+
+/// Names and labels of the samples, with numbers for the bounds of buckets, which the formats write
+/// in different ways.
+fn series(exposition: &str) -> BTreeSet<String> {
+    let samples = exposition.lines().filter(|line| !line.starts_with('#'));
+    let series = samples.map(|line| line.split(" # ").next().and_then(|sample| sample.rsplit_once(' ')));
+    let series = series.map(|sample| sample.expect("a name and a value").0);
+    series
+        .map(|series| match series.split_once("le=\"") {
+            Some((before, bound)) => {
+                let bound: f64 = bound.trim_end_matches("\"}").parse().expect("a number");
+                format!("{before}{bound:?}")
+            }
+            None => series.to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_scrape_has_the_same_series_in_either_format() {
+    let server = TestServer::start();
+    server.post("/classify", "image/jpeg", &sample("open.jpg"));
+    server.post("/classify", "application/json", b"{}");
+    server.get("/metrics");
+    let text = server.get("/metrics");
+    let open = request(server.address, "GET", "/metrics", &[OPEN_METRICS], b"");
+    assert_eq!(text.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(open.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.text().ends_with("\n# EOF\n") && !text.text().contains("# EOF"));
+    assert_eq!(series(&text.text()), series(&open.text()));
+    assert!(series(&text.text()).len() > 100);
+    for answer in [&text, &open] {
+        assert_eq!(answer.headers["vary"], "accept");
+        assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
+    }
+}
+
+#[test]
+fn a_scrape_without_its_body_has_the_type_of_one_with_it() {
+    let server = TestServer::start();
+    for (accept, wanted) in
+        [(OPEN_METRICS, "application/openmetrics-text"), (("accept", "*/*"), "text/plain")]
+    {
+        let head = request(server.address, "HEAD", "/metrics", &[accept], b"");
+        assert!(head.headers["content-type"].starts_with(wanted), "{accept:?}");
+        assert!(head.body.is_empty());
+    }
+}
+
+/// Exemplars in an OpenMetrics scrape: the series of each, and what it says.
+fn exemplars(server: &TestServer) -> Vec<(String, String)> {
+    let scrape = request(server.address, "GET", "/metrics", &[OPEN_METRICS], b"").text();
+    let lines = scrape.lines().filter_map(|line| line.split_once(" # "));
+    lines.map(|(series, exemplar)| (series.to_owned(), exemplar.to_owned())).collect()
+}
+
+#[test]
+fn requests_of_sampled_traces_are_exemplars_of_their_duration() {
+    let server = TestServer::start();
+    let post = |traceparent: &str| {
+        let headers = [JPEG, ("traceparent", traceparent)];
+        request(server.address, "POST", "/classify", &headers, &sample("open.jpg")).status
+    };
+    let unsampled = [
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0af7651916cd43dd8448eb211c80319c\"} 1-b7ad6b7169203331-01",
+        "yes",
+    ];
+    for traceparent in unsampled {
+        assert_eq!(post(traceparent), 200);
+    }
+    assert_eq!(exemplars(&server), []);
+
+    // However many there are, each bucket has at most one.
+    for _ in 0..5 {
+        assert_eq!(post("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), 200);
+    }
+    let found = exemplars(&server);
+    let names: BTreeSet<_> =
+        found.iter().map(|(series, _)| series.rsplit_once(' ').expect("a count").0).collect();
+    assert!((1..=5).contains(&found.len()) && names.len() == found.len(), "{found:?}");
+    for (series, exemplar) in &found {
+        assert!(series.starts_with("http_server_request_duration_seconds_bucket{"), "{series}");
+        assert!(
+            series.contains("http_response_status_code=\"200\",http_route=\"/classify\",le="),
+            "{series}"
+        );
+        let ids = "{trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\",span_id=\"00f067aa0ba902b7\"} ";
+        let (seconds, at) = exemplar.strip_prefix(ids).and_then(|rest| rest.split_once(' ')).expect(exemplar);
+        let bound = series.split_once("le=\"").expect("a bound").1.split_once('"').expect("its end").0;
+        let bound: f64 = bound.parse().expect("a number");
+        assert!(seconds.parse::<f64>().expect("a number") <= bound, "{series} {exemplar}");
+        assert!(at.parse::<f64>().expect("a number") > 1.7e9);
+    }
 }

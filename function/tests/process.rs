@@ -213,7 +213,12 @@ fn a_request_becomes_a_trace_with_a_span_for_each_stage() {
     let (endpoint, collected) = collector("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
     let answer = process.classify_traced();
-    assert!(answer.headers["traceparent"].contains(TRACE_ID), "the answer names the trace");
+    let own = &answer.headers["traceparent"];
+    assert!(own.contains(TRACE_ID), "the answer names the trace");
+    let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
+    let scrape = request(process.address, "GET", "/metrics", &open_metrics, b"").text();
+    let exemplar = format!("# {{trace_id=\"{TRACE_ID}\",span_id=\"{}\"}}", &own[36..52]);
+    assert!(scrape.contains(&exemplar), "no exemplar names the request's span: {exemplar}");
     // The last spans go out when the process ends.
     let log = process.stop();
     assert!(!log.iter().any(|entry| entry["level"] == "WARN"), "{log:?}");

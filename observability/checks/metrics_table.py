@@ -21,11 +21,18 @@ follow OpenTelemetry's semantic conventions where they have one, written as Prom
 Prometheus adds `namespace`, `pod`, `node` and `variant` when it scrapes
 (`observability/prometheus/prometheus.yaml`).
 
-There is no OpenMetrics, and so there are no exemplars in a scrape: the SDK that records the metrics
-(opentelemetry_sdk 0.33) leaves the exemplars of every data point empty, and the `prometheus` crate
-(0.14) writes the text format 0.0.4 only. `GET /metrics` answers with that whatever `Accept` says,
-which Prometheus reads. A trace is found by the `traceparent` of the answer or the `trace_id` of the
-log.
+`Accept: application/openmetrics-text; version=1.0.0`, which Prometheus sends, is answered as
+[OpenMetrics 1.0](https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md);
+everyone else gets the text format 0.0.4. The series are the same. Only the bounds of buckets are
+spelled as OpenMetrics demands (`le="1.0"` for `le="1"`, `le="1e-05"` for `le="0.00001"`);
+Prometheus 3 stores both alike, earlier versions do not. `eye_state_build_info` and `target_info`
+are of type info there.
+
+In OpenMetrics each bucket of `http_server_request_duration_seconds` has an exemplar: `trace_id` and
+`span_id` of the last sampled request that fell into it. That is the request's own span where the
+function exports traces, and else its caller's, where `traceparent` says that it was sampled.
+Requests without a sampled trace leave no exemplar. Prometheus keeps them with
+`--enable-feature=exemplar-storage`.
 
 | metric | type | labels | what |
 | --- | --- | --- | --- |

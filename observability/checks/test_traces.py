@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import json
 import os
 import threading
 import time
@@ -93,3 +94,20 @@ def test_each_stage_is_a_child_within_the_requests_time(exported):
 def test_the_sender_says_who_it_is(exported):
     """trace-collector's span metrics, and so the dashboard, go by service.name."""
     assert {resource["service.name"] for resource in exported.resources} == {"eye-state"}
+
+
+def test_prometheus_has_the_traces_of_slow_and_fast_requests(observed):
+    """Scraped as OpenMetrics, buckets of the request's duration name the trace of one of their requests."""
+    headers = {"Content-Type": "image/jpeg", "traceparent": f"00-{TRACE}-{CALLER}-01"}
+    request = urllib.request.Request(f"http://{observed.function}/classify", (SAMPLES / "open.jpg").read_bytes(), headers)
+    urllib.request.urlopen(request, timeout=stack.PATIENCE_S).close()
+    found = []
+    for _ in range(stack.PATIENCE_S):
+        answer = stack.get(f"http://{observed.prometheus.address}/api/v1/query_exemplars", query="http_server_request_duration_seconds_bucket", start=str(observed.start), end=str(time.time()))
+        found = json.loads(answer)["data"]
+        if found:
+            break
+        time.sleep(1)
+    assert {series["seriesLabels"]["http_route"] for series in found} == {"/classify"}
+    (labels,) = {tuple(sorted(exemplar["labels"].items())) for series in found for exemplar in series["exemplars"]}
+    assert labels == (("span_id", CALLER), ("trace_id", TRACE))

@@ -36,7 +36,7 @@ use bytes::Bytes;
 use hyper::body::Body;
 use tower_service::Service as _;
 use warp::filters::BoxedFilter;
-use warp::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use warp::http::header::{CONNECTION, HOST, TRANSFER_ENCODING, VARY};
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use warp::path::Tail;
@@ -76,7 +76,8 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let route = Route::of(request.uri().path());
-        let mut observation = Observation::begin(&self.app.metrics, request.method(), route);
+        let mut observation =
+            Observation::begin(&self.app.metrics, request.method(), request.headers(), route);
         let origin = cors::origin(request.headers());
         let mut response = self.respond(request, route, admitted).await;
         cors::mark(&self.app.origins, origin.as_ref(), response.headers_mut());
@@ -84,7 +85,7 @@ impl Service {
             // Directs the client's next request to an instance that is not draining.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        observation.status = Some(response.status().as_u16());
+        observation.answered(&response);
         response
     }
 
@@ -197,7 +198,8 @@ fn routes(app: Arc<App>) -> BoxedFilter<(Response,)> {
     let metrics = warp::path!("metrics")
         .and(read())
         .and(shared)
-        .then(|app: Arc<App>| async move { metrics(&app).await });
+        .and(warp::header::headers_cloned())
+        .then(|app: Arc<App>, headers| async move { metrics(&app, &headers).await });
     let samples = warp::path!("samples").and(read()).map(page::sample_list);
     let sample = warp::path!("samples" / String).and(read()).map(|name: String| page::sample(&name));
     let part = warp::path!("page" / String).and(read()).map(|name: String| page::part(&name));
@@ -248,12 +250,17 @@ fn readiness(app: &App) -> Response {
     }
 }
 
-async fn metrics(app: &App) -> Response {
+async fn metrics(app: &App, headers: &HeaderMap) -> Response {
+    let format = negotiate::exposition(headers);
     let asked = Instant::now();
     // Others who ask get to be known, too.
     tokio::task::yield_now().await;
-    match app.metrics.render(asked) {
-        Ok(text) => reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+    match app.metrics.render(format, asked) {
+        Ok(text) => {
+            let mut response = reply::bytes(StatusCode::OK, format.content_type(), text);
+            response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            response
+        }
         Err(error) => {
             tracing::error!(%error, "the metrics could not be rendered");
             reply::problem(&RequestError::Internal, None)

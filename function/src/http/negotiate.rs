@@ -10,6 +10,7 @@ use picture::BitDepth;
 use crate::annotate::PictureFormat;
 use crate::config::Thresholds;
 use crate::error::RequestError;
+use crate::telemetry::metrics::Exposition;
 
 /// Content types of a body that is one image; the bytes themselves decide which format it is. Types
 /// that browsers, cameras and storage services use in place of the registered ones are listed, too.
@@ -132,16 +133,15 @@ const OFFERS: [(&str, &str, Option<PictureFormat>); 3] = [
 /// comes first wins, then JSON before PNG before JPEG. A client that accepts nothing of the three
 /// gets JSON.
 pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(String, f32)> = values.flat_map(|value| value.split(',')).filter_map(range).collect();
+    let ranges = accepted(headers);
     let mut best: Option<(f32, usize, Option<PictureFormat>)> = None;
     for (kind, subtype, format) in OFFERS {
         let names = [format!("{kind}/{subtype}"), format!("{kind}/*"), "*/*".to_owned()];
-        let Some(at) = names.iter().find_map(|name| ranges.iter().position(|(range, _)| range == name))
+        let Some(at) = names.iter().find_map(|name| ranges.iter().position(|range| range.name == *name))
         else {
             continue;
         };
-        let quality = ranges[at].1;
+        let quality = ranges[at].quality;
         let better = best.is_none_or(|(most, first, _)| quality > most || (quality == most && at < first));
         if quality > 0.0 && better {
             best = Some((quality, at, format));
@@ -150,13 +150,58 @@ pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
     best.and_then(|(.., format)| format)
 }
 
-/// A media range of `Accept` in lower case, and its quality. Malformed ones are ignored.
-fn range(text: &str) -> Option<(String, f32)> {
-    let mut parameters = text.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let name = parameters.next().filter(|name| !name.is_empty())?;
-    let quality = parameters.find_map(|parameter| Some(parameter.strip_prefix("q=")?.trim().parse::<f32>()));
+/// The format of a scrape: OpenMetrics 1.0 where the client names it, in this version or in none,
+/// and does not prefer the text format 0.0.4.
+///
+/// Of equal qualities the range that comes first wins, but a range with a `*` is last. A client
+/// that accepts neither gets the text format.
+pub fn exposition(headers: &HeaderMap) -> Exposition {
+    let ranges = accepted(headers);
+    let find = |name: &str, version: Option<&str>| {
+        ranges.iter().position(|range| range.name == name && range.version.as_deref() == version)
+    };
+    let open_metrics = [Some("1.0.0"), None].into_iter().find_map(|version| find(OPEN_METRICS, version));
+    let Some(open_metrics) = open_metrics.filter(|at| ranges[*at].quality > 0.0) else {
+        return Exposition::Text;
+    };
+    let named = [Some("0.0.4"), None].into_iter().find_map(|version| find("text/plain", version));
+    let text = named.or_else(|| ["text/*", "*/*"].into_iter().find_map(|name| find(name, None)));
+    let prefers_text = text.is_some_and(|text| {
+        let (quality, other) = (ranges[text].quality, ranges[open_metrics].quality);
+        quality > other || (quality == other && named.is_some_and(|at| at < open_metrics))
+    });
+    if prefers_text { Exposition::Text } else { Exposition::OpenMetrics }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// A media range of `Accept`, in lower case.
+struct Range {
+    name: String,
+    /// That of a text format of metrics.
+    version: Option<String>,
+    quality: f32,
+}
+
+/// The media ranges that a client accepts. Malformed ones are ignored.
+fn accepted(headers: &HeaderMap) -> Vec<Range> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(range).collect()
+}
+
+fn range(text: &str) -> Option<Range> {
+    let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let (mut version, mut quality) = (None, None);
+    for part in parts {
+        match part.split_once('=') {
+            Some(("q", value)) if quality.is_none() => quality = Some(value.trim().parse::<f32>()),
+            Some(("version", value)) => version = Some(value.trim().trim_matches('"').to_owned()),
+            _ => {}
+        }
+    }
     match quality.unwrap_or(Ok(1.0)) {
-        Ok(quality) if (0.0..=1.0).contains(&quality) => Some((name, quality)),
+        Ok(quality) if (0.0..=1.0).contains(&quality) => Some(Range { name, version, quality }),
         _ => None,
     }
 }
@@ -246,6 +291,68 @@ mod tests {
         assert_eq!(accept("image/avif,image/webp,image/*,*/*;q=0.8"), Some(PictureFormat::Png));
         assert_eq!(accept("image/*;q=0.5, application/json"), None);
         assert_eq!(accept("text/html"), None);
+    }
+
+    fn scraped(accept: &[&str]) -> Exposition {
+        let mut headers = HeaderMap::new();
+        for accept in accept {
+            headers.append(ACCEPT, accept.parse().expect("a header value"));
+        }
+        exposition(&headers)
+    }
+
+    #[test]
+    fn prometheus_gets_openmetrics() {
+        let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let with_native_histograms = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+            encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3";
+        let two = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+            text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for accept in [three, with_native_histograms, two] {
+            assert_eq!(scraped(&[accept]), Exposition::OpenMetrics, "{accept}");
+        }
+    }
+
+    #[test]
+    fn openmetrics_is_for_clients_that_name_it() {
+        let named = [
+            &["application/openmetrics-text; version=1.0.0"][..],
+            &["Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8"],
+            &["application/openmetrics-text"],
+            &["text/plain;q=0.5", "application/openmetrics-text"],
+            &["*/*, application/openmetrics-text;version=1.0.0"],
+            &["application/openmetrics-text;version=0.0.1, application/openmetrics-text;version=1.0.0;q=0.1"],
+            &["text/plain;version=0.0.4;q=0, application/openmetrics-text;q=0.001"],
+        ];
+        for accept in named {
+            assert_eq!(scraped(accept), Exposition::OpenMetrics, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn everyone_else_gets_the_text_format() {
+        let others = [
+            &[][..],
+            &["*/*"],
+            &[""],
+            &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+            &["text/plain; version=0.0.4"],
+            &["application/*"],
+            &["application/openmetrics-text;version=0.0.1"],
+            &["application/openmetrics-text;version=2.0.0"],
+            &["application/openmetrics-text;version=1.0.0;q=0"],
+            &["application/openmetrics-text;version=1.0.0;q=2"],
+            &["application/openmetrics-text;q=NaN"],
+            &["application/openmetrics-text;version=1.0.0;q=0.2, */*"],
+            &["text/plain, application/openmetrics-text"],
+            &["application/openmetrics-text;q=0.4, text/*;q=0.5"],
+            &["application/json", ";;,=,q=1;version", "application/openmetrics-text2"],
+        ];
+        for accept in others {
+            assert_eq!(scraped(accept), Exposition::Text, "{accept:?}");
+        }
     }
 
     #[test]

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider, UpDownCounter};
 use opentelemetry::{KeyValue, metrics::Meter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 
 use super::concurrency::Concurrency;
-use super::process;
+use super::exemplars::{Exemplars, SampledSpan};
+use super::{openmetrics, process};
 use crate::config::TelemetryConfig;
 use crate::verdict::State;
 
@@ -22,11 +23,33 @@ const REQUEST_SECONDS: [f64; 24] = [
     0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0,
 ];
 
+/// The histogram whose buckets have exemplars, as it is called in a scrape.
+const REQUEST_DURATION: &str = "http_server_request_duration_seconds";
+
 /// Bucket bounds of stage durations in seconds: the short stages take tens of microseconds.
 const STAGE_SECONDS: [f64; 20] = [
     0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05,
     0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 ];
+
+/// Formats of a scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// Prometheus' text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0, with exemplars.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// The content type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// Parts of a request's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +118,10 @@ struct Instruments {
     rejected: Counter<u64>,
     startup: Gauge<f64>,
     concurrency: Concurrency,
-    /// The last rendering, and when it began.
-    rendered: Mutex<Option<(Instant, Bytes)>>,
+    /// None without metrics.
+    exemplars: Option<Exemplars>,
+    /// The last rendering in each format, and when it began.
+    rendered: Mutex<[Option<(Instant, Bytes)>; 2]>,
     // Keeps the readers alive.
     _provider: SdkMeterProvider,
 }
@@ -163,6 +188,7 @@ impl Metrics {
                 .with_description("Duration of each phase of the start; ready is the sum from the exec")
                 .build(),
             concurrency,
+            exemplars: config.metrics.then(|| Exemplars::new(&REQUEST_SECONDS)),
             rendered: Mutex::default(),
             registry,
             meter,
@@ -223,13 +249,15 @@ impl Metrics {
         self.0.active_requests.add(1, &[]);
     }
 
-    /// An HTTP request ended; `status` is `None` if the client disconnected first.
+    /// An HTTP request ended; `status` is `None` if the client disconnected first, `span` if it was
+    /// not sampled.
     pub fn request_ended(
         &self,
         method: &'static str,
         route: &'static str,
         status: Option<u16>,
         elapsed: Duration,
+        span: Option<SampledSpan>,
     ) {
         self.0.active_requests.add(-1, &[]);
         let outcome = match status {
@@ -239,6 +267,9 @@ impl Metrics {
         let labels =
             [KeyValue::new("http.request.method", method), KeyValue::new("http.route", route), outcome];
         self.0.request_duration.record(elapsed.as_secs_f64(), &labels);
+        if let (Some(exemplars), Some(span)) = (&self.0.exemplars, span) {
+            exemplars.record(&labels, elapsed.as_secs_f64(), span);
+        }
     }
 
     /// One stage of a classification took `elapsed`.
@@ -261,21 +292,27 @@ impl Metrics {
         self.0.startup.record(elapsed.as_secs_f64(), &[KeyValue::new("phase", phase.label())]);
     }
 
-    /// Everything as Prometheus text, version 0.0.4, as it was at `asked` or later.
+    /// Everything in this format, as it was at `asked` or later.
     ///
     /// A rendering takes as long as fifty probes: all who ask while others wait for their turn
     /// share one.
-    pub fn render(&self, asked: Instant) -> anyhow::Result<Bytes> {
+    pub fn render(&self, format: Exposition, asked: Instant) -> anyhow::Result<Bytes> {
         let mut rendered = self.0.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let rendered = &mut rendered[format as usize];
         if let Some((began, text)) = &*rendered
             && *began >= asked
         {
             return Ok(text.clone());
         }
         let began = Instant::now();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
-        let text = Bytes::from(text);
+        let text = Bytes::from(match format {
+            Exposition::Text => TextEncoder::new().encode_to_string(&self.0.registry.gather())?,
+            Exposition::OpenMetrics => {
+                // Before the counts, so that each exemplar is one of those counted.
+                let exemplars = self.0.exemplars.as_ref().map(Exemplars::snapshot).unwrap_or_default();
+                openmetrics::encode(&self.0.registry.gather(), REQUEST_DURATION, &exemplars)
+            }
+        });
         *rendered = Some((began, text.clone()));
         Ok(text)
     }

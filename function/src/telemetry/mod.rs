@@ -1,7 +1,9 @@
 //! Metrics, traces and logs, set up in one place and flushed in one place.
 
 pub mod concurrency;
+pub mod exemplars;
 pub mod metrics;
+mod openmetrics;
 mod otlp;
 mod process;
 pub mod traces;

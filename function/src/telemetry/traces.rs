@@ -17,6 +17,7 @@ use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::exemplars::SampledSpan;
 use super::otlp;
 use crate::config::TelemetryConfig;
 
@@ -118,6 +119,17 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     if span.metadata().is_some_and(|metadata| metadata.target() == TARGET) {
         TraceContextPropagator::new().inject_context(&span.context(), &mut Outgoing(headers));
     }
+}
+
+/// The span that `headers` name, if it was sampled: a request's caller, or in an answer the request
+/// itself.
+pub fn sampled(headers: &HeaderMap) -> Option<SampledSpan> {
+    headers.get(TRACEPARENT)?;
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming(headers));
+    let span = context.span();
+    let span = span.span_context();
+    (span.is_valid() && span.is_sampled())
+        .then(|| SampledSpan { trace_id: span.trace_id(), span_id: span.span_id() })
 }
 
 struct Incoming<'a>(&'a HeaderMap);

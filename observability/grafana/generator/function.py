@@ -23,8 +23,8 @@ ROWS = [
         Panel("By status", "Classification requests a second, by HTTP status. Green: answered. Yellow: refused (429 full, 503 draining). Violet: the client's error. Red: failed.", [
             Query(f"sum by (http_response_status_code) (rate(http_server_request_duration_seconds_count{{{CLASSIFY}}}[$__rate_interval]))", "{{http_response_status_code}}"),
         ], NOT_RECORDED, unit="reqps", stacked=True, colours=STATUS_COLOURS, at_least=1),
-        Panel("Duration", "From the request's head to the answer, of requests answered with a result.", [
-            Query(quantile(q, "variant", f'http_server_request_duration_seconds_bucket{{{CLASSIFY}, http_response_status_code="200"}}'), f"p{q * 100:g} {{{{variant}}}}") for q in (0.5, 0.9, 0.99)
+        Panel("Duration", "From the request's head to the answer, of requests answered with a result. Each dot is a traced request: its link opens the trace.", [
+            Query(quantile(q, "variant", f'http_server_request_duration_seconds_bucket{{{CLASSIFY}, http_response_status_code="200"}}'), f"p{q * 100:g} {{{{variant}}}}", exemplar=q == 0.99) for q in (0.5, 0.9, 0.99)
         ], NOT_RECORDED, unit="s", colours=BY_VARIANT, dashed=["p90.*"], dotted=["p50.*"]),
         Panel("Rejected by reason", "Requests a second answered with an error. overloaded: the queue was full (429). deadline-exceeded: waited too long and was not computed (504).", [
             Query(f"sum by (reason) (rate(eye_state_rejected_total{{{OF}}}[$__rate_interval]))", "{{reason}}"),

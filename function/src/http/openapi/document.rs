@@ -352,7 +352,12 @@ fn paths(classification: &Value, generator: &mut SchemaGenerator) -> Value {
             "200": text("They are", "text/plain"),
             "503": text("The model has not run yet, the process stops, or no thread can be started", "text/plain"),
         }), Form::Problem, &[About::Head])),
-        "/metrics": get("process", "metrics", "Metrics, as Prometheus reads them", &answers(json!({ "200": text("All of them", "text/plain") }), Form::Problem, &[About::Head])),
+        "/metrics": get("process", "metrics", "Metrics, as Prometheus reads them", &answers(json!({
+            "200": { "description": "All of them; with exemplars as OpenMetrics", "content": {
+                "text/plain": { "schema": { "type": "string" } },
+                "application/openmetrics-text": { "schema": { "type": "string" } },
+            } },
+        }), Form::Problem, &[About::Head])),
         "/openapi.json": get("process", "openapi", "This document", &answers(json!({
             "200": answer("This document", &json!({ "type": "object" })),
         }), Form::Problem, &reading)),
