@@ -1,30 +1,52 @@
 //! One memory budget for everything that requests allocate, derived from the container's limit.
 //!
-//! The budget is the container's memory limit less the process's fixed memory. One part of it is
-//! for bytes in transit: bodies that are read or wait, and pictures that are sent back; where they
-//! do not fit, the request is refused at once. The other part is for work on the inference threads:
-//! what decoders work in, pixels, drawings. Work that does not fit beside the running work waits;
-//! work that could never fit is refused. Work never waits for bytes in transit, so that no deadlock
-//! is possible.
+//! The budget is the container's memory limit less the memory of the process, its threads and its
+//! connections, whose number follows the limit. One part of it is for bytes in transit: bodies that
+//! are read or wait, and pictures that are sent back; where they do not fit, the request is refused
+//! at once. The other part is for work on the inference threads: what decoders work in, pixels,
+//! drawings. Work that does not fit beside the running work waits; work that could never fit is
+//! refused. Work never waits for bytes in transit, so that no deadlock is possible.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cpu;
 use crate::error::RequestError;
+use crate::server::{connections, places_in};
 
-/// Memory of the process without requests: 22 MiB of code, weights, threads and telemetry, and 36
-/// MiB for the request heads of [`CONNECTIONS_INCLUDED`] connections and as many to spare as there
-/// are, with what the allocator adds. `docs/hostile-input.md` has it measured.
-const PROCESS_BYTES: usize = 64 * 1024 * 1024;
+/// Memory of the process without requests and connections: 22 MiB of code, weights, threads and
+/// telemetry after the start, and what telemetry and the allocator come to keep.
+/// `docs/hostile-input.md` has it measured, like the others.
+const PROCESS_BYTES: usize = 28 * 1024 * 1024;
 
-/// Connections that [`PROCESS_BYTES`] has room for.
-const CONNECTIONS_INCLUDED: usize = 1024;
+/// Largest head of a request, and what hyper reads at a time: Node's limit, too.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Memory of each further place: the head that hyper buffers, 16 KiB, for it and for half a spare
-/// place.
-const CONNECTION_BYTES: usize = 24 * 1024;
+/// Memory of a connection that sent this much of a head: [`MAX_HEAD_BYTES`], and what hyper and the
+/// allocator add.
+const HEAD_BYTES: usize = 24 * 1024;
+
+/// What the kernel may hold of answers that a client does not take. It would grow to 4 MiB for each
+/// connection. Most answers are smaller than this.
+pub const SEND_BUFFER: usize = 8 * 1024;
+
+/// What the kernel may hold of requests that are not read: while the request before them is
+/// answered, or while the process is short of CPU. It would grow to 6 MiB and more for each
+/// connection that once sent a large body. The TCP window is as large: over a way of 50 ms there
+/// and back it lets 1.3 MB a second in, more than a slow uplink brings.
+pub const RECEIVE_BUFFER: usize = 64 * 1024;
+
+/// Linux takes twice the size that it is told (socket(7)).
+const KERNEL_FACTOR: usize = 2;
+
+/// Memory of each connection. In cgroups of version 2 the kernel's part counts as the container's.
+const CONNECTION_BYTES: usize = HEAD_BYTES + KERNEL_FACTOR * (SEND_BUFFER + RECEIVE_BUFFER);
+
+/// Connections get at most this part of what process and threads leave: a few hundred suffice
+/// behind a gateway, and images need the rest.
+const CONNECTION_FRACTION: usize = 4;
 
 /// Memory of an inference thread: the network's maps, the letterboxed picture, and memory that the
 /// allocator keeps of earlier work.
@@ -51,8 +73,9 @@ struct Shared {
     freed: Condvar,
     /// Upper bound of the bytes in transit, independent of the container's limit.
     most_transit: usize,
-    /// Bytes that are not available to requests.
-    process: usize,
+    /// Upper bound of the places for connections, independent of the container's limit.
+    most_places: usize,
+    places: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,13 +107,16 @@ enum Use {
 }
 
 impl Memory {
-    /// A budget out of `container` bytes (`None`: no limit), with `threads` inference threads,
-    /// places for `connections`, and at most `most_transit` bytes in transit.
-    pub fn new(container: Option<usize>, threads: usize, connections: usize, most_transit: usize) -> Self {
-        let more = connections.saturating_sub(CONNECTIONS_INCLUDED);
-        let process = PROCESS_BYTES + more * CONNECTION_BYTES;
-        let shared = Shared { state: Mutex::default(), freed: Condvar::new(), most_transit, process };
-        let memory = Self(Arc::new(shared));
+    /// A budget out of `container` bytes (`None`: no limit), with `threads` inference threads, at
+    /// most `most_places` for connections, and at most `most_transit` bytes in transit.
+    pub fn new(container: Option<usize>, threads: usize, most_places: usize, most_transit: usize) -> Self {
+        let memory = Self(Arc::new(Shared {
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            most_transit,
+            most_places,
+            places: AtomicUsize::new(most_places),
+        }));
         memory.resize(container, threads);
         memory
     }
@@ -98,8 +124,12 @@ impl Memory {
     /// Follows a changed limit or number of threads. Reservations stay.
     pub fn resize(&self, container: Option<usize>, threads: usize) {
         let mut state = self.0.lock();
-        let budget = container
-            .map(|limit| limit.saturating_sub(self.0.process + threads * THREAD_BYTES).max(LEAST_WORK_BYTES));
+        let left = container.map(|limit| limit.saturating_sub(PROCESS_BYTES + threads * THREAD_BYTES));
+        let places = left.map_or(usize::MAX, |left| places_in(left / CONNECTION_FRACTION / CONNECTION_BYTES));
+        let places = places.min(self.0.most_places);
+        self.0.places.store(places, Ordering::Relaxed);
+        let connections = connections(places) * CONNECTION_BYTES;
+        let budget = left.map(|left| left.saturating_sub(connections).max(LEAST_WORK_BYTES));
         state.transit.limit = match budget {
             Some(budget) => self.0.most_transit.min(budget / TRANSIT_FRACTION),
             None => self.0.most_transit,
@@ -107,6 +137,11 @@ impl Memory {
         state.work.limit = budget.map_or(usize::MAX, |budget| budget - state.transit.limit);
         drop(state);
         self.0.freed.notify_all();
+    }
+
+    /// Places for connections, without the spare ones.
+    pub fn places(&self) -> usize {
+        self.0.places.load(Ordering::Relaxed)
     }
 
     /// Bytes in transit, and work.
@@ -257,9 +292,12 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
+    /// What one inference thread and one place, with those beside it, leave nothing of.
+    const FIXED: usize = PROCESS_BYTES + THREAD_BYTES + 65 * CONNECTION_BYTES;
+
     #[test]
     fn work_waits_for_work_and_is_refused_where_it_could_never_fit() {
-        let memory = Memory::new(Some(PROCESS_BYTES + THREAD_BYTES + 100 * MIB), 1, 1024, 20 * MIB);
+        let memory = Memory::new(Some(FIXED + 100 * MIB), 1, 1, 20 * MIB);
         assert_eq!(memory.parts().map(|part| part.limit), [20 * MIB, 80 * MIB]);
         let error = memory.work(81 * MIB).expect_err("more than there is");
         assert_eq!(error.label(), "too-much-memory");
@@ -277,7 +315,7 @@ mod tests {
 
     #[test]
     fn bytes_in_transit_are_refused_where_they_do_not_fit_now() {
-        let memory = Memory::new(None, 1, 1024, 10 * MIB);
+        let memory = Memory::new(None, 1, 1, 10 * MIB);
         let mut first = memory.transit(6 * MIB).expect("fits");
         assert_eq!(memory.transit(5 * MIB).expect_err("taken").label(), "overloaded");
         assert_eq!(memory.transit(11 * MIB).expect_err("never").label(), "too-many-bytes");
@@ -287,22 +325,51 @@ mod tests {
         assert_eq!(memory.parts()[0].taken, 0);
     }
 
+    fn total(memory: &Memory) -> usize {
+        memory.parts().iter().fold(0usize, |sum, part| sum.saturating_add(part.limit))
+    }
+
     #[test]
-    fn more_connections_leave_less_for_requests() {
-        let work = |connections| {
-            Memory::new(Some(512 * MIB), 1, connections, MIB)
-                .parts()
-                .map(|part| part.limit)
-                .iter()
-                .sum::<usize>()
-        };
-        assert_eq!(work(100), work(1024));
-        assert_eq!(work(1024) - work(2048), 24 * MIB);
+    fn connections_get_their_memory_and_at_most_a_quarter_of_what_there_is() {
+        let small = |places| Memory::new(Some(512 * MIB), 1, places, MIB);
+        assert_eq!(total(&small(100)) - total(&small(200)), 200 * CONNECTION_BYTES);
+        let memory = small(60_000);
+        let left = 512 * MIB - PROCESS_BYTES - THREAD_BYTES;
+        assert!((1..60_000).contains(&memory.places()));
+        assert!((left / 4 * 3..left / 4 * 3 + 3 * CONNECTION_BYTES).contains(&total(&memory)));
+        memory.resize(None, 1);
+        assert_eq!((memory.places(), total(&memory)), (60_000, usize::MAX));
+    }
+
+    /// The table of what fits into a container, as `docs/hostile-input.md` has it. Bytes a pixel
+    /// are those of `picture`, beside 1 MiB.
+    #[test]
+    fn the_documented_table_is_what_these_numbers_give() {
+        let document = include_str!("../../docs/hostile-input.md");
+        let most = crate::config::DEFAULT_MAX_IMAGE_PIXELS as f64;
+        for (container, threads) in [(128, 1), (128, 2), (192, 1), (192, 2), (256, 1), (256, 2), (512, 2)] {
+            let places = crate::config::DEFAULT_MAX_CONNECTIONS;
+            let transit = crate::config::DEFAULT_MAX_BODY_MEMORY;
+            let memory = Memory::new(Some(container * MIB), threads, places, transit);
+            let [transit, work] = memory.parts().map(|part| part.limit);
+            let largest = |bytes: f64| ((work - MIB) as f64 / bytes).min(most) / 1e6;
+            let row = format!(
+                "| {container} MiB | {threads} | {} of {} | {} MiB | {} MiB | {:.1} | {:.1} | {:.1} |",
+                memory.places(),
+                connections(memory.places()),
+                transit / MIB,
+                work / MIB,
+                largest(1.0),
+                largest(6.0),
+                largest(7.0),
+            );
+            assert!(document.contains(&row), "docs/hostile-input.md should have\n{row}");
+        }
     }
 
     #[test]
     fn a_poisoned_lock_changes_nothing() {
-        let memory = Memory::new(None, 1, 1024, 10 * MIB);
+        let memory = Memory::new(None, 1, 1, 10 * MIB);
         let poisoning = memory.clone();
         let panicked = std::thread::spawn(move || {
             let _held = poisoning.0.state.lock();
@@ -317,14 +384,13 @@ mod tests {
 
     #[test]
     fn a_grown_limit_lets_waiting_work_in() {
-        let process = PROCESS_BYTES + THREAD_BYTES;
-        let memory = Memory::new(Some(process + 80 * MIB), 1, 1024, 20 * MIB);
+        let memory = Memory::new(Some(FIXED + 80 * MIB), 1, 1, 20 * MIB);
         let _running = memory.work(50 * MIB).expect("fits");
         let waiting = std::thread::spawn({
             let memory = memory.clone();
             move || memory.work(50 * MIB).is_ok()
         });
-        memory.resize(Some(process + 160 * MIB), 1);
+        memory.resize(Some(FIXED + 160 * MIB), 1);
         assert!(waiting.join().expect("no panic"));
     }
 
@@ -333,22 +399,21 @@ mod tests {
         let mount = std::env::temp_dir().join(format!("cgroup-resized-{}", std::process::id()));
         std::fs::create_dir_all(&mount).expect("made");
         let set = |limit: &str| std::fs::write(mount.join("memory.max"), limit).expect("written");
-        let memory = Memory::new(None, 1, 1024, MIB);
-        let total = || memory.parts().iter().fold(0usize, |sum, part| sum.saturating_add(part.limit));
+        let memory = Memory::new(None, 1, 1, MIB);
         set("max\n");
         let interval = Duration::from_millis(1);
         let limit = || limit_of("0::/\n", &mount);
         let watched = watch_limit(interval, limit, None, |limit| memory.resize(limit, 1));
         let resized = async {
             let limits = [
-                ("268435456\n", 180 * MIB),
-                ("134217728\n", 52 * MIB),
-                ("536870912\n", 436 * MIB),
+                ("268435456\n", 256 * MIB - FIXED),
+                ("134217728\n", 128 * MIB - FIXED),
+                ("536870912\n", 512 * MIB - FIXED),
                 ("max\n", usize::MAX),
             ];
             for (limit, budget) in limits {
                 set(limit);
-                while total() != budget {
+                while total(&memory) != budget {
                     tokio::time::sleep(interval).await;
                 }
             }
@@ -356,7 +421,7 @@ mod tests {
         tokio::select! {
             () = watched => unreachable!("it never ends"),
             () = resized => {}
-            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("the budget is {}", total()),
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("the budget is {}", total(&memory)),
         }
         std::fs::remove_dir_all(&mount).expect("removed");
     }

@@ -268,28 +268,54 @@ fn little_is_held_of_answers_that_are_not_read_and_for_few_clients() {
     let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(200);
     let held = hold(&server, 300, &asked);
     std::thread::sleep(Duration::from_secs(1));
-    let unsent = unsent_bytes(server.address.port());
+    let queued = queued_bytes(server.address.port());
+    let unsent: Vec<_> = queued.into_iter().map(|(unsent, _)| unsent).collect();
     assert!((1..=128).contains(&unsent.len()), "{} of 300 are open", unsent.len());
     assert!(unsent.iter().all(|bytes| *bytes <= 16 * 1024), "{unsent:?}");
     drop(held);
 }
 
-/// Bytes that wait to be sent on each open connection of this server, as the kernel lists them
-/// (proc(5)).
+/// The kernel lets clients that send fast send ever more ahead.
+#[test]
 #[cfg(target_os = "linux")]
-fn unsent_bytes(port: u16) -> Vec<usize> {
+fn little_is_held_of_requests_that_are_not_read_even_after_a_large_body() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    let body = vec![0; 9_000_000];
+    for _ in 0..5 {
+        stream.write_all(&[&head("image/jpeg", body.len(), "")[..], &body].concat()).expect("sent");
+        let mut first = [0; 1024];
+        let length = stream.read(&mut first).expect("an answer");
+        assert!(first[..length].starts_with(b"HTTP/1.1 400"));
+    }
+    // Answers that are not read hold up everything behind them.
+    stream.set_nonblocking(true).expect("set");
+    let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(2_000);
+    for _ in 0..100 {
+        while stream.write(&asked).is_ok() {}
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let unread = queued_bytes(server.address.port()).into_iter().map(|(_, unread)| unread).max();
+    assert!(unread.is_some_and(|bytes| (1..=128 * 1024).contains(&bytes)), "{unread:?}");
+}
+
+/// Bytes that wait to be sent and to be read on each open connection of this server, as the kernel
+/// lists them (proc(5)).
+#[cfg(target_os = "linux")]
+fn queued_bytes(port: u16) -> Vec<(usize, usize)> {
     const ESTABLISHED: &str = "01";
     let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
     let local = format!(":{port:04X}");
-    let unsent = |line: &str| {
+    let queued = |line: &str| {
         let [_, address, _, state, queues, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             return None;
         };
-        let (sending, _) =
+        let (sending, receiving) =
             queues.split_once(':').filter(|_| address.ends_with(&local) && state == ESTABLISHED)?;
-        usize::from_str_radix(sending, 16).ok()
+        let number = |digits| usize::from_str_radix(digits, 16).ok();
+        number(sending).zip(number(receiving))
     };
-    table.lines().filter_map(unsent).collect()
+    table.lines().filter_map(queued).collect()
 }
 
 #[test]

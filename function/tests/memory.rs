@@ -13,9 +13,9 @@ const MIB: usize = 1024 * 1024;
 #[test]
 fn an_image_that_could_never_fit_is_refused_and_a_smaller_one_is_not() {
     let server = TestServer::start();
-    // 90 MiB are less than a process takes in the budget's account: the least part is left for
+    // 40 MiB are less than a process takes in the budget's account: the least part is left for
     // work.
-    server.app.set_memory(Some(90 * MIB));
+    server.app.set_memory(Some(40 * MIB));
     let large = encode(&DynamicImage::from(GrayImage::new(4000, 4000)), ImageFormat::Png);
     let answer = server.post("/", "image/png", &large);
     answer.assert_problem(413, "too-much-memory");

@@ -231,17 +231,23 @@ def _constants(file: str) -> dict[str, int]:
     return {name: math.prod(int(factor.replace("_", "")) for factor in product.split("*")) for name, product in found}
 
 
-def work_memory(limit: int, threads: int) -> tuple[int, int]:
-    """What the function has for bytes in transit and for work, as function/src/memory.rs divides a container's limit."""
+def divided_memory(limit: int, threads: int) -> tuple[int, int, int]:
+    """Places for connections, and bytes in transit and for work, as function/src/memory.rs divides a container's limit."""
     memory, config = _constants("function/src/memory.rs"), _constants("function/src/config/mod.rs")
-    budget = max(limit - memory["PROCESS_BYTES"] - threads * memory["THREAD_BYTES"], memory["LEAST_WORK_BYTES"])
+    least_spare = _constants("function/src/server/places.rs")["MIN_SPARE"]
+    left = limit - memory["PROCESS_BYTES"] - threads * memory["THREAD_BYTES"]
+    connection = memory["HEAD_BYTES"] + memory["KERNEL_FACTOR"] * (memory["SEND_BUFFER"] + memory["RECEIVE_BUFFER"])
+    connections = max(left, 0) // memory["CONNECTION_FRACTION"] // connection
+    places = min(max(min(connections // 2, connections - 2 * least_spare), 1), config["DEFAULT_MAX_CONNECTIONS"])
+    budget = max(left - (places + 2 * max(places // 2, least_spare)) * connection, memory["LEAST_WORK_BYTES"])
     transit = min(config["DEFAULT_MAX_BODY_MEMORY"], budget // memory["TRANSIT_FRACTION"])
-    return transit, budget - transit
+    return places, transit, budget - transit
 
 
 def memory_holds_the_largest_images(documents: Documents) -> list[str]:
     """The smallest pod that may come about takes a body of the largest size, a gray image of the most pixels, and a
-    progressive colour image of full HD: docs/hostile-input.md has what each of them needs, measured."""
+    progressive colour image of full HD, and has places for all requests that are computed or queued:
+    docs/hostile-input.md has what each of them needs, measured."""
     config = _constants("function/src/config/mod.rs")
     gray = config["DEFAULT_MAX_IMAGE_PIXELS"]
     colour = PROGRESSIVE_BYTES_PER_PIXEL * 1920 * 1088
@@ -254,11 +260,14 @@ def memory_holds_the_largest_images(documents: Documents) -> list[str]:
         pods["the VPA's least"] = (policy["minAllowed"]["memory"], policy["maxAllowed"]["cpu"])
     found = []
     for name, (memory, cpu) in pods.items():
-        transit, work = work_memory(_bytes(memory), math.ceil(_quantity(cpu)))
+        threads = math.ceil(_quantity(cpu))
+        places, transit, work = divided_memory(_bytes(memory), threads)
         if transit < config["DEFAULT_MAX_IMAGE_BYTES"]:
             found.append(f"{name}: {memory} leave {transit} bytes for bodies, less than one of MAX_IMAGE_BYTES")
         if work < least:
             found.append(f"{name}: {memory} leave {work} bytes for work, and the largest images take {least}")
+        if places < config["DEFAULT_QUEUE_CAPACITY"] + threads:
+            found.append(f"{name}: {memory} leave {places} places for connections, fewer than requests that are computed or queued")
     return found
 
 

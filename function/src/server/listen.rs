@@ -6,14 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::memory::{RECEIVE_BUFFER, SEND_BUFFER};
+
 /// Connections that the kernel holds until they are accepted. It takes the lesser of this and
 /// `net.core.somaxconn` (4096 on Linux since 5.4).
 const BACKLOG: i32 = 4096;
-
-/// What the kernel may hold of answers that a client does not take; Linux doubles it. It counts as
-/// the container's memory (cgroups of version 2), and would grow to 4 MiB for each connection. Most
-/// answers are smaller than this.
-const SEND_BUFFER: usize = 8 * 1024;
 
 /// Listens on `host`. Without one, on every address of the machine: IPv6 and IPv4 through one
 /// socket, IPv4 alone where the machine has no IPv6. Must be called within an async runtime.
@@ -38,8 +35,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     // Lets a restart bind while connections of the previous process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    // Connections get it from their listener.
+    // Connections get both from their listener.
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -29,17 +29,15 @@ use self::socket::Socket;
 use crate::app::{App, Phase};
 use crate::error::RequestError;
 use crate::http;
+use crate::memory::MAX_HEAD_BYTES;
 
 pub use listen::listen;
 pub use peer::Peer;
+pub(crate) use places::{connections, places_in};
 
 /// Longest idle time of a connection. Longer than gateways keep theirs (Envoy, Go and Google's load
 /// balancer: up to 600 s), since a server that closes first races with a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
-
-/// Largest head of a request, and what hyper reads at a time: Node's limit, too. With 1,536
-/// connections that send this much and no end of it, heads take 24 MiB.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Polling interval for request heads that stay incomplete.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -132,8 +130,12 @@ async fn serve_until(
     if connections < policy.max_connections {
         tracing::warn!(connections, "the limit on open files allows fewer connections than MAX_CONNECTIONS");
     }
+    if app.memory.places() < connections {
+        let connections = app.memory.places();
+        tracing::info!(connections, "the memory limit allows fewer connections than MAX_CONNECTIONS");
+    }
     let server = Server {
-        places: Places::new(connections),
+        places: Places::new(connections, app.memory.clone()),
         closing: watch::Sender::new(false),
         // Idle connections alone must not use up the time.
         linger: LINGER.min(policy.timeout / 2),
@@ -164,12 +166,14 @@ async fn serve_until(
     drained
 }
 
-/// Closes connections whose request heads take longer than `limit`, again and again.
+/// Closes connections whose request heads take longer than `limit`, and those that memory has no
+/// room for any more, again and again.
 async fn sweep(places: Arc<Places>, limit: Duration) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         places.close_incomplete(limit);
+        places.close_surplus();
     }
 }
 
@@ -286,10 +290,16 @@ impl Server {
                     unread |= !place.activity.is_serving();
                     connection.as_mut().graceful_shutdown();
                     loop {
-                        match tokio::time::timeout(CLOSE_TIME, connection.as_mut()).await {
-                            Ok(ended) => break ended,
-                            Err(_) if place.activity.is_busy() => {}
-                            Err(_) => break Ok(()),
+                        tokio::select! {
+                            ended = tokio::time::timeout(CLOSE_TIME, connection.as_mut()) => match ended {
+                                Ok(ended) => break ended,
+                                Err(_) if place.activity.is_busy() => {}
+                                Err(_) => break Ok(()),
+                            },
+                            () = place.cut() => {
+                                unread = true;
+                                break Ok(());
+                            }
                         }
                     }
                 }

@@ -6,6 +6,9 @@
 //! When every connection has a request in progress, new ones get a spare place: probes and scrapes
 //! are answered there at once, one on each connection, other requests wait for a place that becomes
 //! free. When the spare places are taken, too, the oldest of them is refused or closed.
+//!
+//! A connection that lost its place may leave in order. When more are leaving than there are spare
+//! places, the oldest is cut off, so that the number of connections has a bound.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +18,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::activity::{Activity, SETTLES};
+use crate::memory::Memory;
 
 /// Fewest spare places: enough for a burst where there are few places.
-const MIN_SPARE: usize = 64;
+const MIN_SPARE: usize = 32;
 
-/// Clients at once that do not read their answers. For each the kernel holds up to 16 KiB of these,
-/// and up to 128 KiB of further requests.
+/// Clients at once that do not read their answers. Each holds up a task, an answer and, in the
+/// kernel, further requests.
 const MAX_STALLED: usize = 128;
 
 /// File descriptors that are not connections: the listener, epoll, standard streams, the collector,
@@ -28,8 +32,18 @@ const MAX_STALLED: usize = 128;
 const OTHER_FILES: usize = 64;
 
 /// Spare places: half as many as places.
-fn spare(places: usize) -> usize {
+pub(crate) fn spare(places: usize) -> usize {
     (places / 2).max(MIN_SPARE)
+}
+
+/// Connections with this many places, the spare ones and those that are leaving included.
+pub(crate) fn connections(places: usize) -> usize {
+    places + 2 * spare(places)
+}
+
+/// Places among at most so many connections.
+pub(crate) fn places_in(connections: usize) -> usize {
+    (connections / 2).min(connections.saturating_sub(2 * MIN_SPARE)).max(1)
 }
 
 /// The `wanted` places, limited by the number of files that the process may open.
@@ -38,22 +52,18 @@ pub(super) fn fitting(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     match open_files.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()) {
-        Some(limit) => wanted.min(fitting_in(limit)),
+        Some(limit) => wanted.min(places_in(limit.saturating_sub(OTHER_FILES))),
         None => wanted,
     }
-}
-
-fn fitting_in(files: usize) -> usize {
-    let connections = files.saturating_sub(OTHER_FILES);
-    (connections * 2 / 3).min(connections.saturating_sub(MIN_SPARE)).max(1)
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Places {
     table: Mutex<Table>,
-    places: usize,
-    spare: usize,
+    /// The most that there may be; memory may have room for fewer.
+    most: usize,
+    memory: Memory,
     /// A place became free, or a connection lost its own.
     changed: Notify,
 }
@@ -63,6 +73,8 @@ struct Table {
     next: u64,
     // In order of arrival.
     connections: BTreeMap<u64, Connection>,
+    /// Those that lost their places and have not ended yet.
+    leaving: BTreeMap<u64, Connection>,
     taken: usize,
     waiting: usize,
 }
@@ -71,7 +83,15 @@ struct Table {
 struct Connection {
     activity: Arc<Activity>,
     is_spare: bool,
-    lost: Arc<Notify>,
+    signals: Arc<Signals>,
+}
+
+#[derive(Debug, Default)]
+struct Signals {
+    /// The place is lost.
+    lost: Notify,
+    /// The connection must end at once.
+    cut: Notify,
 }
 
 /// A connection's place, released when dropped.
@@ -80,15 +100,19 @@ pub(super) struct Place {
     places: Arc<Places>,
     id: u64,
     pub(super) activity: Arc<Activity>,
-    lost: Arc<Notify>,
+    signals: Arc<Signals>,
     /// What the table says of it, so that not every answer has to look there.
     is_spare: AtomicBool,
 }
 
 impl Places {
-    pub(super) fn new(places: usize) -> Arc<Self> {
-        let spare = spare(places);
-        Arc::new(Self { table: Mutex::default(), places, spare, changed: Notify::new() })
+    pub(super) fn new(most: usize, memory: Memory) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), most, memory, changed: Notify::new() })
+    }
+
+    /// Places that are not spare ones, at this moment.
+    fn places(&self) -> usize {
+        self.most.min(self.memory.places())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -98,15 +122,16 @@ impl Places {
     /// A place for a connection that was just accepted. `None`: every connection is too young to be
     /// closed.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Place> {
+        let places = self.places();
         let mut table = self.lock();
-        let mut is_spare = table.taken >= self.places;
+        let mut is_spare = table.taken >= places;
         if is_spare && let Some(id) = table.least_needed(false) {
             self.remove(&mut table, id);
-            is_spare = false;
+            is_spare = table.taken >= places;
         }
         // Requests that wait for a place come first.
         is_spare |= table.waiting > 0;
-        if is_spare && table.connections.len() - table.taken >= self.spare {
+        if is_spare && table.connections.len() - table.taken >= spare(places) {
             let id = table.least_needed(true)?;
             self.remove(&mut table, id);
         }
@@ -116,11 +141,12 @@ impl Places {
         let id = table.next;
         table.next += 1;
         let activity = Arc::new(Activity::new());
-        let lost = Arc::new(Notify::new());
-        let connection = Connection { activity: Arc::clone(&activity), is_spare, lost: Arc::clone(&lost) };
+        let signals = Arc::new(Signals::default());
+        let connection =
+            Connection { activity: Arc::clone(&activity), is_spare, signals: Arc::clone(&signals) };
         table.connections.insert(id, connection);
         drop(table);
-        Some(Place { places: Arc::clone(self), id, activity, lost, is_spare: AtomicBool::new(is_spare) })
+        Some(Place { places: Arc::clone(self), id, activity, signals, is_spare: AtomicBool::new(is_spare) })
     }
 
     /// Closes the oldest connection that is not busy, so that the process has a file descriptor to
@@ -146,9 +172,20 @@ impl Places {
         }
     }
 
+    /// Closes connections without a request while there are more of them than places: the memory
+    /// limit was lowered.
+    pub(super) fn close_surplus(&self) {
+        let mut table = self.lock();
+        while table.taken > self.places()
+            && let Some(id) = table.least_needed(false)
+        {
+            self.remove(&mut table, id);
+        }
+    }
+
     /// Gives a connection on a spare place one of the others, if there is one.
     fn promote(&self, table: &mut Table, place: &Place) -> bool {
-        if table.taken >= self.places {
+        if table.taken >= self.places() {
             return false;
         }
         let Some(connection) = table.connections.get_mut(&place.id) else { return false };
@@ -164,8 +201,12 @@ impl Places {
             if !connection.is_spare {
                 table.taken -= 1;
             }
-            connection.lost.notify_one();
+            connection.signals.lost.notify_one();
             self.changed.notify_waiters();
+            table.leaving.insert(id, connection);
+            if table.leaving.len() > spare(self.places()) {
+                table.cut_oldest();
+            }
         }
     }
 }
@@ -179,6 +220,16 @@ impl Table {
             .filter_map(|(id, connection)| Some((connection.activity.need()?, *id)))
             .min_by_key(|(need, _)| *need)
             .map(|(_, id)| id)
+    }
+
+    /// Ends the oldest connection that is leaving and has no request any more.
+    fn cut_oldest(&mut self) {
+        let mut leaving = self.leaving.iter();
+        if let Some((&id, _)) = leaving.find(|(_, connection)| !connection.activity.is_busy())
+            && let Some(connection) = self.leaving.remove(&id)
+        {
+            connection.signals.cut.notify_one();
+        }
     }
 }
 
@@ -194,7 +245,7 @@ impl Place {
                 if !table.connections.get(&self.id)?.is_spare {
                     return Some(());
                 }
-                if table.taken >= self.places.places
+                if table.taken >= self.places.places()
                     && let Some(id) = table.least_needed(false)
                 {
                     self.places.remove(&mut table, id);
@@ -240,7 +291,12 @@ impl Place {
 
     /// Completes when the connection has lost its place.
     pub(super) async fn lost(&self) {
-        self.lost.notified().await;
+        self.signals.lost.notified().await;
+    }
+
+    /// Completes when the connection, which has lost its place, must end at once.
+    pub(super) async fn cut(&self) {
+        self.signals.cut.notified().await;
     }
 }
 
@@ -248,6 +304,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.places.lock();
         self.places.remove(&mut table, self.id);
+        table.leaving.remove(&self.id);
     }
 }
 
@@ -277,13 +334,17 @@ mod tests {
         Some(place)
     }
 
+    fn places(most: usize) -> Arc<Places> {
+        Places::new(most, Memory::new(None, 1, most, 0))
+    }
+
     fn has_lost(place: &Place) -> bool {
         !place.places.lock().connections.contains_key(&place.id)
     }
 
     #[test]
     fn strangers_make_room_before_idle_connections_and_busy_ones_never() {
-        let places = Places::new(3);
+        let places = places(3);
         let admit = || admit(&places).expect("room");
         let (busy, idle, stranger) = (admit(), admit(), admit());
         busy.activity.begin();
@@ -304,17 +365,17 @@ mod tests {
 
     #[test]
     fn all_places_fit_in_the_open_files() {
-        for files in [0, 100, 256, 1024, 4096, 1 << 20] {
-            let places = fitting_in(files);
-            assert!(places == 1 || places + spare(places) + OTHER_FILES <= files, "{files}: {places}");
+        for most in [0, 32, 64, 66, 192, 960, 4032, 1 << 20] {
+            let places = places_in(most);
+            assert!(places == 1 || connections(places) <= most, "{most}: {places}");
         }
-        assert_eq!(fitting_in(1024), 640);
+        assert_eq!(places_in(960), 480);
         assert_eq!(fitting(1), 1);
     }
 
     #[test]
     fn a_connection_that_nobody_has_looked_at_is_not_closed() {
-        let places = Places::new(1);
+        let places = places(1);
         let unseen = places.admit().expect("room");
         settle();
         let second = admit(&places).expect("a spare place");
@@ -327,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_head_in_drops_and_a_reader_who_stalls_make_room() {
-        let places = Places::new(1);
+        let places = places(1);
         let dripping = admit(&places).expect("room");
         dripping.activity.received();
         dripping.activity.awaits();
@@ -347,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_connection_on_a_spare_place_ends_with_its_answer_unless_another_place_is_free() {
-        let places = Places::new(1);
+        let places = places(1);
         let first = admit(&places).expect("room");
         first.activity.begin();
         let second = admit(&places).expect("a spare place");
@@ -358,16 +419,52 @@ mod tests {
 
     #[test]
     fn young_connections_are_not_closed() {
-        let places = Places::new(1);
-        let held: Vec<_> = (0..65).map(|_| admit(&places).expect("one place and 64 spare ones")).collect();
+        let places = places(1);
+        let held: Vec<_> = (0..33).map(|_| admit(&places).expect("one place and 32 spare ones")).collect();
         assert!(places.admit().is_none());
         settle();
         assert!(places.admit().is_some() && has_lost(&held[0]));
     }
 
     #[tokio::test]
+    async fn of_many_that_leave_the_oldest_without_a_request_is_cut_off() {
+        let places = places(1);
+        let held: Vec<_> = (0..33).map(|_| admit(&places).expect("room")).collect();
+        settle();
+        let more: Vec<_> = (0..33).map(|_| admit(&places).expect("room")).collect();
+        let cut = |place: &Place| !place.places.lock().leaving.contains_key(&place.id);
+        assert!(held.iter().all(has_lost));
+        assert!(cut(&held[0]) && held[1..].iter().all(|place| !cut(place)));
+        held[0].cut().await;
+        held[1].activity.begin();
+        settle();
+        let _next = admit(&places).expect("room");
+        assert!(!cut(&held[1]) && cut(&held[2]), "a request is in progress");
+        drop((held, more));
+        assert!(places.lock().leaving.is_empty());
+    }
+
+    #[test]
+    fn a_lowered_memory_limit_closes_connections_that_have_no_request() {
+        const MIB: usize = 1024 * 1024;
+        let memory = Memory::new(None, 1, 100, 0);
+        let places = Places::new(1000, memory.clone());
+        let held: Vec<_> = (0..100).map(|_| admit(&places).expect("room")).collect();
+        held[0].activity.begin();
+        settle();
+        assert!(held.iter().all(|place| !place.is_spare.load(Ordering::Relaxed)));
+        memory.resize(Some(96 * MIB), 1);
+        places.close_surplus();
+        let kept = held.iter().filter(|place| !has_lost(place)).count();
+        assert_eq!(kept, memory.places());
+        assert!((2..100).contains(&kept) && !has_lost(&held[0]), "{kept}");
+        let next = admit(&places).expect("room");
+        assert!(!next.is_spare.load(Ordering::Relaxed) && has_lost(&held[100 - kept + 1]));
+    }
+
+    #[tokio::test]
     async fn a_request_on_a_spare_place_waits_for_a_free_one() {
-        let places = Places::new(1);
+        let places = places(1);
         let first = admit(&places).expect("room");
         first.activity.begin();
         let second = admit(&places).expect("a spare place");
@@ -382,7 +479,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_on_a_spare_place_takes_that_of_a_stranger_who_stays_silent() {
-        let places = Places::new(1);
+        let places = places(1);
         let stranger = admit(&places).expect("room");
         let second = admit(&places).expect("a spare place");
         second.activity.begin();
@@ -392,7 +489,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_loses_its_spare_place_is_told() {
-        let places = Places::new(1);
+        let places = places(1);
         let first = admit(&places).expect("room");
         first.activity.begin();
         let second = admit(&places).expect("a spare place");
