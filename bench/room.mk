@@ -15,7 +15,7 @@ bench-inference: bench-build ## one inference on every engine: ONNX Runtime, Ope
 
 bench-http: bench-build build-function ## the function over HTTP against Flask with ONNX Runtime and OpenCV
 	$(BENCH_PYTHON) bench/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(call quoted,$(BENCH_MODEL)) function/samples \
-		--bench-peers $(BENCH_BINARY) $(BENCH_HTTP_FLAGS)
+		--bench-peers $(BENCH_BINARY) --engine $(if $(MODEL),kernels,kernels-int8) $(BENCH_HTTP_FLAGS)
 
 bench-build: need-cargo bench/.venv/.ready
 	$(BENCH_PYTHON) bench/models.py $(call quoted,$(BENCH_MODEL)) bench/models function/samples

@@ -139,8 +139,19 @@ fn committed(name: &str) -> Reference {
     references.find(same).unwrap_or_else(|| panic!("{forms:?} are of other models: make reference"))
 }
 
-/// Compares everything in a reference and gives the number of images.
-fn compare(reference: &Reference, pictures: &Path) -> usize {
+/// What a comparison found.
+#[derive(Default)]
+struct Compared {
+    images: usize,
+    /// Images that differ in anything.
+    different: usize,
+    /// Images with another verdict.
+    verdicts: usize,
+    report: String,
+}
+
+/// Compares everything in a reference.
+fn compare(reference: &Reference, pictures: &Path) -> Compared {
     assert!(
         reference.model.sha256.starts_with(Classifier::metadata().version),
         "the reference is of another model ({}): make it again with make reference",
@@ -152,38 +163,46 @@ fn compare(reference: &Reference, pictures: &Path) -> usize {
     };
     let classifier = Classifier::load();
     let folder = reference.pictures.as_deref().unwrap_or(pictures);
-    let mut report = String::new();
+    let mut compared = Compared { images: reference.images.len(), ..Compared::default() };
     for image in &reference.images {
-        let file = folder.join(&image.path);
-        for difference in differences(&classifier, &file, image, thresholds) {
-            report += &format!("\n{}: {difference}", image.path);
+        let found = differences(&classifier, &folder.join(&image.path), image, thresholds);
+        compared.different += usize::from(!found.is_empty());
+        compared.verdicts += found.iter().filter(|difference| difference.starts_with("verdict")).count();
+        for difference in found {
+            compared.report += &format!("\n{}: {difference}", image.path);
         }
     }
-    assert!(report.is_empty(), "{} images compared:{report}", reference.images.len());
-    reference.images.len()
+    compared
 }
 
 #[test]
 fn every_sample_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     let compared = compare(&committed("samples"), &pictures);
-    assert!(compared >= 8, "only {compared} samples");
+    assert!(compared.images >= 8, "only {} samples", compared.images);
+    assert!(compared.different == 0, "{}", compared.report);
 }
 
 #[test]
 fn every_lossless_picture_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pictures");
     let compared = compare(&committed("pictures"), &pictures);
-    assert!(compared >= 6, "only {compared} pictures");
+    assert!(compared.images >= 6, "only {} pictures", compared.images);
+    assert!(compared.different == 0, "{}", compared.report);
 }
 
+/// In 8 bits, a few of many pictures have an eye whose confidence follows a rounding.
 #[test]
 fn every_real_picture_agrees_with_onnx_runtime() {
     let Some(reference) = std::env::var_os("REFERENCE") else {
         eprintln!("no REFERENCE: make one of real pictures with make reference DATASET=path/to/dataset");
         return;
     };
-    let compared = compare(&self::reference(Path::new(&reference)), Path::new("."));
-    assert!(compared >= 50, "only {compared} real pictures");
-    eprintln!("{compared} real pictures agree");
+    let Compared { images, different, verdicts, report } =
+        compare(&self::reference(Path::new(&reference)), Path::new("."));
+    assert!(images >= 50, "only {images} real pictures");
+    let [most_different, most_verdicts] =
+        if Classifier::metadata().quantized { [images / 8, images / 200] } else { [0, 0] };
+    assert!(different <= most_different && verdicts <= most_verdicts, "{images} images compared:{report}");
+    eprintln!("of {images} real pictures {different} differ, {verdicts} in their verdict");
 }
