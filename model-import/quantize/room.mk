@@ -8,7 +8,7 @@ $(QUANTIZE_ENV)/.ready: model-import/quantize/requirements.txt
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
-.PHONY: quantize weights-int8 test-quantize reference-int8 reference-quantizers
+.PHONY: quantize weights-int8 test-quantize reference-int8 reference-quantizers other-quantizers
 verify: test-quantize
 quantize: $(QUANTIZE_ENV)/.ready ## an 8-bit form beside a model: MODEL=best.onnx PICTURES=folder [OUT=best-int8.onnx]
 	@[ -d "$(PICTURES)" ] || { echo "give a folder of pictures to calibrate on: make quantize MODEL=best.onnx PICTURES=folder" >&2; exit 1; }
@@ -30,6 +30,12 @@ $(VENV)/quantizers/.ready: model-import/reference/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
+
+other-quantizers: $(VENV)/quantizers/.ready need-cargo ## a model's files by ONNX Runtime's quantizer and by NNCF, imported and held against ONNX Runtime: PICTURES=folder [MODEL=best.onnx]
+	@[ -d "$(PICTURES)" ] || { echo "give a folder of pictures to calibrate on: make other-quantizers PICTURES=folder" >&2; exit 1; }
+	$(VENV)/quantizers/bin/python -W ignore model-import/reference/quantizers.py $(call quoted,$(or $(MODEL),$(FLOAT_MODEL))) \
+		--pictures $(call quoted,$(PICTURES)) --out .tools/quantizers
+	QUANTIZERS=$(CURDIR)/.tools/quantizers $(CARGO) test --release --workspace --lib other_quantizers -- --nocapture
 
 reference-quantizers: $(VENV)/quantizers/.ready ## small files of ONNX Runtime's quantizer and of NNCF, and ONNX Runtime's answers
 	cd model-import/reference && $(abspath $(VENV))/quantizers/bin/python -W ignore quantizers.py ../forms/accepted/master-torch2-simplify.onnx

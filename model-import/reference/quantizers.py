@@ -2,11 +2,14 @@
 """Small files of other makers' quantizers, and what ONNX Runtime computes from them, for model-import's tests.
 
     python quantizers.py forms/accepted/master-torch2-simplify.onnx
+    python quantizers.py best.onnx --pictures FOLDER --out FOLDER
 
-Writes into `quantizers/` beside this file: `onnxruntime.onnx` (quantize_static as it comes), `onnxruntime-per-channel.onnx`,
+Calibrates on a computed picture, or on a hundred of FOLDER. Writes into `quantizers/` beside this file, or the folder given:
+`onnxruntime.onnx` (quantize_static as it comes), `onnxruntime-per-channel.onnx`,
 `onnxruntime-signed.onnx` (symmetric activations) and `nncf.onnx` (post-training quantization as it comes), each with a `.txt` of some logits.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -18,20 +21,25 @@ from onnxruntime import quantization
 
 from raw_heads import STEP, head_convolutions, image
 
-PICTURES = 8
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "quantize"))
+import quantize  # noqa: E402
+
+PICTURES, OF_FOLDER = 8, 100
 SAMPLES = 300  # of each head
 FOLDER = Path(__file__).parent / "quantizers"
 
 
-def pictures(size: list[int]) -> list[np.ndarray]:
-    """The test's picture, and shifted ones; with black and white in each."""
+def pictures(size: list[int], folder: Path | None) -> list[np.ndarray]:
+    """The test's picture, and shifted ones, with black and white in each; or those of a folder."""
+    if folder:
+        return [quantize.prepared(file, size[1:]) for file in quantize.pictures(folder, OF_FOLDER)]
     first = image(*size)
     return [np.roll(first, 7 * shift, axis=3) for shift in range(PICTURES)]
 
 
 class Reader(quantization.CalibrationDataReader):
-    def __init__(self, name: str, size: list[int]):
-        self.pictures = iter([{name: picture} for picture in pictures(size)])
+    def __init__(self, name: str, given: list[np.ndarray]):
+        self.pictures = iter([{name: picture} for picture in given])
 
     def get_next(self):
         return next(self.pictures, None)
@@ -51,20 +59,25 @@ def logits(path: Path) -> list[np.ndarray]:
 
 
 def main() -> None:
-    base = Path(sys.argv[1])
-    FOLDER.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    given = parser.parse_args()
+    base, out = given.model, given.out
+    out.mkdir(exist_ok=True)
     model = onnx.load(base)
     source = model.graph.input[0]
-    size = [axis.dim_value for axis in source.type.tensor_type.shape.dim][1:]
+    calibrated_on = pictures([axis.dim_value for axis in source.type.tensor_type.shape.dim][1:], given.pictures)
     for name, options in {
         "onnxruntime": {},
         "onnxruntime-per-channel": {"per_channel": True},
         "onnxruntime-signed": {"extra_options": {"ActivationSymmetric": True}, "activation_type": quantization.QuantType.QInt8},
     }.items():
-        quantization.quantize_static(base, FOLDER / f"{name}.onnx", Reader(source.name, size), **options)
-    data = nncf.Dataset(pictures(size), lambda picture: {source.name: picture})
-    onnx.save(nncf.quantize(model, data, subset_size=PICTURES), FOLDER / "nncf.onnx")
-    for path in sorted(FOLDER.glob("*.onnx")):
+        quantization.quantize_static(base, out / f"{name}.onnx", Reader(source.name, calibrated_on), **options)
+    data = nncf.Dataset(calibrated_on, lambda picture: {source.name: picture})
+    onnx.save(nncf.quantize(model, data, subset_size=len(calibrated_on)), out / "nncf.onnx")
+    for path in sorted(out.glob("*.onnx")):
         model = onnx.load(path)
         for part in [model, model.graph, *model.graph.node]:
             part.doc_string = ""
