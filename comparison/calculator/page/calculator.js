@@ -186,6 +186,45 @@ function curvePoints() {
   return scenario.points.map(([s, r]) => [s * state.stretch, r * state.scale]);
 }
 
+// Steps between the lines of a chart: round numbers, and round times in seconds.
+const STEPS = [1, 2, 5, 10];
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+
+// The step that is nearest by its ratio.
+const nearest = (steps, step) => steps.reduce((a, b) => (Math.abs(Math.log(b / step)) < Math.abs(Math.log(a / step)) ? b : a));
+
+// Round values from 0 to at most `most`, about `wanted` of them behind 0.
+function ticks(most, wanted = 4) {
+  const power = 10 ** Math.floor(Math.log10(most / wanted));
+  return multiples(power * nearest(STEPS, most / wanted / power), most);
+}
+
+function timeTicks(longest, wanted = 3) {
+  if (longest < wanted) return ticks(longest, wanted);
+  const day = TIME_STEPS.at(-1);
+  return longest > wanted * day ? ticks(longest / day, wanted).map((d) => d * day) : multiples(nearest(TIME_STEPS, longest / wanted), longest);
+}
+
+function multiples(step, most) {
+  return Array.from({ length: Math.floor((most / step) * (1 + 1e-9)) + 1 }, (_, i) => i * step);
+}
+
+// Vertical and horizontal scale of a chart: lines at round values, times below.
+function scaleLines(svg, box, x, y, values, times) {
+  for (const value of values) {
+    const label = element('svg:text', { x: box.left - 6, y: y(value) + 4, 'text-anchor': 'end' });
+    label.textContent = short(value);
+    svg.append(element('svg:line', { x1: box.left, x2: box.width - box.right, y1: y(value), y2: y(value), class: 'axis' }), label);
+  }
+  for (const time of times) {
+    const at = x(time);
+    const anchor = time === 0 ? 'start' : at > box.width - 3 * box.right ? 'end' : 'middle';
+    const label = element('svg:text', { x: at, y: box.height - 7, 'text-anchor': anchor });
+    label.textContent = duration(time);
+    svg.append(label);
+  }
+}
+
 const BOX = { left: 46, right: 12, top: 12, bottom: 26, width: 640, height: 180 };
 
 function scales(points) {
@@ -213,15 +252,7 @@ function drawCurve() {
   const svg = $('curve');
   const focused = document.activeElement?.dataset?.point;
   svg.replaceChildren();
-  for (const part of [0, 0.5, 1]) {
-    svg.append(element('svg:line', { x1: BOX.left, x2: BOX.width - BOX.right, y1: y(most * part), y2: y(most * part), class: 'axis' }));
-    const label = element('svg:text', { x: BOX.left - 6, y: y(most * part) + 4, 'text-anchor': 'end' });
-    label.textContent = short(most * part);
-    svg.append(label);
-    const time = element('svg:text', { x: x(longest * part), y: BOX.height - 8, 'text-anchor': part === 0 ? 'start' : part === 1 ? 'end' : 'middle' });
-    time.textContent = duration(longest * part);
-    svg.append(time);
-  }
+  scaleLines(svg, BOX, x, y, ticks(most, 3), timeTicks(longest));
   svg.append(element('svg:path', { d: `M${points.map(([s, r]) => `${x(s).toFixed(1)} ${y(r).toFixed(1)}`).join('L')}`, class: 'rate' }));
   if (!drawn()) return;
   points.forEach((point, i) => {
@@ -386,13 +417,15 @@ function mark(shape, x, y, r, colour) {
 }
 
 function legend(svg, left) {
-  ARMS.forEach(({ kind, name, dash, mark: shape }, i) => {
-    const x = left + i * 120;
+  let x = left;
+  for (const { kind, name, dash, mark: shape } of ARMS) {
     svg.append(element('svg:line', { x1: x, x2: x + 28, y1: 10, y2: 10, stroke: `var(--${kind})`, 'stroke-width': 2.5, 'stroke-dasharray': dash }), mark(shape, x + 14, 10, 3.5, kind));
     const text = element('svg:text', { x: x + 34, y: 14 });
     text.textContent = name;
     svg.append(text);
-  });
+    // A letter of the largest type takes ten units at most.
+    x += 34 + 10 * name.length + 24;
+  }
 }
 
 // One chart with a line for each autoscaler, distinguished by colour, dashes and marks.
@@ -405,14 +438,7 @@ function chart(title, unit, series, width) {
   const y = (v) => box.height - box.bottom - (v / most) * (box.height - box.top - box.bottom);
   const peaks = series.map((s, i) => `${ARMS[i].name} at most ${short(Math.max(...s.values.map((v) => v ?? 0)))} ${unit}`);
   const svg = element('svg', { viewBox: `0 0 ${box.width} ${box.height}`, role: 'img', 'aria-label': `${title}: ${peaks.join(', ')}` });
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-    svg.append(element('svg:line', { x1: box.left, x2: box.width - box.right, y1: y(most * part), y2: y(most * part), class: 'axis' }));
-    const label = element('svg:text', { x: box.left - 6, y: y(most * part) + 4, 'text-anchor': 'end' });
-    label.textContent = short(most * part);
-    const time = element('svg:text', { x: x(longest * part), y: box.height - 6, 'text-anchor': part === 0 ? 'start' : part === 1 ? 'end' : 'middle' });
-    time.textContent = duration(longest * part);
-    svg.append(label, time);
-  }
+  scaleLines(svg, box, x, y, ticks(most), timeTicks(longest));
   series.forEach((s, i) => {
     const { kind, dash, mark: shape } = ARMS[i];
     let path = '';
@@ -470,9 +496,12 @@ function drawFrontier(answers) {
     svg.append(element('svg:line', { x1: box.left, x2: box.width - box.right, y1: y(g), y2: y(g), class: 'axis' }));
     const good = element('svg:text', { x: box.left - 6, y: y(g) + 4, 'text-anchor': 'end' });
     good.textContent = `${short(g)} %`;
-    const cost = element('svg:text', { x: x(most * part), y: box.height - 22, 'text-anchor': 'middle' });
-    cost.textContent = short(most * part);
-    svg.append(good, cost);
+    svg.append(good);
+  }
+  for (const value of ticks(most)) {
+    const cost = element('svg:text', { x: x(value), y: box.height - 22, 'text-anchor': 'middle' });
+    cost.textContent = short(value);
+    svg.append(cost);
   }
   const axis = element('svg:text', { x: box.width / 2, y: box.height - 4, 'text-anchor': 'middle' });
   axis.textContent = 'cost of the whole load';
