@@ -268,8 +268,8 @@ fn little_is_held_of_answers_that_are_not_read_and_for_few_clients() {
     let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\n\r\n".repeat(200);
     let held = hold(&server, 300, &asked);
     std::thread::sleep(Duration::from_secs(1));
-    let queued = queued_bytes(server.address.port());
-    let unsent: Vec<_> = queued.into_iter().map(|(unsent, _)| unsent).collect();
+    let open = sockets(server.address.port()).into_iter().filter(|socket| socket.established);
+    let unsent: Vec<_> = open.map(|socket| socket.unsent).collect();
     assert!((1..=128).contains(&unsent.len()), "{} of 300 are open", unsent.len());
     assert!(unsent.iter().all(|bytes| *bytes <= 16 * 1024), "{unsent:?}");
     drop(held);
@@ -295,14 +295,73 @@ fn little_is_held_of_requests_that_are_not_read_even_after_a_large_body() {
         while stream.write(&asked).is_ok() {}
         std::thread::sleep(Duration::from_millis(5));
     }
-    let unread = queued_bytes(server.address.port()).into_iter().map(|(_, unread)| unread).max();
+    let open = sockets(server.address.port()).into_iter().filter(|socket| socket.established);
+    let unread = open.map(|socket| socket.unread).max();
     assert!(unread.is_some_and(|bytes| (1..=128 * 1024).contains(&bytes)), "{unread:?}");
 }
 
-/// Bytes that wait to be sent and to be read on each open connection of this server, as the kernel
-/// lists them (proc(5)).
+/// A closed socket whose answer nobody takes stays for minutes, and counts as the container's
+/// memory.
+#[test]
 #[cfg(target_os = "linux")]
-fn queued_bytes(port: u16) -> Vec<(usize, usize)> {
+fn a_connection_is_not_closed_before_its_answer_is_taken() {
+    let server = TestServer::with(&[("MAX_CONNECTIONS", "1")]);
+    let small = |_| {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(2048).expect("set");
+        socket.connect(&server.address.into()).expect("the server listens");
+        TcpStream::from(socket)
+    };
+    let held: Vec<_> = (0..100)
+        .map(small)
+        .inspect(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+            let asked = b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+            stream.write_all(asked).expect("sent");
+            // So much that the server has written all.
+            let mut taken = 0;
+            while let Ok(length @ 1..) = stream.read(&mut [0; 2048]) {
+                taken += length;
+                if taken > 20_000 {
+                    break;
+                }
+            }
+        })
+        .collect();
+    // One place, 32 spare ones, and 32 that are leaving.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let unsent = || sockets(server.address.port()).into_iter().filter(|socket| socket.unsent > 0).count();
+    while unsent() > 65 {
+        assert!(Instant::now() < deadline, "{} sockets have unsent bytes", unsent());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(server.get("/livez").status, 200);
+    drop(held);
+}
+
+/// A client that takes all, if slowly, loses nothing.
+#[test]
+fn a_slow_reader_gets_its_last_answer_whole() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    stream
+        .write_all(b"GET /samples/open.jpg HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")
+        .expect("sent");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(read_answer(stream).body, sample("open.jpg"));
+}
+
+/// A socket of the server, as the kernel lists it (proc(5)), with the bytes that wait in it.
+#[cfg(target_os = "linux")]
+struct Queued {
+    established: bool,
+    unsent: usize,
+    unread: usize,
+}
+
+#[cfg(target_os = "linux")]
+fn sockets(port: u16) -> Vec<Queued> {
     const ESTABLISHED: &str = "01";
     let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
     let local = format!(":{port:04X}");
@@ -310,10 +369,9 @@ fn queued_bytes(port: u16) -> Vec<(usize, usize)> {
         let [_, address, _, state, queues, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             return None;
         };
-        let (sending, receiving) =
-            queues.split_once(':').filter(|_| address.ends_with(&local) && state == ESTABLISHED)?;
+        let (unsent, unread) = queues.split_once(':').filter(|_| address.ends_with(&local))?;
         let number = |digits| usize::from_str_radix(digits, 16).ok();
-        number(sending).zip(number(receiving))
+        Some(Queued { established: state == ESTABLISHED, unsent: number(unsent)?, unread: number(unread)? })
     };
     table.lines().filter_map(queued).collect()
 }

@@ -36,6 +36,9 @@ pub(crate) fn spare(places: usize) -> usize {
     (places / 2).max(MIN_SPARE)
 }
 
+/// File descriptors of a connection: a second one while its last answer is being taken.
+const FILES_EACH: usize = 2;
+
 /// Connections with this many places, the spare ones and those that are leaving included.
 pub(crate) fn connections(places: usize) -> usize {
     places + 2 * spare(places)
@@ -52,7 +55,7 @@ pub(super) fn fitting(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     match open_files.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()) {
-        Some(limit) => wanted.min(places_in(limit.saturating_sub(OTHER_FILES))),
+        Some(limit) => wanted.min(places_in(limit.saturating_sub(OTHER_FILES) / FILES_EACH)),
         None => wanted,
     }
 }

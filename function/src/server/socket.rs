@@ -33,6 +33,8 @@ pub(super) struct Socket {
     place: Arc<Place>,
     /// The client does not take what is written.
     stall: Option<Stall>,
+    /// Whether the client has taken its last answer, once the connection is to be closed.
+    taking: Option<Taking>,
     /// The server's side is closed, and the client's rest is being discarded.
     linger: Option<Linger>,
 }
@@ -42,6 +44,25 @@ struct Stall {
     taken: usize,
 }
 
+enum Taking {
+    /// The same socket, ready to write when the kernel holds nothing of the answer any more.
+    Waits(TcpStream, Pin<Box<Sleep>>),
+    Taken,
+}
+
+impl Taking {
+    /// A registration of its own says whether the socket is ready now, and not when it last was.
+    fn of(stream: &TcpStream) -> io::Result<Self> {
+        let socket = socket2::SockRef::from(stream);
+        socket.set_tcp_notsent_lowat(1)?;
+        // As small as the kernel allows: more than two thirds of it that are not acknowledged count
+        // as not ready.
+        socket.set_send_buffer_size(0)?;
+        let again = TcpStream::from_std(socket.try_clone()?.into())?;
+        Ok(Self::Waits(again, Box::pin(tokio::time::sleep(WRITE_TIMEOUT))))
+    }
+}
+
 struct Linger {
     deadline: Pin<Box<Sleep>>,
     taken: usize,
@@ -49,7 +70,7 @@ struct Linger {
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>, place: Arc<Place>) -> Self {
-        Self { stream, place, stall: None, linger: None }
+        Self { stream, place, stall: None, taking: None, linger: None }
     }
 
     fn poll_written(
@@ -83,6 +104,24 @@ impl Socket {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Completes when the client has taken its last answer. What a closed socket still holds would
+    /// belong to no place, and stay for minutes where the client does not read.
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.taking.is_none() {
+            // Without a file descriptor to spare, for one, the kernel sends the rest.
+            self.taking = Some(Taking::of(&self.stream).unwrap_or(Taking::Taken));
+            self.place.activity.lingers();
+        }
+        let Some(Taking::Waits(again, deadline)) = &mut self.taking else { return Poll::Ready(Ok(())) };
+        if again.poll_write_ready(cx)?.is_ready() {
+            self.taking = Some(Taking::Taken);
+            return Poll::Ready(Ok(()));
+        }
+        ready!(deadline.as_mut().poll(cx));
+        socket2::SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO))?;
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 
     fn poll_received(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -142,6 +181,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = &mut *self;
         if socket.linger.is_none() {
+            ready!(socket.poll_taken(cx))?;
             socket2::SockRef::from(&*socket.stream).shutdown(Shutdown::Write)?;
             if !socket.place.activity.has_unread() {
                 return Poll::Ready(Ok(()));
