@@ -4,17 +4,20 @@ ACTIONLINT_VERSION := v1.7.12
 CARGO_DENY_VERSION := 0.20.2
 ACTIONLINT ?= $(TOOLS)/bin/actionlint
 
-verify: rooms lines workflows
+verify: rooms lines rows workflows
 
 # Weekly checks: too slow for every change, or independent of changes.
 SCHEDULED := deny asan miri neon fuzz
 
-.PHONY: rooms lines workflows deny scheduled-targets release-prepare release-notes release-check
+.PHONY: rooms lines rows workflows deny scheduled-targets release-prepare release-notes release-check
 rooms: need-cargo ## check which crate imports which, and licences and sources of all others
 	python3 .ci/rooms.py
 
 lines: ## check that no line of Markdown or comment is over 100 characters
 	python3 .ci/lines.py
+
+rows: ## check that the rows of docs/hostile-input.md name tests that exist
+	python3 .ci/rows.py
 
 workflows: $(ACTIONLINT) ## check the GitHub workflows
 	$(ACTIONLINT)

@@ -9,6 +9,7 @@ from pathlib import Path
 import lines
 import release
 import rooms
+import rows
 
 CHANGELOG = """# Changelog
 
@@ -28,6 +29,27 @@ CHANGELOG = """# Changelog
 
 [0.2.0]: https://example.org/0.2.0
 """
+
+
+class Rows(unittest.TestCase):
+    DOCUMENT = "# T\n\n## A\n\n| case | test |\n| --- | --- |\n| one | A1 |\n| two | A1, A2 |\n\nTests: A1 `first`, A2\n`second`.\n"
+
+    def test_rows_whose_tests_exist_are_right(self) -> None:
+        self.assertEqual(rows.faults(self.DOCUMENT, {"first", "second"}), [])
+
+    def test_what_goes_stale_is_named(self) -> None:
+        for document, names, expected in (
+            (self.DOCUMENT, {"first"}, "A2 is `second`, and there is no such test"),
+            (self.DOCUMENT.replace("| one | A1 |", "| one |  |"), {"first", "second"}, "no test is named in | one |"),
+            (self.DOCUMENT.replace("A1, A2 |", "A1, A3 |"), {"first", "second"}, "A3 is not listed"),
+            (self.DOCUMENT.replace("A1, A2 |", "A1 |"), {"first", "second"}, "A2 is listed, and no row has it"),
+        ):
+            self.assertTrue(any(expected in fault for fault in rows.faults(document, names)), expected)
+
+    def test_tests_of_both_languages_are_found(self) -> None:
+        names = rows.tests(rows.ROOT)
+        self.assertLessEqual({"a_head_over_16_kib_is_refused", "long_headers_take_no_memory", "half_closed"}, names)
+        self.assertNotIn("status_of", names)
 
 
 class Licences(unittest.TestCase):

@@ -268,3 +268,14 @@ impl From<JpegError> for DecodeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_a_refusal() {
+        assert_eq!(guarded(|| Ok(7)), Ok(7));
+        assert_eq!(guarded::<()>(|| panic!("an index out of range")), Err(DecodeError::DecoderFailed));
+    }
+}
