@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How long a worker spins for the next layer before it sleeps. Longer than the gap between two
-/// layers of one inference, short enough that an idle function uses no measurable CPU time.
-const SPINS_BEFORE_SLEEP: u32 = 20_000;
+/// layers of one inference, short enough that an idle function uses no measurable CPU time. Miri,
+/// where each takes microseconds, so gets to the sleep as well.
+const SPINS_BEFORE_SLEEP: u32 = if cfg!(miri) { 10 } else { 20_000 };
 /// More threads never made a network of this size faster; the bound also limits the effect of a
 /// wrong setting.
 const MAX_THREADS: usize = 64;
