@@ -6,7 +6,8 @@
 
 Calibrates on a computed picture, or on a hundred of FOLDER. Writes into `quantizers/` beside this file, or the folder given:
 `onnxruntime.onnx` (quantize_static as it comes), `onnxruntime-per-channel.onnx`,
-`onnxruntime-signed.onnx` (symmetric activations) and `nncf.onnx` (post-training quantization as it comes), each with a `.txt` of some logits.
+`onnxruntime-signed.onnx` (symmetric activations), `nncf.onnx` (post-training quantization as it comes) and `nncf-dark.onnx` (of
+darker pictures), each with a `.txt` of some logits.
 """
 
 import argparse
@@ -75,8 +76,9 @@ def main() -> None:
         "onnxruntime-signed": {"extra_options": {"ActivationSymmetric": True}, "activation_type": quantization.QuantType.QInt8},
     }.items():
         quantization.quantize_static(base, out / f"{name}.onnx", Reader(source.name, calibrated_on), **options)
-    data = nncf.Dataset(calibrated_on, lambda picture: {source.name: picture})
-    onnx.save(nncf.quantize(model, data, subset_size=len(calibrated_on)), out / "nncf.onnx")
+    for name, share in {"nncf": 1, "nncf-dark": 0.8}.items():
+        data = nncf.Dataset(calibrated_on, lambda picture: {source.name: picture * np.float32(share)})
+        onnx.save(nncf.quantize(model, data, subset_size=len(calibrated_on)), out / f"{name}.onnx")
     for path in sorted(out.glob("*.onnx")):
         model = onnx.load(path)
         for part in [model, model.graph, *model.graph.node]:

@@ -19,8 +19,12 @@ pub(crate) const CONV: &str = "Int8Conv";
 pub(crate) const POOL: &str = "Int8SppfPool";
 /// A split along the channels, without a copy.
 pub(crate) const TAKE_APART: &str = "Int8SplitChannels";
-/// The part of black to white by which the image's levels may miss either.
+/// The part of black to white by which the image's levels may miss black.
 const NEGLIGIBLE: f32 = 0.05;
+/// The least part of black to white that the image's levels hold. Quantizers that do not take the
+/// brightest pixel of all pictures hold less than all (NNCF takes the mean of the pictures'
+/// brightest); a file whose pictures are not 0 to 1 is another matter.
+const LEAST_BRIGHTEST: f32 = 0.5;
 /// Where signed levels that are symmetric have their zero.
 const SIGNED_ZERO: u8 = 128;
 
@@ -169,13 +173,12 @@ impl<'a> Emitter<'a> {
     }
 
     /// The image comes as its own levels, whatever type and scale the file declares: they are
-    /// exact.
+    /// exact. So what the file would clip of bright pixels is not clipped.
     fn declare_image(&mut self, image: &str) -> Result<(), ImportError> {
         let Scale { scale, zero_point } = self.scale_of(image, "the first convolution")?;
         let zero = f32::from(zero_point);
-        let holds_all = zero * scale < NEGLIGIBLE && (255.0 - zero) * scale > 1.0 - NEGLIGIBLE;
-        let signed = zero_point == SIGNED_ZERO && (255.0 - zero) * scale > 1.0 - NEGLIGIBLE;
-        if !(holds_all || signed) {
+        let from_black = zero * scale < NEGLIGIBLE || zero_point == SIGNED_ZERO;
+        if !from_black || (255.0 - zero) * scale < LEAST_BRIGHTEST {
             return Err(ImportError::NotQuantized {
                 value: image.to_owned(),
                 reason: format!(

@@ -271,7 +271,7 @@ fn computed_image(height: usize, width: usize) -> Map {
 fn files_of_other_quantizers_give_nearly_what_onnx_runtime_computes_from_them() {
     let tiny = || Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/quantizers");
     let folder = std::env::var_os("QUANTIZERS").map_or_else(tiny, PathBuf::from);
-    for name in ["onnxruntime", "onnxruntime-per-channel", "onnxruntime-signed", "nncf"] {
+    for name in ["onnxruntime", "onnxruntime-per-channel", "onnxruntime-signed", "nncf", "nncf-dark"] {
         let imported = crate::import(&folder.join(format!("{name}.onnx")), &Options::default());
         let imported = imported.unwrap_or_else(|error| panic!("{name}: {error}"));
         let graph = &imported.fused.as_ref().expect("a network in integers").graph;
