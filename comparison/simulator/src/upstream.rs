@@ -6,7 +6,7 @@ use crate::keda::{Keda, KedaSettings};
 use crate::kpa::{Kpa, KpaSettings};
 use crate::time::{SECOND, micros};
 use crate::updater::{Seen, priority, updated};
-use crate::vpa::{Recommendation, VpaSettings};
+use crate::vpa::{Buckets, Histogram, INTERVAL, Recommendation, TOLERANCE, Vpa, VpaSettings};
 
 /// Rows of a table: cells by column name.
 fn rows(table: &'static str) -> Vec<Vec<&'static str>> {
@@ -191,5 +191,53 @@ fn the_updaters_own_rows_of_how_urgent_a_change_is() {
         let found = priority(&pod, &cpu, &memory);
         assert_eq!((found.outside, found.grows), (number(row[8]), number(row[9])), "{row:?}");
         assert!((found.change - number::<f64>(row[10])).abs() < 1e-12, "{row:?}: {found:?}");
+    }
+}
+
+#[test]
+fn the_vpas_own_rows_of_buckets() {
+    for row in rows(include_str!("../tests/upstream/vpa-buckets.csv")) {
+        let [most, first, ratio, kind, of, expected] = row[..] else { panic!("{row:?}") };
+        let buckets = Buckets { most: number(most), first: number(first), ratio: number(ratio) };
+        let found = match kind {
+            "count" => buckets.count() as f64,
+            "start" => buckets.start(number(of)),
+            _ => buckets.of(number(of)) as f64,
+        };
+        let expected: f64 = number(expected);
+        assert!((found - expected).abs() <= 1e-12 * expected, "{row:?}: {found}");
+    }
+}
+
+#[test]
+fn the_vpas_own_rows_of_histograms() {
+    for row in rows(include_str!("../tests/upstream/vpa-histogram.csv")) {
+        let [test, most, first, ratio, samples, percentile, expected, within] = row[..] else {
+            panic!("{row:?}")
+        };
+        let buckets = Buckets { most: number(most), first: number(first), ratio: number(ratio) };
+        let mut histogram = Histogram::new(buckets, SECOND);
+        for sample in samples.split(';') {
+            let (value, rest) = sample.split_once('*').expect("a weight");
+            let (weight, age) = rest.split_once('@').expect("a time");
+            histogram.add_weighted(number(value), number(weight), number::<i64>(age) * SECOND);
+        }
+        let (found, expected): (f64, f64) = (histogram.percentile(number(percentile)), number(expected));
+        let within = number::<f64>(within).max(1e-15);
+        assert!((found - expected).abs() <= within * expected, "{test} at {percentile}: {found}");
+    }
+}
+
+#[test]
+fn the_vpas_own_row_of_confidence() {
+    for row in rows(include_str!("../tests/upstream/vpa-confidence.csv")) {
+        let [samples, minutes, expected] = row[..] else { panic!("{row:?}") };
+        let cpu = (0, 100_000);
+        let mut vpa =
+            Vpa::new(VpaSettings { cpu, memory: (0.0, 0.0), min_replicas: 1, tolerance: TOLERANCE });
+        for i in 0..number::<i64>(samples) {
+            vpa.observe(1000, i * number::<i64>(minutes) * INTERVAL);
+        }
+        assert_eq!(vpa.confidence(), Some(number(expected)));
     }
 }

@@ -28,35 +28,84 @@ const LEAST_MEMORY: f64 = 250.0 * 1024.0 * 1024.0;
 const DAY: Micros = 86_400 * SECOND;
 const MINUTES_A_DAY: f64 = 1440.0;
 
-/// Percentiles of weighted samples in exponential buckets. Old samples lose weight.
+/// Buckets of a histogram. Each is wider than the one before by a ratio; with a ratio of 1 all are
+/// as wide as the first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Buckets {
+    pub(crate) first: f64,
+    pub(crate) ratio: f64,
+    /// The histogram ends here. Larger values are in the last bucket.
+    pub(crate) most: f64,
+}
+
+impl Buckets {
+    /// CPU use in cores.
+    const CPU: Self = Self { first: FIRST_CPU_BUCKET, ratio: BUCKET_RATIO, most: MOST_CPU };
+
+    /// How many widths of the first bucket fit below a value, as a fraction of buckets.
+    fn position(&self, value: f64) -> f64 {
+        if self.ratio == 1.0 {
+            return value / self.first;
+        }
+        (value * (self.ratio - 1.0) / self.first + 1.0).ln() / self.ratio.ln()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.position(self.most).ceil() as usize + 1
+    }
+
+    /// The bucket that contains a value.
+    pub(crate) fn of(&self, value: f64) -> usize {
+        if value < self.first {
+            return 0;
+        }
+        (self.position(value) as usize).min(self.count() - 1)
+    }
+
+    /// The lower end of a bucket.
+    pub(crate) fn start(&self, bucket: usize) -> f64 {
+        if self.ratio == 1.0 {
+            return self.first * bucket as f64;
+        }
+        self.first * (self.ratio.powf(bucket as f64) - 1.0) / (self.ratio - 1.0)
+    }
+}
+
+/// Percentiles of weighted samples in buckets. Old samples lose weight.
 #[derive(Debug, Clone)]
 pub struct Histogram {
+    buckets: Buckets,
+    half_life: Micros,
     weights: Vec<f64>,
     total: f64,
     /// Lowest and highest non-empty bucket.
     used: Option<(usize, usize)>,
-    /// Time at which a sample has [`SAMPLE_WEIGHT`].
+    /// Time at which a sample has its own weight.
     reference: Option<Micros>,
 }
 
 impl Histogram {
     /// A histogram of CPU use in cores.
     pub fn cpu() -> Self {
-        let buckets = (MOST_CPU * (BUCKET_RATIO - 1.0) / FIRST_CPU_BUCKET + 1.0).ln() / BUCKET_RATIO.ln();
-        Self { weights: vec![0.0; buckets.ceil() as usize + 1], total: 0.0, used: None, reference: None }
+        Self::new(Buckets::CPU, HALF_LIFE)
+    }
+
+    pub(crate) fn new(buckets: Buckets, half_life: Micros) -> Self {
+        let weights = vec![0.0; buckets.count()];
+        Self { buckets, half_life, weights, total: 0.0, used: None, reference: None }
+    }
+
+    /// Adds a sample of CPU use.
+    pub fn add(&mut self, cores: f64, at: Micros) {
+        self.add_weighted(cores, SAMPLE_WEIGHT, at);
     }
 
     /// Adds a sample. A later sample has a larger weight, which is equivalent to a decay of the
     /// earlier ones.
-    pub fn add(&mut self, cores: f64, at: Micros) {
-        let bucket = if cores < FIRST_CPU_BUCKET {
-            0.0
-        } else {
-            (cores * (BUCKET_RATIO - 1.0) / FIRST_CPU_BUCKET + 1.0).ln() / BUCKET_RATIO.ln()
-        };
-        let bucket = (bucket as usize).min(self.weights.len() - 1);
+    pub(crate) fn add_weighted(&mut self, value: f64, weight: f64, at: Micros) {
+        let bucket = self.buckets.of(value);
         let reference = *self.reference.get_or_insert(at);
-        let weight = SAMPLE_WEIGHT * ((at - reference) as f64 / HALF_LIFE as f64).exp2();
+        let weight = weight * ((at - reference) as f64 / self.half_life as f64).exp2();
         self.weights[bucket] += weight;
         self.total += weight;
         let (low, high) = self.used.unwrap_or((bucket, bucket));
@@ -72,8 +121,9 @@ impl Histogram {
             sum += self.weights[*bucket];
             sum >= threshold
         });
-        let end = (found.unwrap_or(high) + 1).min(self.weights.len() - 1);
-        FIRST_CPU_BUCKET * (BUCKET_RATIO.powf(end as f64) - 1.0) / (BUCKET_RATIO - 1.0)
+        let bucket = found.unwrap_or(high);
+        // The last bucket has no upper end.
+        self.buckets.start((bucket + 1).min(self.weights.len() - 1))
     }
 }
 
@@ -130,12 +180,17 @@ impl Vpa {
         self.last = self.last.max(at);
     }
 
+    /// How much history there is: days between the first sample and the last, or as many samples as
+    /// a day has minutes, whichever is less.
+    pub(crate) fn confidence(&self) -> Option<f64> {
+        let lifespan = (self.last - self.first?) as f64 / DAY as f64;
+        Some(lifespan.min(self.samples as f64 / MINUTES_A_DAY))
+    }
+
     /// The 90th percentile with margin, and a range from the 50th and 95th percentile, which is
     /// wider with a short history. The object's own bounds are not applied.
     pub fn uncapped(&self) -> Option<Recommendation> {
-        let first = self.first?;
-        let lifespan = (self.last - first) as f64 / DAY as f64;
-        let confidence = lifespan.min(self.samples as f64 / MINUTES_A_DAY);
+        let confidence = self.confidence()?;
         // Each step is truncated to whole millicores.
         let scale = |amount: i64, factor: f64| (amount as f64 * factor).min(1e14) as i64;
         let with_margin = |percentile: f64| {
