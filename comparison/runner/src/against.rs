@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -15,13 +16,13 @@ use scenario::recording::{Draw, Origin, Run};
 use serde::Serialize;
 use simulator::{Autoscaler, Drawn};
 
-use crate::fit::Arms;
+use crate::fit::{self, Arms};
 
 pub mod ablations;
 pub mod order;
 
 /// One recorded run and its simulation.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Difference {
     /// Scenario, variant, configuration.
     pub group: Group,
@@ -31,6 +32,8 @@ pub struct Difference {
     pub measured: Values,
     /// See `measured`.
     pub simulated: Values,
+    /// Measures for which the recorded value is among the middle nine tenths of the simulated ones.
+    pub inside: BTreeMap<&'static str, bool>,
 }
 
 /// Scenario, variant, configuration.
@@ -43,6 +46,11 @@ pub struct Trial<'a> {
     pub chances: u32,
     /// Parts of the model that are switched off ([`ablations::PARTS`]).
     pub without: &'a [String],
+    /// Each run begins with its own clocks and its own VPA, as it had them when its load began, in
+    /// the place of those of the fitted runs.
+    pub own_begin: bool,
+    /// Where the simulated runs go as results files, in a folder for each chance.
+    pub keep: Option<&'a Path>,
 }
 
 /// Simulates every measured run again.
@@ -57,10 +65,24 @@ pub fn differences(
 }
 
 fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms, trial: Trial<'_>) -> Result<Difference> {
+    let simulated = simulated(run, scenarios, arms, trial)?;
+    for (chance, simulated) in simulated.iter().enumerate() {
+        if let Some(folder) = trial.keep {
+            crate::files::write_run(simulated, &folder.join(format!("chance-{chance}")))?;
+        }
+    }
+    Ok(beside(run, &simulated.iter().collect::<Vec<_>>()))
+}
+
+/// Simulates one run as often as there are chances.
+fn simulated(run: &Run, scenarios: &[Scenario], arms: &Arms, trial: Trial<'_>) -> Result<Vec<Run>> {
     let scenario = scenarios.iter().find(|s| s.name == run.scenario);
     let scenario = scenario.with_context(|| format!("{}: no such scenario any more", run.id()))?;
     let tail_s = run.recording.observed_s - scenario.rate.duration() * run.draw.stretch;
     let mut arm = arms.arm(&run.variant, &run.configuration)?;
+    if trial.own_begin {
+        fit::begin_as(run, &mut arm.plant);
+    }
     ablations::switch_off(&mut arm, trial.without)?;
     let simulated = (0..trial.chances.max(1)).map(|chance| {
         let Draw { scale, stretch, seed, .. } = run.draw;
@@ -72,7 +94,31 @@ fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms, trial: Trial<'_>) 
         "{}: the scenario has changed since it was recorded",
         run.id()
     );
-    Ok(beside(run, &simulated.iter().collect::<Vec<_>>()))
+    Ok(simulated)
+}
+
+/// The simulation beside itself: each of its chances in the place of the recordings, and the others
+/// as the simulation. A simulator that is right in everything but chance is as far from the
+/// recorded runs as these are from each other. One list for each chance.
+pub fn itself(
+    runs: &[Run],
+    scenarios: &[Scenario],
+    arms: &Arms,
+    trial: Trial<'_>,
+) -> Result<Vec<Vec<Difference>>> {
+    let mut by_chance: Vec<Vec<Difference>> = (0..trial.chances.max(1)).map(|_| vec![]).collect();
+    for run in runs.iter().filter(|r| r.origin == Origin::Measured) {
+        let all = simulated(run, scenarios, arms, trial)?;
+        let courses: Vec<Course> = all.iter().map(|one| Course::of(one, run.recording.observed_s)).collect();
+        for (chance, one) in all.iter().enumerate() {
+            let others = courses.iter().enumerate().filter(|(other, _)| *other != chance);
+            let others: Vec<&Course> = others.map(|(_, course)| course).collect();
+            if !others.is_empty() {
+                by_chance[chance].push(apart_from(group_of(one), &courses[chance], &others));
+            }
+        }
+    }
+    Ok(by_chance)
 }
 
 /// Recorded runs with the other recorded ones of their group in the place of the simulation: how
@@ -92,23 +138,50 @@ fn group_of(run: &Run) -> Group {
     (run.scenario.clone(), run.variant.clone(), run.configuration.clone())
 }
 
+/// What is compared of a run.
+struct Course {
+    values: Values,
+    /// Ready pods at each second.
+    pods: Vec<f64>,
+}
+
+impl Course {
+    fn of(run: &Run, seconds: f64) -> Self {
+        Self { values: measure(run), pods: by_second(&ready_pods(&run.recording), seconds) }
+    }
+}
+
 /// One run beside the means of others.
 fn beside(run: &Run, others: &[&Run]) -> Difference {
     let seconds = run.recording.observed_s;
+    let courses: Vec<Course> = others.iter().map(|other| Course::of(other, seconds)).collect();
+    apart_from(group_of(run), &Course::of(run, seconds), &courses.iter().collect::<Vec<_>>())
+}
+
+fn apart_from(group: Group, one: &Course, others: &[&Course]) -> Difference {
     let mut values: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for (key, value) in others.iter().flat_map(|other| measure(other)) {
-        values.entry(key).or_default().push(value);
+    for (key, value) in others.iter().flat_map(|other| &other.values) {
+        values.entry(key).or_default().push(*value);
     }
+    let inside = values.iter_mut().filter_map(|(key, values)| {
+        values.sort_by(f64::total_cmp);
+        let edge = (values.len() as f64 * OUTSIDE / 2.0) as usize;
+        let range = values[edge]..=values[values.len() - 1 - edge];
+        Some((*key, range.contains(one.values.get(key)?)))
+    });
+    let inside = inside.collect();
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-    let curves: Vec<Vec<f64>> =
-        others.iter().map(|r| by_second(&ready_pods(&r.recording), seconds)).collect();
     Difference {
-        group: group_of(run),
-        pods: distance(&by_second(&ready_pods(&run.recording), seconds), &curves),
-        measured: measure(run),
+        group,
+        pods: distance(&one.pods, &others.iter().map(|other| &*other.pods).collect::<Vec<_>>()),
+        measured: one.values.clone(),
         simulated: values.into_iter().map(|(key, values)| (key, mean(values))).collect(),
+        inside,
     }
 }
+
+/// Share of the simulated values that are not in the range that is called the simulated one.
+const OUTSIDE: f64 = 0.1;
 
 /// A step function's values at whole seconds.
 fn by_second(curve: &[(f64, f64)], seconds: f64) -> Vec<f64> {
@@ -117,7 +190,7 @@ fn by_second(curve: &[(f64, f64)], seconds: f64) -> Vec<f64> {
 }
 
 /// Means of a curve, and of the mean of others, and of the distance between the two.
-fn distance(one: &[f64], others: &[Vec<f64>]) -> [f64; 3] {
+fn distance(one: &[f64], others: &[&[f64]]) -> [f64; 3] {
     let mut sums = [0.0; 3];
     for (second, a) in one.iter().enumerate() {
         let b = others.iter().map(|curve| curve[second]).sum::<f64>() / others.len() as f64;
@@ -258,8 +331,9 @@ fn summary(differences: &[Difference]) -> Vec<[f64; 3]> {
 }
 
 /// Recorded and simulated side by side as a Markdown table, means over the repeats, and below it
-/// the distances over all groups, beside those of `repeats` from each other.
-pub fn table(differences: &[Difference], repeats: &[Difference]) -> String {
+/// the distances over all groups, beside those of the simulation from itself and of `repeats` from
+/// each other.
+pub fn table(differences: &[Difference], repeats: &[Difference], itself: &[Vec<Difference>]) -> String {
     let mut text = String::from(
         "| scenario | variant | runs | ready pods, mean | apart | good answers | p99 | core-seconds requested |\n\
          |---|---|--:|--:|--:|--:|--:|--:|\n",
@@ -284,17 +358,38 @@ pub fn table(differences: &[Difference], repeats: &[Difference]) -> String {
         );
     }
     text.push_str(
-        "\n| apart, over the groups | mean | median | most | other repeats: mean | median | most |\n\
-         |---|--:|--:|--:|--:|--:|--:|\n",
+        "\n| apart, over the groups | mean | median | most | itself: mean | median | other repeats: mean | median | most |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let recorded = (!repeats.is_empty()).then(|| summary(repeats));
+    let own: Vec<Vec<[f64; 3]>> =
+        itself.iter().filter(|one| !one.is_empty()).map(|one| summary(one)).collect();
     for (i, ((name, _), found)) in COLUMNS.iter().zip(summary(differences)).enumerate() {
+        let own = (0..2).map(|k| {
+            let sum: f64 = own.iter().map(|chance| chance[i][k]).sum();
+            shown((!own.is_empty()).then(|| sum / own.len() as f64))
+        });
         let others = (0..3).map(|k| shown(recorded.as_ref().map(|r| r[i][k])));
-        let cells: Vec<String> = found.into_iter().map(number).chain(others).collect();
+        let cells: Vec<String> = found.into_iter().map(number).chain(own).chain(others).collect();
         let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
+    let covered = INSIDE.iter().map(|(key, name)| {
+        let known: Vec<bool> = differences.iter().filter_map(|d| d.inside.get(key).copied()).collect();
+        format!("{name} {} of {}", known.iter().filter(|inside| **inside).count(), known.len())
+    });
+    let covered: Vec<String> = covered.collect();
+    let _ = writeln!(
+        text,
+        "\nRecorded runs among the middle {:.0} % of their simulated ones: {}.",
+        (1.0 - OUTSIDE) * 100.0,
+        covered.join(", ")
+    );
     text
 }
+
+/// Measures of which it is counted how often the recorded value is in the simulated range.
+const INSIDE: [(&str, &str); 3] =
+    [("good_share", "good answers"), ("p99_ms", "p99"), ("core_seconds_requested", "core-seconds requested")];
 
 #[cfg(test)]
 mod tests {
@@ -305,13 +400,13 @@ mod tests {
         Arms { root, platform: Some("two-cores".into()), measured: crate::fit::Measured::default() }
     }
 
-    const ONCE: Trial<'_> = Trial { chances: 1, without: &[] };
+    const ONCE: Trial<'_> = Trial { chances: 1, without: &[], own_begin: false, keep: None };
 
     #[test]
     fn the_distance_of_two_curves_is_taken_second_by_second() {
         let curve = |at: f64| by_second(&[(0.0, 1.0), (at, 3.0)], 10.0);
-        assert_eq!(distance(&curve(5.0), &[curve(8.0)]), [2.0, 1.4, 0.6]);
-        assert_eq!(distance(&curve(5.0), &[curve(4.0), curve(6.0)]), [2.0, 2.0, 0.2]);
+        assert_eq!(distance(&curve(5.0), &[&curve(8.0)]), [2.0, 1.4, 0.6]);
+        assert_eq!(distance(&curve(5.0), &[&curve(4.0), &curve(6.0)]), [2.0, 2.0, 0.2]);
     }
 
     #[test]
@@ -323,13 +418,32 @@ mod tests {
         run.origin = Origin::Measured;
         let found = differences(std::slice::from_ref(&run), &scenarios, &arms(), ONCE).expect("simulated");
         assert_eq!((found[0].pods[2], &found[0].measured), (0.0, &found[0].simulated));
-        assert!(table(&found, &[]).contains("| spike, tuned | knative | 1 |"));
+        assert!(table(&found, &[], &[]).contains("| spike, tuned | knative | 1 |"));
         let errors = errors(&found, &arms()).expect("known arms");
         assert_eq!((errors.autoscalers["kpa"].groups, errors.autoscalers["kpa"].good_points), (1, 0.0));
         assert_eq!(errors.autoscalers.len(), 1, "nothing is said about what was not recorded");
         run.draw.fingerprint = "another".into();
         let changed = differences(&[run], &scenarios, &arms(), ONCE);
         assert!(changed.is_err(), "a changed scenario is no basis");
+    }
+
+    #[test]
+    fn a_simulation_is_about_as_far_from_itself_as_one_chance_is_from_another() {
+        let scenarios = [Scenario::shipped_named("spike").expect("shipped")];
+        let arm = arms().arm("k8s-autoscalers", "defaults").expect("shipped");
+        let drawn = Drawn { scale: 5.0, stretch: 0.5, seed: 3, chance: 100 };
+        let run = Run { origin: Origin::Measured, ..arm.run(&scenarios[0], 1, drawn, 30.0) };
+        let runs = [run];
+        let trial = Trial { chances: 10, ..ONCE };
+        let own = itself(&runs, &scenarios, &arms(), trial).expect("simulated");
+        assert_eq!((own.len(), own[0].len()), (10, 1));
+        assert!(own.iter().any(|one| one[0].pods[2] > 0.0), "chances differ");
+        let found = differences(&runs, &scenarios, &arms(), trial).expect("simulated");
+        let most = own.iter().map(|one| one[0].pods[2]).fold(0.0, f64::max);
+        assert!(found[0].pods[2] <= 2.0 * most, "{} and {most}", found[0].pods[2]);
+        let text = table(&found, &[], &own);
+        assert!(text.contains("itself: mean") && text.contains("good answers 1 of 1"), "{text}");
+        assert_eq!(itself(&runs, &scenarios, &arms(), ONCE).expect("simulated"), [vec![]]);
     }
 
     #[test]

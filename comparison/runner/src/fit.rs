@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use scenario::Scenario;
 use scenario::recording::{Container, Origin, Pod, Run};
+use scenario::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use simulator::hpa::SYNC;
 use simulator::kpa::TICK;
 use simulator::plant::{Start, VpaBegin};
 use simulator::time::{Micros, SECOND, micros};
+use simulator::vpa::INTERVAL;
 use simulator::{Autoscaler, Drawn, Named, Plant, PodSize, simulated_run};
 
 use crate::manifests;
@@ -42,6 +44,9 @@ pub struct MeasuredVariant {
     /// CPU requests that fit on the node at the same time, millicores. Present only if pods had to
     /// wait for room.
     pub room_millicores: Option<i64>,
+    /// Threads of the gateway: one for each CPU of its node. Present only if there is one node.
+    #[serde(default)]
+    pub gateway_threads: Option<usize>,
     /// Offsets of the KPA's ticks within their period of 2 s.
     #[serde(default)]
     pub kpa_phases_s: Vec<f64>,
@@ -51,6 +56,11 @@ pub struct MeasuredVariant {
     /// One entry for each pod start: the time from scheduled to running container and to ready, in
     /// seconds, and the number of pods scheduled within [`TOGETHER_S`] of it, including itself.
     pub starts_s: Vec<[f64; 3]>,
+    /// The time from the first running container to the first answer, in seconds, and the number of
+    /// pods that were scheduled within [`TOGETHER_S`]: one entry for each run that began without a
+    /// pod and whose first requests the activator held.
+    #[serde(default)]
+    pub answers_s: Vec<[f64; 2]>,
     /// State of the VPA when the load began, one entry for each run with a VPA.
     #[serde(default)]
     pub vpa_begins: Vec<MeasuredBegin>,
@@ -63,6 +73,9 @@ pub struct MeasuredBegin {
     pub first_s: f64,
     /// CPU requests of the pods that were ready when the load began, millicores.
     pub at_rest: Vec<i64>,
+    /// Offset of the updater's rounds within their period, seconds, if it resized a pod.
+    #[serde(default)]
+    pub updater_s: Option<f64>,
 }
 
 /// A pod that is scheduled later than this after its creation had to wait for room, seconds.
@@ -89,7 +102,7 @@ impl Measured {
     }
 
     /// Fits the parameters to measured runs.
-    pub fn of(runs: &[Run]) -> Result<Self> {
+    pub fn of(runs: &[Run], scenarios: &[Scenario]) -> Result<Self> {
         let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
         ensure!(!measured.is_empty(), "no measured runs: simulated ones say nothing about pods");
         let mut variants: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
@@ -98,14 +111,14 @@ impl Measured {
         let placed = measured.iter().flat_map(|r| placed_while_waiting(r)).collect();
         let room = median(placed).map(|millicores| millicores.round() as i64);
         let fitted = variants.iter().map(|(name, runs)| {
-            let variant = MeasuredVariant { room_millicores: room, ..variant(runs)? };
+            let variant = MeasuredVariant { room_millicores: room, ..variant(runs, scenarios)? };
             Ok(((*name).to_owned(), variant))
         });
         Ok(Self { runs: measured.iter().map(|r| r.id()).collect(), variants: fitted.collect::<Result<_>>()? })
     }
 }
 
-fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
+fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
     let pods = || runs.iter().flat_map(|r| &r.recording.pods);
     let starts_s: Vec<[f64; 3]> = runs
         .iter()
@@ -119,23 +132,43 @@ fn variant(runs: &[&Run]) -> Result<MeasuredVariant> {
     let drain_s = median(drains.collect()).context("no pod was removed in these runs")?;
     let (work_s, background) = cpu(runs).context("these runs do not determine the CPU time of a request")?;
     let hop_s = (undisturbed(runs).context("no answers")? - work_s).max(0.0);
-    // A decision is recorded at the time of the tick or sync that made it.
-    let phases = |period: Micros| -> Vec<f64> {
-        let decided = runs.iter().filter_map(|r| first_after_start(&r.recording.desired));
-        decided.map(|t| rounded(t.rem_euclid(period as f64 / SECOND as f64))).collect()
-    };
     let knative = runs[0].variant == "knative";
+    let phases: Vec<f64> = runs.iter().filter_map(|run| phase(run)).map(rounded).collect();
+    let (kpa_phases_s, hpa_phases_s) = if knative { (phases, vec![]) } else { (vec![], phases) };
     Ok(MeasuredVariant {
         work_ms: rounded(work_s * 1000.0),
         background_millicores: rounded(background * 1000.0),
         hop_ms: rounded(hop_s * 1000.0),
         drain_s: rounded(drain_s),
         room_millicores: None,
-        kpa_phases_s: if knative { phases(TICK) } else { vec![] },
-        hpa_phases_s: if knative { vec![] } else { phases(SYNC) },
+        gateway_threads: cpus(runs[0]),
+        kpa_phases_s,
+        hpa_phases_s,
         starts_s,
+        answers_s: runs.iter().filter_map(|run| first_answer(run, scenarios)).collect(),
         vpa_begins: runs.iter().filter_map(|r| vpa_begin(r)).collect(),
     })
+}
+
+/// The offset of the autoscaler's clock within its period, seconds. The KPA is known to have ticked
+/// when its decision changed, the HPA when its metric did.
+fn phase(run: &Run) -> Option<f64> {
+    let (ticked, period) = match &*run.variant {
+        "knative" => (first_after_start(&run.recording.desired), TICK),
+        _ => (run.recording.seen.iter().find(|s| s.0 > AT_THE_START_S).map(|s| s.0), SYNC),
+    };
+    Some(ticked?.rem_euclid(period as f64 / SECOND as f64))
+}
+
+/// Gives a plant the state that one run had when its load began: the phases of its autoscalers'
+/// clocks, and the VPA's.
+pub fn begin_as(run: &Run, plant: &mut Plant) {
+    if let Some(phase) = phase(run).map(micros) {
+        (plant.kpa_phases, plant.hpa_phases) = (vec![phase], vec![phase]);
+    }
+    if let Some(begin) = vpa_begin(run) {
+        plant.vpa_begins = vec![begin_of(&begin)];
+    }
 }
 
 fn vpa_begin(run: &Run) -> Option<MeasuredBegin> {
@@ -148,7 +181,40 @@ fn vpa_begin(run: &Run) -> Option<MeasuredBegin> {
     Some(MeasuredBegin {
         first_s: if first < AT_THE_START_S { 0.0 } else { rounded(first) },
         at_rest: there.filter_map(requested).collect(),
+        updater_s: resized(run).map(|at| rounded(at.rem_euclid(INTERVAL as f64 / SECOND as f64))),
     })
+}
+
+/// CPUs of the node, if there is one node.
+fn cpus(run: &Run) -> Option<usize> {
+    let fact = |name: &str| run.environment.get(name).map(String::as_str);
+    fact("Nodes").filter(|nodes| *nodes == "1")?;
+    fact("Node")?.split_once(" CPUs")?.0.parse().ok()
+}
+
+/// When the updater first resized a pod.
+fn resized(run: &Run) -> Option<f64> {
+    let resizes = run.recording.pods.iter().filter_map(|pod| {
+        let later = pod.containers.first()?.requests.iter().skip(1);
+        later.map(|request| request.0).find(|at| *at > AT_THE_START_S)
+    });
+    resizes.min_by(f64::total_cmp)
+}
+
+/// Time from the first running container to the first answer of a run that began without a pod. All
+/// of its requests waited for that, so that the first to be sent waited longest.
+fn first_answer(run: &Run, scenarios: &[Scenario]) -> Option<[f64; 2]> {
+    let scenario = scenarios.iter().find(|s| s.name == run.scenario)?;
+    let schedule = Schedule::draw(scenario, run.draw.scale, run.draw.stretch, run.draw.seed);
+    let sent = schedule.arrivals.first()?.at.as_secs_f64();
+    let second = run.load.seconds.get(sent as usize)?;
+    let pods = || run.recording.pods.iter().filter(|pod| pod.started_s.is_some());
+    let first = pods().min_by(|a, b| a.started_s.unwrap_or(0.0).total_cmp(&b.started_s.unwrap_or(0.0)))?;
+    let running = first.started_s.filter(|running| *running > sent)?;
+    let [.., together] = start(first, &run.recording.pods)?;
+    let all = schedule.fingerprint() == run.draw.fingerprint && second.ok == second.planned;
+    let answered = sent + second.p99_ms.filter(|_| all)? / 1000.0;
+    Some([rounded((answered - running).max(0.0)), together])
 }
 
 fn first_after_start(series: &[(f64, f64)]) -> Option<f64> {
@@ -276,6 +342,11 @@ impl Arms {
     }
 }
 
+fn begin_of(begin: &MeasuredBegin) -> VpaBegin {
+    let updater = begin.updater_s.map(micros);
+    VpaBegin { first: micros(begin.first_s), at_rest: begin.at_rest.clone(), updater }
+}
+
 fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
     let ms = |value: f64| (value * SECOND as f64 / 1000.0).round() as Micros;
     plant.work = ms(measured.work_ms);
@@ -283,11 +354,12 @@ fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
     plant.hop = ms(measured.hop_ms);
     plant.drain = micros(measured.drain_s);
     plant.room_millicores = measured.room_millicores;
+    plant.gateway_workers = measured.gateway_threads.unwrap_or(1);
     let moments = |seconds: &[f64]| seconds.iter().copied().map(micros).collect::<Vec<Micros>>();
     plant.kpa_phases = moments(&measured.kpa_phases_s);
     plant.hpa_phases = moments(&measured.hpa_phases_s);
-    let begin = |b: &MeasuredBegin| VpaBegin { first: micros(b.first_s), at_rest: b.at_rest.clone() };
-    plant.vpa_begins = measured.vpa_begins.iter().map(begin).collect();
+    plant.vpa_begins = measured.vpa_begins.iter().map(begin_of).collect();
+    plant.answers = measured.answers_s.iter().map(|[s, together]| (micros(*s), *together as u32)).collect();
     let start = |s: &[f64; 3]| Start { running: micros(s[0]), ready: micros(s[1]), together: s[2] as u32 };
     plant.starts = measured.starts_s.iter().map(start).collect();
 }
@@ -303,6 +375,24 @@ impl Arm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_begins_as_another_one_did() {
+        let arm = arms().arm("k8s-autoscalers", "defaults").expect("shipped");
+        let scenario = Scenario::shipped_named("spike").expect("shipped");
+        let begin = VpaBegin { first: micros(12.0), at_rest: vec![100], updater: Some(micros(31.0)) };
+        let mut told = arm.clone();
+        told.plant.hpa_phases = vec![micros(7.5)];
+        told.plant.vpa_begins = vec![begin.clone()];
+        let drawn = Drawn { scale: 12.0, stretch: 0.5, seed: 1, chance: 0 };
+        let run = told.run(&scenario, 1, drawn, 90.0);
+        let mut plant = arm.plant.clone();
+        begin_as(&run, &mut plant);
+        assert_eq!(plant.hpa_phases, told.plant.hpa_phases);
+        assert_eq!((plant.vpa_begins[0].first, &plant.vpa_begins[0].at_rest), (begin.first, &begin.at_rest));
+        let updater = plant.vpa_begins[0].updater;
+        assert!(updater.is_none_or(|at| at == micros(31.0)), "{updater:?}");
+    }
 
     fn arms() -> Arms {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -323,6 +413,7 @@ mod tests {
             drain: micros(36.0),
             room_millicores: Some(1850),
             kpa_phases: vec![micros(1.25)],
+            answers: vec![(300_000, 1)],
             ..arm.plant
         };
         for name in ["spike", "ramp", "soak"] {
@@ -332,12 +423,16 @@ mod tests {
             run.origin = Origin::Measured;
             runs.push(run);
         }
-        let found = &Measured::of(&runs).expect("measured").variants["knative"];
+        let found = &Measured::of(&runs, &Scenario::shipped()).expect("measured").variants["knative"];
         assert!((found.work_ms - 8.0).abs() < 0.2, "{}", found.work_ms);
         assert!((found.background_millicores - 5.0).abs() < 1.0, "{}", found.background_millicores);
         assert!((found.hop_ms - 1.5).abs() < 1.2, "{}", found.hop_ms);
         assert!((found.drain_s - 36.0).abs() < 0.01, "{}", found.drain_s);
         assert_eq!(found.kpa_phases_s, [1.25; 3]);
+        // Until the first answer the CPU time of a request has passed, too. A run whose first
+        // requests did not all fit into the first pod says nothing.
+        let answers: Vec<f64> = found.answers_s.iter().map(|answer| answer[0]).collect();
+        assert!(answers.len() >= 2 && answers.iter().all(|s| (0.3..0.5).contains(s)), "{answers:?}");
         assert!(found.starts_s.iter().all(|s| s[..2] == [0.5, 1.0] || s[..2] == [1.0, 2.0]));
         // Ten pods of 150m with a sidecar of 25m each.
         assert_eq!(found.room_millicores, Some(1750));
@@ -354,9 +449,11 @@ mod tests {
             kpa_phases_s: vec![],
             hpa_phases_s: vec![10.2],
             starts_s: vec![[0.5, 1.0, 1.0]],
+            answers_s: vec![[0.25, 4.0]],
+            gateway_threads: Some(2),
             vpa_begins: vec![
-                MeasuredBegin { first_s: 0.0, at_rest: vec![150, 100] },
-                MeasuredBegin { first_s: 12.5, at_rest: vec![150] },
+                MeasuredBegin { first_s: 0.0, at_rest: vec![150, 100], updater_s: Some(31.25) },
+                MeasuredBegin { first_s: 12.5, at_rest: vec![150], updater_s: None },
             ],
         };
         let measured = Measured {

@@ -17,7 +17,7 @@ use comparison::cluster::runner::{calibrate, compare};
 use comparison::fit::{Arms, Measured};
 use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
-use comparison::{against, explore, files};
+use comparison::{against, explore, files, replay};
 use load::client::{LoadClient, Target};
 use load::images::Pictures;
 use load::pace::send_schedule;
@@ -56,6 +56,9 @@ enum Command {
     /// Run the simulator on the schedules of recorded runs and print the distance between their
     /// pods
     Against(AgainstArgs),
+    /// Put what recorded autoscalers saw through the simulator's decision code, and print what it
+    /// decides otherwise
+    Replay(ReplayArgs),
     /// Estimate the pod's parameters from recorded runs, and print them for --plant
     Fit(FitArgs),
     /// Search settings: the frontier of good answers against cost, as a table and a picture
@@ -208,6 +211,25 @@ struct AgainstArgs {
     /// (comparison/calculator/page/errors.json)
     #[arg(long)]
     errors: Option<PathBuf>,
+    /// Begin each simulated run with the recorded run's own clocks and VPA, as they were when the
+    /// load began, instead of those of the runs that --plant was fitted on
+    #[arg(long)]
+    own_begin: bool,
+    /// Keep the simulated runs as results files in this folder, one below it for each chance
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    #[command(flatten)]
+    plant: PlantArgs,
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    /// Folder with recorded results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
+    /// Repeats that are looked at; all when not given
+    #[arg(long, value_delimiter = ',')]
+    repeats: Vec<u32>,
     #[command(flatten)]
     plant: PlantArgs,
 }
@@ -217,6 +239,9 @@ struct FitArgs {
     /// Folder with recorded results files
     #[arg(long, default_value = "comparison/results")]
     results: PathBuf,
+    /// Folder with the scenario files
+    #[arg(long, default_value = "comparison/scenarios")]
+    scenarios: PathBuf,
     /// Repeats that are looked at; all when not given
     #[arg(long, value_delimiter = ',')]
     repeats: Vec<u32>,
@@ -313,6 +338,7 @@ fn main() -> Result<()> {
         Command::Calibrate(args) => calibrate(&args.plan()?, &args.config()?, &args.kubectl),
         Command::Simulate(args) => simulate(&args),
         Command::Against(args) => against(&args),
+        Command::Replay(args) => replayed(&args),
         Command::Fit(args) => fit(&args),
         Command::Explore(args) => explore(&args),
         Command::Report(args) => report(&args),
@@ -440,7 +466,12 @@ fn against(args: &AgainstArgs) -> Result<()> {
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let arms = args.plant.arms()?;
     let compared = |without: &[String]| {
-        let trial = against::Trial { chances: args.chances, without };
+        let trial = against::Trial {
+            chances: args.chances,
+            without,
+            own_begin: args.own_begin,
+            keep: args.keep.as_deref(),
+        };
         against::differences(&runs, &scenarios, &arms, trial)
     };
     let differences = compared(&args.without)?;
@@ -452,17 +483,31 @@ fn against(args: &AgainstArgs) -> Result<()> {
         let text = serde_json::to_string_pretty(&against::errors(&differences, &arms)?)?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
+    let trial = against::Trial {
+        chances: args.chances,
+        without: &args.without,
+        own_begin: args.own_begin,
+        keep: None,
+    };
+    let itself = against::itself(&runs, &scenarios, &arms, trial)?;
     let text = format!(
         "{}\n{}",
-        against::table(&differences, &against::repeats(&runs, &all)),
+        against::table(&differences, &against::repeats(&runs, &all), &itself),
         order::table(&differences, &all)
     );
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
+fn replayed(args: &ReplayArgs) -> Result<()> {
+    let runs = runs_of(&args.results, &args.repeats)?;
+    let text = replay::table(&runs, &args.plant.arms()?)?;
+    write!(std::io::stdout(), "{text}").context("cannot write")
+}
+
 fn fit(args: &FitArgs) -> Result<()> {
     let runs = runs_of(&args.results, &args.repeats)?;
-    let measured = Measured::of(&runs)?;
+    let scenarios = files::read_scenarios(&args.scenarios, &[])?;
+    let measured = Measured::of(&runs, &scenarios)?;
     write!(std::io::stdout(), "{}", measured.to_toml()?).context("cannot write")
 }
 

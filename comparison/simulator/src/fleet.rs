@@ -13,6 +13,8 @@ pub(crate) struct Member {
     pub(crate) start: Start,
     pub(crate) running: bool,
     pub(crate) ready: bool,
+    /// Time from running to the first answer through the activator.
+    pub(crate) answers: Micros,
     /// The pod receives requests.
     pub(crate) serving: bool,
     /// The pod is terminating. It receives no new requests and finishes those in flight.
@@ -67,6 +69,7 @@ impl Fleet {
             start,
             running: false,
             ready: false,
+            answers: 0,
             serving: false,
             leaving: false,
             ready_at: Micros::MAX,

@@ -173,7 +173,7 @@ impl Kpa {
     }
 
     /// The same, with the windows' averages given.
-    pub(crate) fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
+    pub fn scale(&mut self, now: Micros, stable: f64, panic: f64, ready: i64) {
         let s = &self.settings;
         let ready_or_one = ready.max(1) as f64;
         let most = (s.max_scale_up_rate * ready_or_one).ceil();

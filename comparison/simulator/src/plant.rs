@@ -39,6 +39,8 @@ pub struct VpaBegin {
     pub first: Micros,
     /// CPU requests of the pods at rest, millicores.
     pub at_rest: Vec<i64>,
+    /// Time of a round of the updater, if it is known.
+    pub updater: Option<Micros>,
 }
 
 /// Parameters of the model of pods.
@@ -55,6 +57,12 @@ pub struct Plant {
     /// Period of the activator's probes of a pod that is not ready. The activator sends requests as
     /// soon as the pod answers one.
     pub activator_probe: Micros,
+    /// Times from the running container to the first answer through the activator, each with the
+    /// number of pods that were scheduled within a second. One of those with a similar number is
+    /// drawn for all pods that are scheduled together. The container's process has to start within
+    /// its CPU quota, and the activator has to learn of the pod and to probe it. If empty, a pod
+    /// answers as soon as it runs, and `activator_probe` alone counts.
+    pub answers: Vec<(Micros, u32)>,
     /// Recorded starts to draw from. One with a similar number of simultaneous starts is drawn.
     pub starts: Vec<Start>,
     /// Time from losing readiness to deletion. During this time, a pod keeps its room on the node.
@@ -72,6 +80,10 @@ pub struct Plant {
     pub deadline: Micros,
     /// How the gateway balances.
     pub balance: Balance,
+    /// Threads of the gateway (Envoy's `--concurrency`: one for each CPU), each with its own turn
+    /// over the pods. A client that reuses connections sends one request after another to one of
+    /// them, and those that it sends meanwhile to any.
+    pub gateway_workers: usize,
     /// How the activator balances.
     pub activator_balance: Balance,
     /// Period of the kernel's CPU quota; 0: a pod works at a constant fraction of a core's speed
@@ -79,8 +91,14 @@ pub struct Plant {
     pub quota_period: Micros,
     /// Prometheus' scrape interval.
     pub scrape: Micros,
+    /// Period in which Prometheus takes up new pods. All pods that began to run since the last one
+    /// are scraped from then on, each at its own phase of the scrape interval.
+    pub discovery: Micros,
     /// Window of the Prometheus rate that the HPA uses.
     pub metric_window: Micros,
+    /// Whether runs begin at any moment between two whole seconds of the clock, by which Knative's
+    /// autoscaler sums its statistics; otherwise at a whole one.
+    pub between_seconds: bool,
     /// Offsets of the KPA's ticks within their period, to draw from; if empty, drawn uniformly.
     pub kpa_phases: Vec<Micros>,
     /// Offsets of the HPA's syncs within their period, to draw from; if empty, drawn uniformly.
@@ -101,6 +119,7 @@ impl Default for Plant {
             activator_hop: SECOND / 1000,
             // `defaultProbeFrequency` of pkg/activator/net/revision_backends.go.
             activator_probe: SECOND / 5,
+            answers: vec![],
             starts: vec![Start { running: SECOND, ready: 2 * SECOND, together: 1 }],
             drain: 6 * SECOND,
             endpoint: 0,
@@ -109,10 +128,14 @@ impl Default for Plant {
             queue: 16,
             deadline: 2 * SECOND,
             balance: Balance::RoundRobin,
+            gateway_workers: 1,
             activator_balance: Balance::LeastOfTwo,
             quota_period: SECOND / 10,
             scrape: 5 * SECOND,
+            // `updatert` of Prometheus' discovery/manager.go.
+            discovery: 5 * SECOND,
             metric_window: 20 * SECOND,
+            between_seconds: true,
             kpa_phases: vec![],
             hpa_phases: vec![],
             vpa_begins: vec![],

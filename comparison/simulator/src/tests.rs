@@ -141,6 +141,51 @@ fn knative_at_zero_holds_the_first_request_until_a_pod_answers_probes() {
 }
 
 #[test]
+fn a_pod_that_runs_answers_the_activator_only_when_its_process_is_there() {
+    let load = [(0.0, 0.0), (10.0, 0.0), (10.0, 0.5), (40.0, 0.5)];
+    let first = |answers: Vec<(i64, u32)>| {
+        let (ended, _) = run(&load, &Plant { answers, ..plant() }, CORE, &kpa(2.0), 100.0);
+        ended[0].1
+    };
+    let [at_once, later, after_ready] = [0, SECOND / 2, 2 * SECOND].map(|answers| first(vec![(answers, 1)]));
+    assert_eq!(later - at_once, SECOND / 2);
+    assert_eq!(after_ready - at_once, 2 * SECOND, "a pod is ready a second after it runs");
+    let alike = first(vec![(SECOND / 2, 1), (SECOND / 2, 1), (5 * SECOND, 10), (5 * SECOND, 10)]);
+    assert_eq!(alike, later, "one pod starts as those that started alone");
+}
+
+#[test]
+fn prometheus_takes_up_a_new_pod_with_its_next_round_of_discovery() {
+    // The first pod is overloaded from the beginning, the others are not.
+    let seen = |discovery: i64| {
+        let plant = Plant { discovery, hpa_phases: vec![10 * SECOND], ..plant() };
+        let autoscaler = Autoscaler::Hpa(HpaSettings::defaults(1000, 20), None);
+        let (_, recording) = run(&[(0.0, 20.0), (60.0, 20.0)], &plant, CORE, &autoscaler, 0.0);
+        recording.seen.iter().map(|s| s.1).collect::<Vec<f64>>()
+    };
+    let [soon, never] = [1, 10_000 * SECOND].map(seen);
+    assert_eq!(soon[0], never[0], "the first pod has long been scraped");
+    assert!(never[1] > 2.0 * soon[1], "without a metric of the new pods: {never:?} and {soon:?}");
+}
+
+#[test]
+fn threads_of_the_gateway_send_requests_at_the_same_time_to_the_same_pod() {
+    let latencies = |gateway_workers: usize| {
+        let plant = Plant { gateway_workers, ..plant() };
+        let autoscaler =
+            Autoscaler::Hpa(HpaSettings { min: 5, max: 5, ..HpaSettings::defaults(2000, 5) }, None);
+        let (ended, _) = run(&[(0.0, 5.0), (2_000.0, 5.0)], &plant, CORE, &autoscaler, 20.0);
+        ended.iter().filter(|e| e.1 > SECOND / 10).count() as f64 / ended.len() as f64
+    };
+    // With one turn a pod gets every fifth request: it is busy if five came within its 0.1 s.
+    let [one, two] = [1, 2].map(latencies);
+    assert!(one < 0.005, "{one}");
+    // Of the requests that find one in flight (39 %), half go to another thread, whose turn is at
+    // the busy pod in one case of five.
+    assert!((0.02..0.08).contains(&two), "{two}");
+}
+
+#[test]
 fn keda_wakes_an_object_at_its_next_poll_and_takes_it_back_to_zero_after_its_cooldown() {
     let keda = KedaSettings { polling_s: 10.0, cooldown_s: 60.0, ..KedaSettings::defaults(1000, 20) };
     let wave = [(0.0, 0.0), (30.0, 0.0), (30.0, 8.0), (120.0, 8.0), (120.0, 0.0), (400.0, 0.0)];

@@ -17,14 +17,14 @@ use crate::fleet::Fleet;
 use crate::hpa::{Hpa, SYNC};
 use crate::keda::Keda;
 use crate::kpa::{Kpa, TICK};
-use crate::plant::{Balance, Plant, PodSize};
-use crate::pod::Taken;
-use crate::time::{Micros, SECOND, seconds};
+use crate::plant::{Plant, PodSize};
+use crate::time::{Micros, seconds};
 use crate::vpa::{INTERVAL, Vpa};
 use control::{Controller, METRICS_SERVER, Query};
 
 mod cluster;
 mod control;
+mod gateway;
 
 /// How one request ended: `(arrival, latency, outcome)`.
 pub type Ended = (Micros, Micros, Outcome);
@@ -79,8 +79,10 @@ struct World<'a, S: FnMut(Ended)> {
     fleet: Fleet,
     /// Pods that receive requests.
     endpoints: Vec<Backend>,
-    /// Index of the next endpoint for round robin.
-    turn: usize,
+    /// For each thread of the gateway, the index of its next endpoint for round robin.
+    turns: Vec<usize>,
+    /// When the gateway's last request will have been answered.
+    busy_until: Micros,
     /// Pods without a node, in the order of their creation.
     waiting: VecDeque<u32>,
     /// Millicores requested by scheduled pods.
@@ -94,6 +96,11 @@ struct World<'a, S: FnMut(Ended)> {
     /// Since when the activator has counted requests, and the part of the count that it has already
     /// reported.
     reporting: Option<(Micros, f64)>,
+    /// Phase of Prometheus' discovery.
+    discovered: Micros,
+    /// How far the run began after a whole second of the clock. Knative's autoscaler sums its
+    /// statistics by these.
+    after_second: Micros,
     replicas: i64,
     controller: Controller,
     recording: Recording,
@@ -147,7 +154,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             events: BinaryHeap::new(),
             fleet: Fleet::default(),
             endpoints: Vec::new(),
-            turn: 0,
+            turns: vec![0; plant.gateway_workers.max(1)],
+            busy_until: 0,
             waiting: VecDeque::new(),
             placed: 0,
             started: VecDeque::new(),
@@ -155,12 +163,14 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             held_counted: 0,
             held_integral: 0,
             reporting: None,
+            discovered: 0,
+            after_second: 0,
             replicas,
             controller,
             recording: Recording { desired: vec![(0.0, replicas as f64)], ..Recording::default() },
         };
         let begin = world.vpa_begin(replicas);
-        world.clocks(begin.as_ref().map(|begin| begin.first));
+        world.clocks(begin.as_ref());
         for i in 0..replicas as usize {
             let resized = begin.as_ref().and_then(|begin| begin.at_rest.get(i).copied());
             world.standing_pod(resized.map_or(size.millicores, |own| world.allowed(own)));
@@ -224,15 +234,16 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 if let Some(member) = self.fleet.get(id) {
                     member.running = true;
                     member.started_at = Some(self.now);
+                    let answers = self.now + member.answers;
                     member.record.started_s = Some(seconds(self.now));
-                    let first = self.now + self.below(self.plant.scrape);
+                    let waits = (self.discovered - self.now).rem_euclid(self.plant.discovery.max(1));
+                    let first = self.now + waits + self.below(self.plant.scrape);
                     self.at(first, Event::Scrape(id));
                     if matches!(self.controller, Controller::Hpa(_, Some(_))) {
                         self.housekeeping(id);
                     }
                     if matches!(self.controller, Controller::Kpa(_)) {
-                        let probed = self.now + self.below(self.plant.activator_probe);
-                        self.at(probed, Event::Probed(id));
+                        self.at(answers, Event::Probed(id));
                     }
                 }
             }
@@ -247,11 +258,18 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             }
             Event::Probed(id) => {
                 // The activator probes pods only while it is in the path.
-                if matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied()) {
+                if self.proxied() {
                     self.serve(id);
                 }
             }
-            Event::Endpoint(id) => self.serve(id),
+            Event::Endpoint(id) => {
+                let recorded = !self.plant.answers.is_empty() && self.proxied();
+                let answers = self.fleet.get(id).map(|m| m.started_at.unwrap_or(0) + m.answers);
+                match answers.filter(|at| recorded && *at > self.now) {
+                    Some(later) => self.at(later, Event::Endpoint(id)),
+                    None => self.serve(id),
+                }
+            }
             Event::Gone(id) => self.gone(id),
             Event::Scrape(id) => {
                 let now = self.now;
@@ -293,112 +311,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
     }
 
-    /// Starts to send requests to a pod.
-    fn serve(&mut self, id: u32) {
-        if let Some(member) = self.fleet.get(id).filter(|m| !m.leaving && !m.serving) {
-            member.serving = true;
-            self.endpoints.push(Backend { id, idle_at: member.pod.idle_at() });
-            self.release();
-        }
-    }
-
-    #[inline]
-    fn arrive(&mut self, at: Micros) {
-        if self.endpoints.is_empty() {
-            self.arrive_at_nobody(at);
-            return;
-        }
-        let proxied = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied());
-        if proxied {
-            self.first_report(at);
-            self.offer(at, at + self.plant.hop + self.plant.activator_hop, self.plant.activator_balance);
-        } else {
-            self.offer(at, at + self.plant.hop, self.plant.balance);
-        }
-    }
-
-    fn arrive_at_nobody(&mut self, at: Micros) {
-        if let Controller::Keda(_, query) = &mut self.controller {
-            query.unserved += SECOND;
-        }
-        if !matches!(self.controller, Controller::Kpa(_)) {
-            (self.ended)((at, self.plant.hop, Outcome::Unavailable));
-            return;
-        }
-        self.held_integral += self.held.len() as i64 * (at - self.held_counted);
-        self.held_counted = at;
-        self.held.push_back(at);
-        self.first_report(at);
-    }
-
-    /// Sends the requests that the activator holds to the pods.
-    fn release(&mut self) {
-        if self.held.is_empty() {
-            return;
-        }
-        self.held_integral += self.held.len() as i64 * (self.now - self.held_counted);
-        self.held_counted = self.now;
-        while let Some(at) = self.held.pop_front() {
-            if self.now - at >= self.timeout {
-                (self.ended)((at, self.timeout, Outcome::Timeout));
-                continue;
-            }
-            let reached = self.now + self.plant.hop + self.plant.activator_hop;
-            self.offer(at, reached, self.plant.activator_balance);
-        }
-    }
-
-    /// The endpoint with fewer requests in flight; the first one if they are equal.
-    #[inline]
-    fn less_loaded(&mut self, a: usize, b: usize, reached: Micros) -> usize {
-        let [one, other] = [self.endpoints[a], self.endpoints[b]];
-        // Idle endpoints are decided without access to the pods, which do not fit into the
-        // processor's caches.
-        if one.idle_at <= reached {
-            return a;
-        }
-        if other.idle_at <= reached {
-            return b;
-        }
-        let mut load = |id: u32| {
-            let pod = &mut self.fleet.existing(id).pod;
-            pod.advance(reached);
-            pod.in_flight()
-        };
-        if load(other.id) < load(one.id) { b } else { a }
-    }
-
-    /// Sends a request to one of the pods. It was sent at `sent` and reaches its pod at `reached`.
-    #[inline]
-    fn offer(&mut self, sent: Micros, reached: Micros, balance: Balance) {
-        let count = self.endpoints.len();
-        let chosen = match balance {
-            _ if count == 1 => 0,
-            Balance::RoundRobin => {
-                self.turn += 1;
-                if self.turn >= count {
-                    self.turn = 0;
-                }
-                self.turn
-            }
-            Balance::LeastOfTwo => {
-                let (a, mut b) = (self.below(count as i64) as usize, self.below(count as i64 - 1) as usize);
-                b += usize::from(b >= a);
-                self.less_loaded(a, b, reached)
-            }
-        };
-        let endpoint = &mut self.endpoints[chosen];
-        let (end, outcome) = match self.fleet.existing(endpoint.id).pod.take(self.plant, reached) {
-            Taken::Done(end) => (end, Outcome::Ok),
-            Taken::Refused => (reached, Outcome::Refused),
-            Taken::Expired(end) => (end, Outcome::ServerError),
-        };
-        endpoint.idle_at = endpoint.idle_at.max(end);
-        let latency = end - sent;
-        if latency >= self.timeout {
-            (self.ended)((sent, self.timeout, Outcome::Timeout));
-        } else {
-            (self.ended)((sent, latency, outcome));
-        }
+    /// Whether requests pass the activator.
+    fn proxied(&self) -> bool {
+        matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied())
     }
 }

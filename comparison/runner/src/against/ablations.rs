@@ -26,7 +26,7 @@ const NEVER: Micros = 1_000_000 * SECOND;
 const ENOUGH_MEMORY: f64 = 256.0 * 1024.0 * 1024.0;
 
 /// Every part that can be switched off.
-pub const PARTS: [Part; 14] = [
+pub const PARTS: [Part; 18] = [
     Part { name: "quota", instead: "a steady part of a core", off: |a| a.plant.quota_period = 0 },
     Part { name: "room", instead: "room for every pod", off: |a| a.plant.room_millicores = None },
     Part { name: "drain", instead: "pods gone at once", off: |a| a.plant.drain = 0 },
@@ -39,7 +39,15 @@ pub const PARTS: [Part; 14] = [
     Part {
         name: "probe",
         instead: "requests only to pods that are ready",
-        off: |a| a.plant.activator_probe = NEVER,
+        off: |a| {
+            a.plant.activator_probe = NEVER;
+            a.plant.answers.clear();
+        },
+    },
+    Part {
+        name: "answers",
+        instead: "a pod answers the activator's probe as soon as it runs",
+        off: |a| a.plant.answers.clear(),
     },
     Part {
         name: "least-of-two",
@@ -47,9 +55,20 @@ pub const PARTS: [Part; 14] = [
         off: |a| a.plant.activator_balance = Balance::RoundRobin,
     },
     Part {
+        name: "gateway-threads",
+        instead: "one turn over the pods for the whole gateway",
+        off: |a| a.plant.gateway_workers = 1,
+    },
+    Part {
         name: "metrics",
         instead: "a metric of the last 2 s, scraped every second",
         off: |a| (a.plant.scrape, a.plant.metric_window) = (SECOND, 2 * SECOND),
+    },
+    Part { name: "discovery", instead: "a pod scraped as soon as it runs", off: |a| a.plant.discovery = 0 },
+    Part {
+        name: "clock-seconds",
+        instead: "every run begins at a whole second of the clock",
+        off: |a| a.plant.between_seconds = false,
     },
     Part {
         name: "phases",
@@ -141,6 +160,8 @@ mod tests {
         let mut arm = arms.arm("k8s-autoscalers", "defaults").expect("shipped");
         arm.plant.room_millicores = Some(1000);
         arm.plant.hpa_phases = vec![SECOND];
+        arm.plant.answers = vec![(SECOND, 1)];
+        arm.plant.gateway_workers = 2;
         let start = |s: i64, together: u32| Start { running: s * SECOND, ready: s * SECOND, together };
         arm.plant.starts = vec![start(1, 1), start(4, 8)];
         for part in PARTS {

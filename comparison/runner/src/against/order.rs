@@ -108,7 +108,7 @@ mod tests {
             Run { origin: Origin::Measured, ..arm.run(&scenario, repeat, drawn, 30.0) }
         };
         let recorded = [run("defaults", 1), run("defaults", 2), run("tuned", 1), run("tuned", 2)];
-        let trial = super::super::Trial { chances: 1, without: &[] };
+        let trial = super::super::Trial { chances: 1, without: &[], own_begin: false, keep: None };
         let found = super::super::differences(&recorded, std::slice::from_ref(&scenario), &arms, trial)
             .expect("known");
         let key = "core_seconds_requested";

@@ -92,12 +92,18 @@ impl<S: FnMut(Ended)> World<'_, S> {
             self.started.pop_front();
         }
         let together = (count + self.started.len()) as u32;
+        let recorded = (count > 0 && !self.plant.answers.is_empty()).then(|| {
+            /// Least number of first answers to draw from. There is one a run only.
+            const LEAST: usize = 2;
+            similar(&self.plant.answers, together, LEAST, |answer| answer.1, |n| self.below(n)).0
+        });
         for _ in 0..count {
+            let answers = recorded.unwrap_or_else(|| self.below(self.plant.activator_probe));
             let id = self.waiting.pop_front().expect("counted above");
             let start = self.start(together);
             let member = self.fleet.existing(id);
             member.record.scheduled_s = Some(seconds(now));
-            member.start = start;
+            (member.start, member.answers) = (start, answers);
             self.started.push_back(now);
             self.at(now + start.running, Event::Running(id));
             self.at(now + start.ready, Event::Ready(id));
@@ -109,14 +115,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         /// Least number of starts to draw from, so that the start of one pod is not repeated too
         /// often.
         const LEAST: usize = 8;
-        let starts = &self.plant.starts;
-        let apart = |start: &Start| start.together.abs_diff(together);
-        let mut distances: Vec<u32> = starts.iter().map(apart).collect();
-        distances.sort_unstable();
-        let furthest = distances[LEAST.min(distances.len()) - 1];
-        let near = || starts.iter().filter(|start| apart(start) <= furthest);
-        let draw = self.below(near().count() as i64) as usize;
-        *near().nth(draw).expect("drawn from as many")
+        similar(&self.plant.starts, together, LEAST, |start| start.together, |n| self.below(n))
     }
 
     /// Adds a pod that has long been ready and scraped when the run begins.
@@ -152,4 +151,22 @@ impl<S: FnMut(Ended)> World<'_, S> {
             self.at(looked, Event::Housekeeping(id));
         }
     }
+}
+
+/// Draws one of those recorded with the most similar number of simultaneous starts, from at least
+/// as many as `least`.
+fn similar<T: Copy>(
+    all: &[T],
+    together: u32,
+    least: usize,
+    number: impl Fn(&T) -> u32,
+    below: impl FnOnce(i64) -> i64,
+) -> T {
+    let apart = |one: &T| number(one).abs_diff(together);
+    let mut distances: Vec<u32> = all.iter().map(apart).collect();
+    distances.sort_unstable();
+    let furthest = distances[least.min(distances.len()) - 1];
+    let near = || all.iter().filter(|one| apart(one) <= furthest);
+    let draw = below(near().count() as i64) as usize;
+    *near().nth(draw).expect("drawn from as many")
 }

@@ -73,9 +73,13 @@ impl<S: FnMut(Ended)> World<'_, S> {
     }
 
     /// Starts the periodic tasks, each with its own phase.
-    pub(super) fn clocks(&mut self, first: Option<Micros>) {
+    pub(super) fn clocks(&mut self, begin: Option<&VpaBegin>) {
         let second = self.below(SECOND);
         self.at(second, Event::Second);
+        self.discovered = self.below(self.plant.discovery);
+        if self.plant.between_seconds {
+            self.after_second = self.below(SECOND);
+        }
         match self.controller {
             Controller::Kpa(_) => {
                 let phase = self.one_of(&self.plant.kpa_phases, TICK);
@@ -86,6 +90,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
                 let phase = self.one_of(&self.plant.hpa_phases, SYNC);
                 self.at(phase, Event::HpaSync);
                 if has_vpa {
+                    let first = begin.map(|begin| begin.first);
                     let next = first.filter(|at| *at > 0).unwrap_or_else(|| self.below(INTERVAL));
                     if first == Some(0) {
                         self.at(0, Event::VpaRecommends);
@@ -93,8 +98,9 @@ impl<S: FnMut(Ended)> World<'_, S> {
                     self.at(next, Event::VpaRound);
                     let scrape = self.below(METRICS_SERVER);
                     self.at(scrape, Event::MetricsServer);
-                    let updater = self.below(INTERVAL);
-                    self.at(updater, Event::VpaUpdate);
+                    let known = begin.and_then(|begin| begin.updater);
+                    let updater = known.unwrap_or_else(|| self.below(INTERVAL));
+                    self.at(updater.rem_euclid(INTERVAL), Event::VpaUpdate);
                 }
             }
             Controller::Keda(ref keda, _) => {
@@ -136,7 +142,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         {
             let (since, told) = self.reporting.unwrap_or((0, 0.0));
             let average = integral as f64 / (now - since).clamp(1, SECOND) as f64;
-            kpa.record(now, (average - told).max(0.0));
+            kpa.record(now + self.after_second, (average - told).max(0.0));
             self.reporting = self.reporting.filter(|_| integral > 0).map(|(since, _)| (since, 0.0));
         }
         self.at(now + SECOND, Event::Second);
@@ -152,7 +158,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         }
         self.reporting = Some((at, 1.0));
         let Controller::Kpa(kpa) = &mut self.controller else { return };
-        kpa.record(at, 1.0);
+        kpa.record(at + self.after_second, 1.0);
         if kpa.desired() == 0 {
             self.kpa_tick();
         }
@@ -161,10 +167,11 @@ impl<S: FnMut(Ended)> World<'_, S> {
     pub(super) fn kpa_tick(&mut self) {
         let ready = self.fleet.ready();
         let (now, current) = (self.now, self.replicas);
+        let clock = now + self.after_second;
         let Controller::Kpa(kpa) = &mut self.controller else { return };
-        kpa.evaluate(now, ready);
-        let replicas = kpa.reconcile(now, current, ready);
-        let seen = kpa.panic_average(now) / ready.max(1) as f64 / kpa.settings().target();
+        kpa.evaluate(clock, ready);
+        let replicas = kpa.reconcile(clock, current, ready);
+        let seen = kpa.panic_average(clock) / ready.max(1) as f64 / kpa.settings().target();
         self.recording.seen.push((seconds(now), seen));
         self.scale_to(replicas);
     }
