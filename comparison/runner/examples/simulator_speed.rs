@@ -1,6 +1,7 @@
 //! How fast the simulator is, and how far the aggregated mode is from the event loop.
 //!
-//!     cargo run --release -p comparison --example simulator_speed  # the tables of its README
+//!     cargo run --release -p comparison --example simulator_speed  # how fast
+//!     cargo run --release -p comparison --example simulator_speed -- beside  # how far
 //!     cargo run --release -p comparison --example simulator_speed -- world   # a billion sleepers
 
 use std::io::Write;
@@ -57,20 +58,15 @@ fn processor_time() -> Result<f64> {
     Ok(nanoseconds.parse::<f64>()? / 1e9)
 }
 
-/// Both meet the autoscalers' clocks at the same moments.
-fn plant() -> Plant {
-    Plant { kpa_phases: vec![SECOND], hpa_phases: vec![7 * SECOND], ..Plant::default() }
-}
-
-fn one_by_one(rate: &RateCurve, autoscaler: &Autoscaler) -> Result<Outcome> {
+fn one_by_one(rate: &RateCurve, autoscaler: &Autoscaler, seed: u64) -> Result<Outcome> {
     let length = micros(rate.duration());
     let mut tally = Tally::new(length, 720, 48, OBJECTIVE);
-    let mut random = Pcg64::new(1, 1);
-    let plant = plant();
+    let mut random = Pcg64::new(u128::from(seed), 1);
+    let plant = Plant::default();
     let arrivals = rate.draw(&mut random).map(|s| (s * SECOND as f64) as i64);
     let began = processor_time()?;
     let counted = |(at, latency, outcome)| tally.add(at, latency, outcome, 1.0);
-    let run = world::simulate(arrivals, &plant, SIZE, autoscaler, TIMEOUT, length, 1, counted);
+    let run = world::simulate(arrivals, &plant, SIZE, autoscaler, TIMEOUT, length, seed, counted);
     let took = processor_time()? - began;
     let lived = |p: &scenario::recording::Pod| {
         Some((p.gone_s.unwrap_or(rate.duration()) - p.scheduled_s?.max(0.0)).max(0.0))
@@ -78,12 +74,12 @@ fn one_by_one(rate: &RateCurve, autoscaler: &Autoscaler) -> Result<Outcome> {
     Ok(outcome(&tally, run.pods.iter().filter_map(lived).sum(), took))
 }
 
-fn aggregated(rate: &RateCurve, autoscaler: &Autoscaler) -> Result<(Outcome, f64)> {
+fn aggregated(rate: &RateCurve, autoscaler: &Autoscaler, seed: u64) -> Result<(Outcome, f64)> {
     let length = micros(rate.duration());
     let mut tally = Tally::new(length, 720, 48, OBJECTIVE);
     let began = processor_time()?;
-    let plant = plant();
-    let series = aggregate::simulate(rate, &plant, SIZE, autoscaler, TIMEOUT, length, 1, &mut tally)?;
+    let plant = Plant::default();
+    let series = aggregate::simulate(rate, &plant, SIZE, autoscaler, TIMEOUT, length, seed, &mut tally)?;
     let took = processor_time()? - began;
     let most = series.ready.iter().map(|r| r.1).fold(0.0, f64::max);
     Ok((outcome(&tally, series.pod_seconds, took), most))
@@ -98,7 +94,7 @@ fn tables() -> Result<()> {
         let length = if rate > 1000.0 { DAY_S / 10.0 } else { DAY_S };
         let curve = RateCurve::new(vec![(0.0, rate), (length, rate)])?;
         for (name, autoscaler) in autoscalers() {
-            let run = one_by_one(&curve, &autoscaler)?;
+            let run = one_by_one(&curve, &autoscaler, 1)?;
             writeln!(
                 out,
                 "| {rate}/s | {name} | {:.1} million | {:.2} s | {:.1} million |",
@@ -108,17 +104,46 @@ fn tables() -> Result<()> {
             )?;
         }
     }
-    writeln!(out, "\n| night wave in an hour, peak | autoscaler | good | p99 | pod-seconds | took |")?;
-    writeln!(out, "|---|---|--:|--:|--:|--:|")?;
+    Ok(())
+}
+
+/// The aggregated mode beside the event loop: means over as many seeds, each with its own moments
+/// of the clocks, and the pod-seconds of the least and the largest of them.
+fn beside() -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "| night wave in an hour, peak | autoscaler | good | p99 | pod-seconds | range | took |")?;
+    writeln!(out, "|---|---|--:|--:|--:|--:|--:|")?;
     let wave = Scenario::shipped_named("night-wave").context("shipped")?.rate;
-    for peak in [100.0, 1000.0, 10_000.0] {
+    for (peak, seeds) in [(100.0, 40), (1000.0, 40), (10_000.0, 10)] {
         let curve = wave.scaled(3600.0 / wave.duration(), peak / wave.peak());
         for (name, autoscaler) in autoscalers() {
-            let (one, (many, _)) = (one_by_one(&curve, &autoscaler)?, aggregated(&curve, &autoscaler)?);
+            let one = (1..=seeds).map(|seed| one_by_one(&curve, &autoscaler, seed));
+            let many = (1..=seeds).map(|seed| Ok(aggregated(&curve, &autoscaler, seed)?.0));
+            let [one, many] = [one.collect::<Result<Vec<_>>>()?, many.collect::<Result<Vec<_>>>()?];
+            let mean = |of: fn(&Outcome) -> f64| {
+                [&one, &many].map(|runs| runs.iter().map(of).sum::<f64>() / runs.len() as f64)
+            };
+            let range = [&one, &many].map(|runs| {
+                let pods = runs.iter().map(|run| run.pods);
+                let (low, high) = (pods.clone().fold(f64::INFINITY, f64::min), pods.fold(0.0, f64::max));
+                format!("{low:.0} … {high:.0}")
+            });
+            let [good, p99, pods, took] =
+                [mean(|o| o.good), mean(|o| o.p99), mean(|o| o.pods), mean(|o| o.took)];
             writeln!(
                 out,
-                "| {peak}/s | {name} | {:.2}, {:.2} % | {:.1}, {:.1} ms | {:.0}, {:.0} | {:.2}, {:.2} s |",
-                one.good, many.good, one.p99, many.p99, one.pods, many.pods, one.took, many.took
+                "| {peak}/s | {name} | {:.2}, {:.2} % | {:.1}, {:.1} ms | {:.0}, {:.0} ({:+.1} %) | {}, {} | {:.2}, {:.2} s |",
+                good[0],
+                good[1],
+                p99[0],
+                p99[1],
+                pods[0],
+                pods[1],
+                (pods[1] / pods[0] - 1.0) * 100.0,
+                range[0],
+                range[1],
+                took[0],
+                took[1]
             )?;
         }
     }
@@ -148,7 +173,7 @@ fn world() -> Result<()> {
             let wave = night_wave(&here, &sleep);
             let curve =
                 RateCurve::new(wave.iter().map(|(share, people)| (share * DAY_S, people * scale)).collect())?;
-            let (run, most) = aggregated(&curve, &autoscaler)?;
+            let (run, most) = aggregated(&curve, &autoscaler, 1)?;
             writeln!(
                 out,
                 "| {region} | {name} | {:.0} billion | {:.2} million/s | {most:.0} | {:.2} % | {:.1} ms | {:.1} s |",
@@ -164,5 +189,10 @@ fn world() -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("world") { world() } else { tables() }
+    match std::env::args().nth(1).as_deref() {
+        None => tables(),
+        Some("beside") => beside(),
+        Some("world") => world(),
+        Some(other) => anyhow::bail!("{other:?}: nothing, beside or world"),
+    }
 }

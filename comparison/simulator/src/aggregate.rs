@@ -110,6 +110,13 @@ struct Aggregate<'a> {
     history: VecDeque<Load>,
     /// Request-seconds since the last one-second statistics.
     second: f64,
+    /// When the one-second statistics are reported, a multiple of the step within the second.
+    reports: Micros,
+    /// How far the run began after a whole second of the clock, as in the event loop.
+    after_second: Micros,
+    /// Since when the activator has counted requests, and the part of the count that it has already
+    /// reported, as in the event loop.
+    reporting: Option<(Micros, f64)>,
     series: Series,
 }
 
@@ -163,6 +170,9 @@ pub fn simulate(
         service,
         history: VecDeque::new(),
         second: 0.0,
+        reports: 0,
+        after_second: 0,
+        reporting: None,
         series: Series { desired: vec![(0.0, replicas as f64)], ..Series::default() },
     };
     Ok(run.run(rate, until))
@@ -182,6 +192,10 @@ impl Aggregate<'_> {
             _ => Micros::MAX,
         };
         let mut poll = (uniform(&mut self.random) * polling as f64) as Micros;
+        self.reports = (uniform(&mut self.random) * (SECOND / STEP) as f64) as Micros * STEP;
+        if self.plant.between_seconds {
+            self.after_second = (uniform(&mut self.random) * SECOND as f64) as Micros;
+        }
         let mut last_ready = -1;
         while self.now < until {
             self.pods();
@@ -190,10 +204,11 @@ impl Aggregate<'_> {
                 self.series.ready.push((seconds(self.now), ready as f64));
                 last_ready = ready;
             }
-            if self.now % SECOND == 0 && self.now > 0 {
+            if self.now % SECOND == self.reports && self.now > 0 {
                 self.report();
             }
-            if self.now >= look {
+            // The nearest step: on average neither too early nor too late.
+            if self.now + STEP / 2 >= look {
                 self.look();
                 look += period;
             }
@@ -253,12 +268,12 @@ impl Aggregate<'_> {
             let ready = c.ready + endpoint;
             probe.map_or(ready, |probe| ready.min(c.running + probe))
         };
-        let due = |c: &Cohort| serves(c) <= now;
+        let due = |c: &Cohort| serves(c) <= now + STEP / 2;
         let mut new: Vec<Cohort> = self.starting.iter().copied().filter(due).collect();
         if new.is_empty() {
             return;
         }
-        self.starting.retain(|c| serves(c) > now);
+        self.starting.retain(|c| serves(c) > now + STEP / 2);
         new.sort_by_key(|c| c.ready);
         self.serving.extend(&new);
         let kept = before as f64 / self.ready() as f64;
@@ -267,31 +282,31 @@ impl Aggregate<'_> {
         self.release();
     }
 
-    /// Distributes the requests that the activator holds evenly over the pods.
+    /// The activator sends all requests that it holds to the first pod that answers its probe. What
+    /// does not fit into that pod's queue is refused.
     fn release(&mut self) {
         let pods = self.ready() as f64;
         let hop = self.plant.hop + self.plant.activator_hop;
         let room = (self.shares.len() - 1) as f64;
-        let mut place = 0.0;
+        let mut place: f64 = 0.0;
         while let Some((at, count)) = self.held.pop_front() {
-            let each = count / pods;
             let waited = self.now - at;
-            let served = (place + each).min(room) - f64::min(place, room);
+            let served = (place + count).min(room) - place;
             let ahead = (place + served / 2.0) / self.workers as f64;
             let latency = waited + hop + (ahead * self.service as f64) as Micros + self.service;
             let outcome = if latency >= self.timeout { Outcome::Timeout } else { Outcome::Ok };
-            self.tally.add(at, latency.min(self.timeout), outcome, served * pods);
-            self.tally.add(at, waited, Outcome::Refused, (each - served) * pods);
-            place += each;
+            self.tally.add(at, latency.min(self.timeout), outcome, served);
+            self.tally.add(at, waited, Outcome::Refused, count - served);
+            place += served;
         }
-        let place = place.min(room);
         if place > 0.0 {
             // The distribution has whole numbers of requests per pod.
             let (low, part) = (place.floor() as usize, place.fract());
-            self.shares.fill(0.0);
-            self.shares[low] = 1.0 - part;
+            let one = 1.0 / pods;
+            self.shares[0] -= one;
+            self.shares[low] += (1.0 - part) * one;
             if part > 0.0 {
-                self.shares[low + 1] = part;
+                self.shares[low + 1] += part * one;
             }
         }
     }
@@ -300,6 +315,12 @@ impl Aggregate<'_> {
     fn requests(&mut self, requests: f64) {
         let mut load = Load::default();
         let pods = self.ready();
+        let proxied = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied());
+        if requests > 0.0 && (pods == 0 || proxied) {
+            self.first_report();
+        }
+        // Requests arrive throughout the step.
+        let held = self.held.iter().map(|h| h.1).sum::<f64>() + if pods == 0 { requests / 2.0 } else { 0.0 };
         if pods == 0 {
             self.nobody(requests);
             load.unserved = requests / seconds(STEP);
@@ -307,7 +328,6 @@ impl Aggregate<'_> {
             let mut seen = vec![0.0; self.shares.len()];
             let steps = (STEP as f64 / self.service as f64).max(1.0);
             let arriving = requests / pods as f64 / steps;
-            let proxied = matches!(&self.controller, Controller::Kpa(kpa) if kpa.proxied());
             let balance = if proxied { Balance::LeastOfTwo } else { self.plant.balance };
             let mut left = steps;
             let mut moved = f64::INFINITY;
@@ -321,7 +341,6 @@ impl Aggregate<'_> {
             load.one = self.shares.iter().enumerate().map(|(k, share)| k as f64 * share).sum();
             load.all = load.one * pods as f64;
         }
-        let held: f64 = self.held.iter().map(|h| h.1).sum();
         self.second += (load.all + held) * seconds(STEP);
         self.history.push_front(load);
         self.history.truncate((self.plant.metric_window / STEP) as usize);
@@ -403,26 +422,38 @@ impl Aggregate<'_> {
             return;
         }
         let now = self.now;
-        let Controller::Kpa(kpa) = &mut self.controller else {
+        if !matches!(self.controller, Controller::Kpa(_)) {
             self.tally.add(now, self.plant.hop, Outcome::Unavailable, requests);
             return;
-        };
-        let first = self.held.is_empty();
-        self.held.push_back((now, requests));
-        if first && kpa.desired() == 0 {
-            kpa.record(now, 1.0);
+        }
+        self.held.push_back((now + STEP / 2, requests));
+    }
+
+    /// The activator reports the first request after a second without any at once, as in the event
+    /// loop.
+    fn first_report(&mut self) {
+        if self.reporting.is_some() {
+            return;
+        }
+        let Controller::Kpa(kpa) = &mut self.controller else { return };
+        self.reporting = Some((self.now, 1.0));
+        kpa.record(self.now + self.after_second, 1.0);
+        if kpa.desired() == 0 {
             self.look();
         }
     }
 
     /// Reports the concurrency of the last second, as queue-proxies and activator do.
     fn report(&mut self) {
-        let concurrency = std::mem::take(&mut self.second);
+        let total = std::mem::take(&mut self.second);
         let serving = self.ready() > 0;
         if let Controller::Kpa(kpa) = &mut self.controller
-            && (serving || concurrency > 0.0)
+            && (serving || total > 0.0 || self.reporting.is_some())
         {
-            kpa.record(self.now, concurrency);
+            let (since, told) = self.reporting.unwrap_or((0, 0.0));
+            let average = total / seconds((self.now - since).clamp(STEP, SECOND));
+            kpa.record(self.now + self.after_second, (average - told).max(0.0));
+            self.reporting = self.reporting.filter(|_| total > 0.0).map(|(since, _)| (since, 0.0));
         }
     }
 
@@ -449,8 +480,9 @@ impl Aggregate<'_> {
             Controller::Kpa(kpa) => {
                 // Some pods serve requests before they are ready.
                 let ready = self.serving.iter().filter(|c| c.ready <= now).map(|c| c.pods).sum();
-                kpa.evaluate(now, ready);
-                kpa.reconcile(now, current, ready)
+                let clock = now + self.after_second;
+                kpa.evaluate(clock, ready);
+                kpa.reconcile(clock, current, ready)
             }
             Controller::Hpa(hpa) => hpa.sync(now, current, &observed),
             Controller::Keda(keda) => keda.sync(now, current, value),
@@ -479,14 +511,24 @@ impl Aggregate<'_> {
                 observed.pending += cohort.pods;
                 continue;
             }
-            let scraped = (self.now - cohort.running) as f64 / self.plant.scrape as f64 - 1.0;
-            let measured = (cohort.pods as f64 * scraped.clamp(0.0, 1.0)).round();
+            let measured = (cohort.pods as f64 * self.scraped_twice(self.now - cohort.running)).round();
             observed.measured += measured as i64;
             observed.missing += cohort.pods - measured as i64;
             sum += if serving { one * measured } else { 0.0 };
         }
         observed.sum_milli = (sum * 1000.0) as i64;
         observed
+    }
+
+    /// Share of the pods of an age that have been scraped twice: the first scrape comes a uniform
+    /// time within the interval after a uniform time within the period of discovery.
+    fn scraped_twice(&self, age: Micros) -> f64 {
+        let [age, scrape, discovery] =
+            [age - self.plant.scrape, self.plant.scrape, self.plant.discovery.max(1)].map(|time| time as f64);
+        let positive_squared = |x: f64| x.max(0.0) * x.max(0.0);
+        let area = positive_squared(age) - positive_squared(age - scrape) - positive_squared(age - discovery)
+            + positive_squared(age - scrape - discovery);
+        (area / (2.0 * scrape * discovery)).clamp(0.0, 1.0)
     }
 
     fn scale_to(&mut self, replicas: i64) {
