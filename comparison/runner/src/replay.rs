@@ -1,11 +1,12 @@
 //! Recorded observations through the simulator's decision code: what the real autoscalers saw, and
-//! whether they decided what the simulated ones decide from the same. This separates wrong decisions
-//! from wrong observations, which are the model's of pods and metrics.
+//! whether they decided what the simulated ones decide from the same. This separates wrong
+//! decisions from wrong observations, which are the model's of pods and metrics.
 //!
 //! **HPA**: a results file has the average that the HPA put into its status at each sync, the pods,
-//! and the decision. It does not have the number of pods over which the average was taken: a new pod
-//! has no rate before its second scrape. A decision is *equal* if it is that for the expected number
-//! of pods with a rate, and *possible* if it is that for another number which scraping allows.
+//! and the decision. It does not have the number of pods over which the average was taken: a new
+//! pod has no rate before its second scrape. A decision is *equal* if it is that for the expected
+//! number of pods with a rate, and *possible* if it is that for another number which scraping
+//! allows.
 //!
 //! **KPA**: a results file has the average of the panic window every 5 s, where the KPA ticks every
 //! 2 s. Only ticks with a scrape are compared.
@@ -117,8 +118,8 @@ pub fn replay(run: &Run, settings: &HpaSettings) -> Vec<Sync> {
 pub struct Tick {
     /// When, seconds.
     pub at: f64,
-    /// The scraped average over the panic window, and that over the stable window, which is the mean
-    /// of the scraped ones within it.
+    /// The scraped average over the panic window, and that over the stable window, which is the
+    /// mean of the scraped ones within it.
     pub panic: f64,
     /// See `panic`.
     pub stable: f64,
@@ -128,8 +129,8 @@ pub struct Tick {
     pub recorded: i64,
     /// See `recorded`.
     pub replayed: i64,
-    /// Whether this was decided at the tick before, at this one or at the next. The moment at which a
-    /// panic began is known to a tick only, and so is that at which it ends.
+    /// Whether this was decided at the tick before, at this one or at the next. The moment at which
+    /// a panic began is known to a tick only, and so is that at which it ends.
     pub possible: bool,
 }
 
@@ -174,7 +175,8 @@ pub fn replay_kpa(run: &Run, settings: &KpaSettings) -> Vec<Tick> {
     ticks
 }
 
-/// Counts of one configuration: decisions, equal ones, possible ones, and those that change the count.
+/// Counts of one configuration: decisions, equal ones, possible ones, and those that change the
+/// count.
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
