@@ -44,6 +44,7 @@ struct Stall {
     taken: usize,
 }
 
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing tells when all is taken"))]
 enum Taking {
     /// The same socket, ready to write when the kernel holds nothing of the answer any more.
     Waits(TcpStream, Pin<Box<Sleep>>),
@@ -52,6 +53,7 @@ enum Taking {
 
 impl Taking {
     /// A registration of its own says whether the socket is ready now, and not when it last was.
+    #[cfg(target_os = "linux")]
     fn of(stream: &TcpStream) -> io::Result<Self> {
         let socket = socket2::SockRef::from(stream);
         socket.set_tcp_notsent_lowat(1)?;
@@ -60,6 +62,11 @@ impl Taking {
         socket.set_send_buffer_size(0)?;
         let again = TcpStream::from_std(socket.try_clone()?.into())?;
         Ok(Self::Waits(again, Box::pin(tokio::time::sleep(WRITE_TIMEOUT))))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of(_: &TcpStream) -> io::Result<Self> {
+        Ok(Self::Taken)
     }
 }
 
