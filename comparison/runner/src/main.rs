@@ -199,7 +199,7 @@ struct AgainstArgs {
     #[arg(long, value_delimiter = ',')]
     repeats: Vec<u32>,
     /// How often each run is simulated, with other chances: starts, moments of clocks
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     chances: u32,
     /// Parts of the model that are switched off
     #[arg(long, value_delimiter = ',', value_parser = ablations::names())]
