@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -64,11 +64,16 @@ pub fn differences(
     measured.map(|run| difference(run, scenarios, arms, trial)).collect()
 }
 
+/// The folder of one chance's simulated runs: see [`Trial::keep`].
+pub fn kept_in(folder: &Path, chance: usize) -> PathBuf {
+    folder.join(format!("chance-{chance}"))
+}
+
 fn difference(run: &Run, scenarios: &[Scenario], arms: &Arms, trial: Trial<'_>) -> Result<Difference> {
     let simulated = simulated(run, scenarios, arms, trial)?;
     for (chance, simulated) in simulated.iter().enumerate() {
         if let Some(folder) = trial.keep {
-            crate::files::write_run(simulated, &folder.join(format!("chance-{chance}")))?;
+            crate::files::write_run(simulated, &kept_in(folder, chance))?;
         }
     }
     Ok(beside(run, &simulated.iter().collect::<Vec<_>>()))

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scenario::Scenario;
-use scenario::recording::{Calibration, Run};
+use scenario::recording::{Calibration, Origin, Run};
+use serde::Deserialize;
 
 /// Reads and checks one scenario file.
 pub fn read_scenario(path: &Path) -> Result<Scenario> {
@@ -46,15 +47,57 @@ pub fn read_run(path: &Path) -> Result<Run> {
     Run::parse(&text).with_context(|| path.display().to_string())
 }
 
-/// Writes a results file atomically: an interrupted write leaves no partial result.
+/// Writes a results file atomically: an interrupted write leaves no partial result. A file of
+/// another origin, or one that is no results file, is not replaced.
 pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let path = folder.join(format!("{}.json", run.id()));
+    if path.exists() && origin_of(&path)? != Some(run.origin) {
+        bail!("{} is not a {} run: it is not overwritten", path.display(), named(run.origin));
+    }
     let partial = path.with_extension("partial");
     std::fs::write(&partial, serde_json::to_string(run)?)
         .with_context(|| format!("cannot write {}", partial.display()))?;
     std::fs::rename(&partial, &path)?;
     Ok(path)
+}
+
+/// The origin of a results file; `None` if it is no results file.
+fn origin_of(path: &Path) -> Result<Option<Origin>> {
+    #[derive(Deserialize)]
+    struct Labelled {
+        origin: Origin,
+    }
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(serde_json::from_slice(&text).ok().map(|run: Labelled| run.origin))
+}
+
+fn named(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Measured => "measured",
+        Origin::Simulated => "simulated",
+    }
+}
+
+/// Checks that a folder, which may not be there yet, has no runs of another origin. `option` is the
+/// one that names the folder.
+pub fn ensure_only(origin: Origin, folder: &Path, option: &str) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for path in json_files(folder)? {
+        if let Some(other) = origin_of(&path)?.filter(|found| *found != origin) {
+            let (wanted, other) = (named(origin), named(other));
+            bail!(
+                "{} has {other} runs ({}): {wanted} runs need a folder without them, for example \
+                 {option} {}",
+                folder.display(),
+                path.file_name().unwrap_or_default().display(),
+                folder.join(wanted).display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Subfolder for void runs, which contain the reason.
@@ -102,12 +145,17 @@ pub fn read_runs_if_any(folder: &Path) -> Result<Vec<Run>> {
 
 /// Reads every results file of a folder, by name.
 pub fn read_runs(folder: &Path) -> Result<Vec<Run>> {
+    json_files(folder)?.iter().map(|p| read_run(p)).collect()
+}
+
+/// What may be results files, by name.
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("no results: cannot read {}", folder.display()))?;
     let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
     paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
     paths.sort();
-    paths.iter().map(|p| read_run(p)).collect()
+    Ok(paths)
 }
 
 #[cfg(test)]

@@ -118,15 +118,15 @@ struct PlanArgs {
     /// arm is at rest
     #[arg(long, default_value_t = 30.0)]
     tail: f64,
-    /// Folder for results files
-    #[arg(long, default_value = "comparison/results")]
-    results: PathBuf,
     #[command(flatten)]
     draw: DrawArgs,
 }
 
 #[derive(Args)]
 struct RunArgs {
+    /// Folder for results files
+    #[arg(long, default_value = "comparison/results")]
+    results: PathBuf,
     /// The description of the cluster
     #[arg(long, default_value = "comparison/cluster.toml")]
     cluster: PathBuf,
@@ -181,6 +181,9 @@ struct RunArgs {
 
 #[derive(Args)]
 struct SimulateArgs {
+    /// Folder for results files; one with measured runs is refused
+    #[arg(long, default_value = "comparison/results/simulated")]
+    results: PathBuf,
     #[command(flatten)]
     plant: PlantArgs,
     #[command(flatten)]
@@ -285,9 +288,9 @@ struct ReportArgs {
     /// Folder with the scenario files
     #[arg(long, default_value = "comparison/scenarios")]
     scenarios: PathBuf,
-    /// Folder for report.html and table.md
-    #[arg(long, default_value = "comparison/results")]
-    out: PathBuf,
+    /// Folder for report.html and table.md; that of the results when not given
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// A Markdown file with markers, whose table is replaced
     #[arg(long)]
     table: Option<PathBuf>,
@@ -365,6 +368,8 @@ impl RunArgs {
     }
 
     fn plan(&self) -> Result<Plan> {
+        // A simulated run would count as recorded.
+        files::ensure_only(Origin::Measured, &self.results, "--results")?;
         let PlanArgs { draw, .. } = &self.plan;
         Ok(Plan {
             scenarios: files::read_scenarios(&draw.scenarios, &self.plan.only)?,
@@ -385,7 +390,7 @@ impl RunArgs {
             minutes: self.minutes,
             begin_again: self.begin_again,
             images: self.images.clone(),
-            results: self.plan.results.clone(),
+            results: self.results.clone(),
             threads: self.threads,
             commit: self.commit.clone(),
         })
@@ -424,6 +429,7 @@ impl PlantArgs {
 
 fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
+    files::ensure_only(Origin::Simulated, &args.results, "--results")?;
     let scenarios = files::read_scenarios(&plan.draw.scenarios, &plan.only)?;
     let arms = args.plant.arms()?;
     for listed in plan.arms()? {
@@ -445,7 +451,7 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
                 // Watched after a simulated load: longer than any autoscaler keeps pods that it no
                 // longer needs.
                 let run = arm.run(scenario, repeat, drawn, plan.tail.max(explore::TAIL_S));
-                files::write_run(&run, &plan.results)?;
+                files::write_run(&run, &args.results)?;
             }
         }
     }
@@ -465,6 +471,12 @@ fn against(args: &AgainstArgs) -> Result<()> {
     let runs = runs_of(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let arms = args.plant.arms()?;
+    for chance in 0..args.chances {
+        if let Some(keep) = &args.keep {
+            let folder = against::kept_in(keep, chance as usize);
+            files::ensure_only(Origin::Simulated, &folder, "--keep")?;
+        }
+    }
     let compared = |without: &[String]| {
         let trial = against::Trial {
             chances: args.chances,
@@ -530,8 +542,9 @@ fn report(args: &ReportArgs) -> Result<()> {
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
     joinable(&runs).context("these results do not belong together")?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
-    std::fs::create_dir_all(&args.out)?;
-    std::fs::write(args.out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
+    let out = args.out.as_ref().unwrap_or(&args.results);
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
     let arms = table::arm_runs(&runs);
     let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
     let text: String = origins
@@ -540,7 +553,7 @@ fn report(args: &ReportArgs) -> Result<()> {
         .filter(|(_, table)| !table.is_empty())
         .map(|(label, table)| format!("{label}{table}\n"))
         .collect();
-    std::fs::write(args.out.join("table.md"), &text)?;
+    std::fs::write(out.join("table.md"), &text)?;
     if let Some(path) = &args.table {
         let document = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let table = markdown::table(&arms, Origin::Measured, LEAST_REPEATS);
