@@ -551,10 +551,10 @@ async function exportFiles() {
 async function importText() {
   const said = $('import-said');
   try {
-    const { kind, values } = await simulators[0].ask({ ask: 'import', text: $('import').value });
+    const { kind, values, notes } = await simulators[0].ask({ ask: 'import', text: $('import').value });
     state.values[kind] = values;
     drawForms();
-    said.textContent = `Applied to the settings of ${ARMS.find((a) => a.kind === kind).name}.`;
+    said.textContent = [`Applied to the settings of ${ARMS.find((a) => a.kind === kind).name}.`, ...notes.map((note) => `Note: ${note}.`)].join(' ');
     said.className = '';
     simulateSoon();
   } catch (problem) {

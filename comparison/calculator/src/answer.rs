@@ -9,6 +9,7 @@ use simulator::tally::Tally;
 use simulator::time::{SECOND, micros};
 use simulator::world;
 
+use crate::import::{Imported, import};
 use crate::manifest;
 use crate::request::{Load, Offered, Pod, Request};
 use crate::settings::{Kind, Values};
@@ -36,8 +37,8 @@ pub fn answer(request: &Request) -> Result<Value, String> {
             Ok(json!({ "files": manifest::export(*kind, &kind.complete(values)?) }))
         }
         Request::Import { text } => {
-            let (kind, values) = manifest::import(text)?;
-            Ok(json!({ "kind": kind, "values": values }))
+            let Imported { kind, values, notes } = import(text)?;
+            Ok(json!({ "kind": kind, "values": values, "notes": notes }))
         }
     }
 }
@@ -238,6 +239,7 @@ fn frontier(load: &Load, pod: &Pod, kind: Kind, values: &Values, seed: u64) -> R
             for (name, of) in choices(kind) {
                 tried.insert((*name).to_owned(), of[(uniform(&mut random) * of.len() as f64) as usize]);
             }
+            kind.lower_minimum(&mut tried);
         }
         let ran = run(&offered, pod, kind, &tried, seed, 1)?;
         points.push((ran.cost(pod).1, ran.good(), tried));

@@ -5,7 +5,8 @@
 //! * [`request`]: the requests; [`answer`]: runs the simulator for a request.
 //! * [`settings`]: each autoscaler's settings by the names of their own objects, for forms,
 //!   addresses and files.
-//! * [`manifest`]: settings to and from YAML.
+//! * [`manifest`]: settings to YAML; [`import`]: settings from YAML, with its numbers
+//!   ([`quantity`]).
 //! * This file: [`answer_text`], and the same for a page ([`put`], [`run`], [`get`]).
 //!
 //! The page and the module exchange text in words of four bytes. No memory address crosses the
@@ -15,7 +16,9 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod answer;
+pub mod import;
 pub mod manifest;
+pub mod quantity;
 pub mod request;
 pub mod settings;
 

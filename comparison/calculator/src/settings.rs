@@ -40,10 +40,16 @@ pub struct Field {
     pub least: f64,
     /// See `least`.
     pub most: f64,
+    /// Whether the object accepts whole numbers only.
+    pub whole: bool,
 }
 
 const fn field(name: &'static str, unit: &'static str, default: f64, least: f64, most: f64) -> Field {
-    Field { name, unit, default, least, most }
+    Field { name, unit, default, least, most, whole: false }
+}
+
+const fn whole(name: &'static str, unit: &'static str, default: f64, least: f64, most: f64) -> Field {
+    Field { whole: true, ..field(name, unit, default, least, most) }
 }
 
 /// Upper bound of the pod counts, which keeps the page responsive.
@@ -58,43 +64,56 @@ const KPA: [Field; 11] = [
     field("target-burst-capacity", "", 211.0, -1.0, 100_000.0),
     field("scale-down-delay", "s", 0.0, 0.0, 3600.0),
     field("scale-to-zero-pod-retention-period", "s", 0.0, 0.0, 3600.0),
-    field("activation-scale", "pods", 1.0, 1.0, 1000.0),
-    field("min-scale", "pods", 0.0, 0.0, MOST_PODS),
-    field("max-scale", "pods", 10.0, 1.0, MOST_PODS),
+    whole("activation-scale", "pods", 1.0, 1.0, 1000.0),
+    whole("min-scale", "pods", 0.0, 0.0, MOST_PODS),
+    whole("max-scale", "pods, 0: no limit", 10.0, 0.0, MOST_PODS),
 ];
 
 const BEHAVIOR: [Field; 10] = [
-    field("scaleUp.stabilizationWindowSeconds", "s", 0.0, 0.0, 3600.0),
+    whole("scaleUp.stabilizationWindowSeconds", "s", 0.0, 0.0, 3600.0),
     field("scaleUp.tolerance", "", 0.1, 0.0, 1.0),
-    field("scaleUp.Percent", "% in 15 s", 100.0, 0.0, 10_000.0),
-    field("scaleUp.Pods", "pods in 15 s", 4.0, 0.0, 10_000.0),
-    field("scaleDown.stabilizationWindowSeconds", "s", 300.0, 0.0, 3600.0),
+    whole("scaleUp.Percent", "% in 15 s", 100.0, 0.0, 10_000.0),
+    whole("scaleUp.Pods", "pods in 15 s", 4.0, 0.0, 10_000.0),
+    whole("scaleDown.stabilizationWindowSeconds", "s", 300.0, 0.0, 3600.0),
     field("scaleDown.tolerance", "", 0.1, 0.0, 1.0),
-    field("scaleDown.Percent", "%", 100.0, 0.0, 100.0),
-    field("scaleDown.Percent.periodSeconds", "s", 15.0, 1.0, 1800.0),
-    field("scaleDown.Pods", "pods", 0.0, 0.0, 10_000.0),
-    field("scaleDown.Pods.periodSeconds", "s", 15.0, 1.0, 1800.0),
+    whole("scaleDown.Percent", "%", 100.0, 0.0, 100.0),
+    whole("scaleDown.Percent.periodSeconds", "s", 15.0, 1.0, 1800.0),
+    whole("scaleDown.Pods", "pods", 0.0, 0.0, 10_000.0),
+    whole("scaleDown.Pods.periodSeconds", "s", 15.0, 1.0, 1800.0),
 ];
 
 const HPA: [Field; 3] = [
     field("averageValue", "in flight per pod", 1.0, 0.001, 1000.0),
-    field("minReplicas", "pods", 1.0, 1.0, MOST_PODS),
-    field("maxReplicas", "pods", 10.0, 1.0, MOST_PODS),
+    whole("minReplicas", "pods", 1.0, 1.0, MOST_PODS),
+    whole("maxReplicas", "pods", 10.0, 1.0, MOST_PODS),
 ];
 
 const VPA: [Field; 2] = [
-    field("minAllowed.cpu", "millicores", 100.0, 1.0, 64_000.0),
-    field("maxAllowed.cpu", "millicores", 2000.0, 1.0, 64_000.0),
+    whole("minAllowed.cpu", "millicores", 100.0, 1.0, 64_000.0),
+    whole("maxAllowed.cpu", "millicores", 2000.0, 1.0, 64_000.0),
 ];
 
 const KEDA: [Field; 6] = [
     field("threshold", "in flight per pod", 1.0, 0.001, 1000.0),
     field("activationThreshold", "in flight", 0.0, 0.0, 1000.0),
-    field("minReplicaCount", "pods", 0.0, 0.0, MOST_PODS),
-    field("maxReplicaCount", "pods", 10.0, 1.0, MOST_PODS),
-    field("pollingInterval", "s", 30.0, 1.0, 3600.0),
-    field("cooldownPeriod", "s", 300.0, 0.0, 3600.0),
+    whole("minReplicaCount", "pods", 0.0, 0.0, MOST_PODS),
+    whole("maxReplicaCount", "pods", 10.0, 1.0, MOST_PODS),
+    whole("pollingInterval", "s", 30.0, 1.0, 3600.0),
+    whole("cooldownPeriod", "s", 300.0, 0.0, 3600.0),
 ];
+
+/// Settings of which the first must not be above the second.
+const RANGES: [[&str; 2]; 4] = [
+    ["min-scale", "max-scale"],
+    ["minReplicas", "maxReplicas"],
+    ["minReplicaCount", "maxReplicaCount"],
+    ["minAllowed.cpu", "maxAllowed.cpu"],
+];
+
+/// Whether a maximum means that there is none. Only Knative has such a value.
+fn no_limit(name: &str, value: f64) -> bool {
+    name == "max-scale" && value == 0.0
+}
 
 /// Period of the policies for which the form has no field.
 pub const POLICY_PERIOD_S: i64 = 15;
@@ -122,13 +141,35 @@ impl Kind {
         }
         let value = |f: &Field| {
             let value = values.get(f.name).copied().unwrap_or(f.default);
-            if (f.least..=f.most).contains(&value) {
-                Ok((f.name.to_owned(), value))
-            } else {
+            if !(f.least..=f.most).contains(&value) {
                 Err(format!("{}: {value} is not between {} and {}", f.name, f.least, f.most))
+            } else if f.whole && value.fract() != 0.0 {
+                Err(format!("{}: {value} is not a whole number", f.name))
+            } else {
+                Ok((f.name.to_owned(), value))
             }
         };
-        fields.iter().map(value).collect()
+        let all: Values = fields.iter().map(value).collect::<Result<_, _>>()?;
+        for [least, most] in RANGES {
+            if let (Some(low), Some(high)) = (all.get(least), all.get(most))
+                && low > high
+                && !no_limit(most, *high)
+            {
+                return Err(format!("{least} {low} is above {most} {high}"));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Lowers minimums that are above their maximums.
+    pub fn lower_minimum(self, values: &mut Values) {
+        for [least, most] in RANGES {
+            let default = self.fields().iter().find(|f| f.name == most).map(|f| f.default);
+            let high = values.get(most).copied().or(default).filter(|high| !no_limit(most, *high));
+            if let (Some(low), Some(high)) = (values.get_mut(least), high) {
+                *low = low.min(high);
+            }
+        }
     }
 
     /// The autoscaler with these settings. The VPA's memory bounds are fixed to the pod's memory.
@@ -232,6 +273,29 @@ mod tests {
         assert!(error.contains("windw"), "{error}");
         let error = Kind::Kpa.autoscaler(&values(&[("window", 1.0)]), 1.0).expect_err("too short");
         assert!(error.contains("window: 1 is not between 6 and 3600"), "{error}");
+    }
+
+    #[test]
+    fn a_minimum_above_its_maximum_is_an_error_that_names_both() {
+        let cases: [(Kind, [&str; 2]); 3] = [
+            (Kind::Kpa, ["min-scale", "max-scale"]),
+            (Kind::Hpa, ["minReplicas", "maxReplicas"]),
+            (Kind::Keda, ["minReplicaCount", "maxReplicaCount"]),
+        ];
+        for (kind, [least, most]) in cases {
+            let mut reversed = values(&[(least, 20.0), (most, 10.0)]);
+            let error = kind.complete(&reversed).expect_err("reversed");
+            assert_eq!(error, format!("{least} 20 is above {most} 10"));
+            kind.lower_minimum(&mut reversed);
+            assert!(kind.complete(&reversed).is_ok());
+        }
+        assert!(Kind::Kpa.complete(&values(&[("min-scale", 20.0), ("max-scale", 0.0)])).is_ok());
+    }
+
+    #[test]
+    fn a_number_of_pods_is_whole() {
+        let error = Kind::Hpa.complete(&values(&[("minReplicas", 1.5)])).expect_err("one and a half");
+        assert!(error.contains("minReplicas: 1.5 is not a whole number"), "{error}");
     }
 
     #[test]
