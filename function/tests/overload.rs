@@ -121,12 +121,14 @@ fn shutting_down_under_load_answers_every_accepted_request() {
 #[test]
 fn a_client_that_connected_before_the_shutdown_and_asks_after_it_is_answered() {
     let mut server = TestServer::start();
+    // Before the shutdown, which waits for requests for a second only.
+    let picture = picture_request(&sample("open.jpg"));
     let mut stream = connect(server.address);
     // The connection is established; that the server has it, too, a later one shows.
     assert_eq!(server.get("/livez").status, 200);
     server.begin_stop();
     while TcpStream::connect_timeout(&server.address, Duration::from_millis(20)).is_ok() {}
-    stream.write_all(&picture_request(&sample("open.jpg"))).expect("still open");
+    stream.write_all(&picture).expect("still open");
     let answer = read_answer(stream);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(server.join(), Drained::Completely);
