@@ -126,7 +126,7 @@ fn point(
 ) -> Point {
     let (mut cost, mut good) = (0.0, 0.0);
     for repeat in 0..seeds {
-        let drawn = Drawn { seed: drawn.seed + u64::from(repeat), ..drawn };
+        let drawn = Drawn { seed: drawn.seed.wrapping_add(u64::from(repeat)), ..drawn };
         let values = measure(&arm.run(scenario, repeat + 1, drawn, TAIL_S));
         cost += values["core_seconds_requested"] / f64::from(seeds);
         good += values.get("good_share").copied().unwrap_or(0.0) / f64::from(seeds);

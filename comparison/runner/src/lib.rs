@@ -9,6 +9,7 @@
 //! * [`manifests`], [`fit`]: the simulator's input, from the manifests and from recorded runs.
 //! * [`explore`]: searches settings with the simulator.
 //! * [`against`]: the simulator beside recorded runs.
+//! * [`options`]: what numbers on the command line may be.
 //! * [`replay`]: what recorded autoscalers saw through the simulator's decision code.
 
 pub mod against;
@@ -18,5 +19,6 @@ pub mod explore;
 pub mod files;
 pub mod fit;
 pub mod manifests;
+pub mod options;
 pub mod replay;
 pub mod report;

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use comparison::cluster::runner::{calibrate, compare};
 use comparison::fit::{Arms, Measured};
 use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
-use comparison::{against, explore, files, replay};
+use comparison::{against, explore, files, manifests, options, replay};
 use load::client::{LoadClient, Target};
 use load::images::Pictures;
 use load::pace::send_schedule;
@@ -30,6 +31,9 @@ use simulator::Drawn;
 
 /// Least number of repeats of an arm in the tables of the documents.
 const LEAST_REPEATS: usize = 3;
+
+/// What to do with runs that cannot stand in one table.
+const APART: &str = "these results do not belong together: give them folders of their own";
 
 #[derive(Parser)]
 #[command(name = "comparison", about = "KPA, HPA, VPA and KEDA: the same load, every arm, one report")]
@@ -92,8 +96,8 @@ struct LoadArgs {
     #[arg(long, default_value = "function/samples")]
     images: PathBuf,
     /// Threads of the load generator, which do nothing else
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = options::threads)]
+    threads: u32,
     /// Warn when requests left too late, instead of refusing the result: for demonstrations, not
     /// for measurements
     #[arg(long)]
@@ -112,11 +116,11 @@ struct PlanArgs {
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
     /// How often everything is repeated; each repeat has a seed of its own
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, allow_negative_numbers = true, value_parser = options::count)]
     repeats: u32,
     /// Seconds watched after the schedule has ended, at least; a run on a cluster goes on until the
     /// arm is at rest
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, allow_negative_numbers = true, value_parser = options::seconds)]
     tail: f64,
     #[command(flatten)]
     draw: DrawArgs,
@@ -140,30 +144,30 @@ struct RunArgs {
     #[arg(long, default_value = "function/samples")]
     images: PathBuf,
     /// Threads of the load generator, which do nothing else
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = options::threads)]
+    threads: u32,
     /// Seconds that a variant may take to answer, and to get to rest
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, allow_negative_numbers = true, value_parser = options::whole_seconds)]
     patience: u64,
     /// Seconds that a run may go on after its tail until the arm is at rest
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, allow_negative_numbers = true, value_parser = options::whole_seconds)]
     longest_tail: u64,
     /// Seconds for the HPA's controller to drop the state of a removed HPA
-    #[arg(long, default_value_t = FORGETS_AFTER_S)]
+    #[arg(long, default_value_t = FORGETS_AFTER_S, allow_negative_numbers = true, value_parser = options::whole_seconds)]
     forget: u64,
     /// Seconds over which the beginnings of runs are spread, so that they start at different phases
     /// of the autoscalers' periods
-    #[arg(long, default_value_t = SLOWEST_CLOCK_S)]
+    #[arg(long, default_value_t = SLOWEST_CLOCK_S, allow_negative_numbers = true, value_parser = options::seconds)]
     spread: f64,
     /// A rate of 1.0 as a share of one pod's capacity (see calibrate), instead of --scale
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = options::positive)]
     pod_load: Option<f64>,
     /// Do not measure the capacity of one pod before the runs and between repeats
     #[arg(long)]
     no_calibration: bool,
     /// Minutes that this session may take: no run is begun that would not end within them. The next
     /// session goes on with the next run
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = options::positive)]
     minutes: Option<f64>,
     /// Where the machine's speed has changed since a block was begun: void what is recorded of the
     /// block and begin it again
@@ -199,10 +203,10 @@ struct AgainstArgs {
     #[arg(long, default_value = "comparison/scenarios")]
     scenarios: PathBuf,
     /// Repeats that are simulated again; all when not given
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
     repeats: Vec<u32>,
     /// How often each run is simulated, with other chances: starts, moments of clocks
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = options::count)]
     chances: u32,
     /// Parts of the model that are switched off
     #[arg(long, value_delimiter = ',', value_parser = ablations::names())]
@@ -231,7 +235,7 @@ struct ReplayArgs {
     #[arg(long, default_value = "comparison/results")]
     results: PathBuf,
     /// Repeats that are looked at; all when not given
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
     repeats: Vec<u32>,
     #[command(flatten)]
     plant: PlantArgs,
@@ -246,17 +250,17 @@ struct FitArgs {
     #[arg(long, default_value = "comparison/scenarios")]
     scenarios: PathBuf,
     /// Repeats that are looked at; all when not given
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
     repeats: Vec<u32>,
 }
 
 #[derive(Args)]
 struct ExploreArgs {
     /// Random settings to try for each autoscaler, and as many again near the best of them
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, allow_negative_numbers = true, value_parser = options::count)]
     candidates: u32,
     /// Seeds that each is tried with; what is shown is tried with as many others
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, allow_negative_numbers = true, value_parser = options::count)]
     seeds: u32,
     /// Where the picture goes, as SVG
     #[arg(long)]
@@ -309,8 +313,8 @@ struct PowerArgs {
     results: PathBuf,
     /// Claims that the table will contain; the default is the number that comparison/arms.toml
     /// registers
-    #[arg(long)]
-    claims: Option<usize>,
+    #[arg(long, allow_negative_numbers = true, value_parser = options::count)]
+    claims: Option<u32>,
 }
 
 #[derive(Args)]
@@ -319,18 +323,29 @@ struct DrawArgs {
     #[arg(long, default_value = "comparison/scenarios")]
     scenarios: PathBuf,
     /// Requests a second that a rate of 1.0 in a scenario stands for
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true, value_parser = options::positive)]
     scale: f64,
     /// Multiplies the scenario's time (0.5: twice as fast). Autoscalers' own windows do not shrink
     /// with it
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = options::positive)]
     stretch: f64,
     /// The same seed gives the same schedule
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The causes alone: most errors are the user's, to whom a backtrace says nothing.
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Schedule(args) => print_schedule(&args),
         Command::Load(args) => load(&args),
@@ -350,9 +365,26 @@ fn main() -> Result<()> {
     }
 }
 
+impl DrawArgs {
+    /// The named scenarios, all if there are no names; each can be drawn.
+    fn read(&self, names: &[String]) -> Result<Vec<Scenario>> {
+        let scenarios = files::read_scenarios(&self.scenarios, names)?;
+        for scenario in &scenarios {
+            Schedule::ensure_bounded(scenario, self.scale, self.stretch)
+                .context("give less with --scale or --stretch")?;
+        }
+        Ok(scenarios)
+    }
+}
+
 impl ScheduleArgs {
+    fn scenario(&self) -> Result<Scenario> {
+        let mut named = self.draw.read(std::slice::from_ref(&self.scenario))?;
+        named.pop().context("no scenario")
+    }
+
     fn read(&self) -> Result<(Scenario, Schedule)> {
-        let scenario = files::read_scenario(&self.draw.scenarios.join(format!("{}.toml", self.scenario)))?;
+        let scenario = self.scenario()?;
         let schedule = Schedule::draw(&scenario, self.draw.scale, self.draw.stretch, self.draw.seed);
         Ok((scenario, schedule))
     }
@@ -372,7 +404,7 @@ impl RunArgs {
         files::ensure_only(Origin::Measured, &self.results, "--results")?;
         let PlanArgs { draw, .. } = &self.plan;
         Ok(Plan {
-            scenarios: files::read_scenarios(&draw.scenarios, &self.plan.only)?,
+            scenarios: draw.read(&self.plan.only)?,
             arms: self.plan.arms()?,
             repeats: self.plan.repeats,
             scale: draw.scale,
@@ -391,7 +423,7 @@ impl RunArgs {
             begin_again: self.begin_again,
             images: self.images.clone(),
             results: self.results.clone(),
-            threads: self.threads,
+            threads: self.threads as usize,
             commit: self.commit.clone(),
         })
     }
@@ -419,6 +451,7 @@ impl PlanArgs {
 impl PlantArgs {
     /// The arms of the comparison, and what their pods are like.
     fn arms(&self) -> Result<Arms> {
+        manifests::ensure_there(&self.root, self.platform.as_deref())?;
         let measured = match &self.plant {
             Some(path) => Measured::read(path)?,
             None => Measured::default(),
@@ -430,8 +463,9 @@ impl PlantArgs {
 fn simulate(args: &SimulateArgs) -> Result<()> {
     let plan = &args.plan;
     files::ensure_only(Origin::Simulated, &args.results, "--results")?;
-    let scenarios = files::read_scenarios(&plan.draw.scenarios, &plan.only)?;
+    let scenarios = plan.draw.read(&plan.only)?;
     let arms = args.plant.arms()?;
+    let mut simulated = 0;
     for listed in plan.arms()? {
         let arm = match arms.arm(&listed.variant, &listed.configuration) {
             Err(error) if plan.arms.is_empty() => {
@@ -440,12 +474,13 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
             }
             arm => arm?,
         };
+        simulated += 1;
         for repeat in 1..=plan.repeats {
             for scenario in &scenarios {
                 let drawn = Drawn {
                     scale: plan.draw.scale,
                     stretch: plan.draw.stretch,
-                    seed: plan.draw.seed + u64::from(repeat) - 1,
+                    seed: plan.draw.seed.wrapping_add(u64::from(repeat) - 1),
                     chance: 0,
                 };
                 // Watched after a simulated load: longer than any autoscaler keeps pods that it no
@@ -455,20 +490,23 @@ fn simulate(args: &SimulateArgs) -> Result<()> {
             }
         }
     }
+    anyhow::ensure!(simulated > 0, "no arm can be simulated");
     Ok(())
 }
 
-/// The runs of these repeats; of all when none is named.
-fn runs_of(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
+/// The recorded runs of these repeats; of all when none is named.
+fn recorded(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
     let mut runs = files::read_runs(folder)?;
+    runs.retain(|r| r.origin == Origin::Measured);
+    anyhow::ensure!(!runs.is_empty(), "no recorded runs in {}", folder.display());
     runs.retain(|r| repeats.is_empty() || repeats.contains(&r.repeat));
-    anyhow::ensure!(!runs.is_empty(), "no results files of these repeats in {}", folder.display());
+    anyhow::ensure!(!runs.is_empty(), "no recorded runs of --repeats {repeats:?} in {}", folder.display());
     Ok(runs)
 }
 
 fn against(args: &AgainstArgs) -> Result<()> {
-    let all = runs_of(&args.results, &[])?;
-    let runs = runs_of(&args.results, &args.repeats)?;
+    let all = recorded(&args.results, &[])?;
+    let runs = recorded(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let arms = args.plant.arms()?;
     for chance in 0..args.chances {
@@ -511,13 +549,13 @@ fn against(args: &AgainstArgs) -> Result<()> {
 }
 
 fn replayed(args: &ReplayArgs) -> Result<()> {
-    let runs = runs_of(&args.results, &args.repeats)?;
+    let runs = recorded(&args.results, &args.repeats)?;
     let text = replay::table(&runs, &args.plant.arms()?)?;
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
 fn fit(args: &FitArgs) -> Result<()> {
-    let runs = runs_of(&args.results, &args.repeats)?;
+    let runs = recorded(&args.results, &args.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let measured = Measured::of(&runs, &scenarios)?;
     write!(std::io::stdout(), "{}", measured.to_toml()?).context("cannot write")
@@ -525,8 +563,7 @@ fn fit(args: &FitArgs) -> Result<()> {
 
 fn explore(args: &ExploreArgs) -> Result<()> {
     let draw = &args.schedule.draw;
-    let path = draw.scenarios.join(format!("{}.toml", args.schedule.scenario));
-    let scenario = files::read_scenario(&path)?;
+    let scenario = args.schedule.scenario()?;
     let drawn = Drawn { scale: draw.scale, stretch: draw.stretch, seed: draw.seed, chance: 0 };
     let effort = explore::Effort { candidates: args.candidates, seeds: args.seeds };
     let points = explore::explore(&args.plant.arms()?, &scenario, drawn, effort)?;
@@ -540,7 +577,7 @@ fn explore(args: &ExploreArgs) -> Result<()> {
 fn report(args: &ReportArgs) -> Result<()> {
     let runs = files::read_runs(&args.results)?;
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
-    joinable(&runs).context("these results do not belong together")?;
+    joinable(&runs).context(APART)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let out = args.out.as_ref().unwrap_or(&args.results);
     std::fs::create_dir_all(out)?;
@@ -571,8 +608,9 @@ fn report(args: &ReportArgs) -> Result<()> {
 fn power(args: &PowerArgs) -> Result<()> {
     let runs = files::read_runs(&args.results)?;
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
+    joinable(&runs).context(APART)?;
     let arms = table::arm_runs(&runs);
-    let text = power::table(&table::groups(&arms), args.claims);
+    let text = power::table(&table::groups(&arms), args.claims.map(|claims| claims as usize));
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
@@ -586,7 +624,7 @@ fn load(args: &LoadArgs) -> Result<()> {
     let (scenario, schedule) = args.schedule.read()?;
     let target = Target::new(&args.url, args.host.as_deref())?;
     let pictures = Arc::new(Pictures::read(&args.images, &schedule)?);
-    let runtime = load::threads::runtime(args.threads)?;
+    let runtime = load::threads::runtime(args.threads as usize)?;
     let _inside = runtime.enter();
     let client = LoadClient::new(target, Duration::from_millis(scenario.timeout_ms));
     let mut sent = send_schedule(runtime.handle(), &client, &schedule, &pictures);

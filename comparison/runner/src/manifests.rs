@@ -30,6 +30,24 @@ pub struct Deployed {
     pub metric_window_s: f64,
 }
 
+/// Checks that `root` is the repository, and has that platform.
+pub fn ensure_there(root: &Path, platform: Option<&str>) -> Result<()> {
+    let folder = root.join("platforms");
+    let entries = std::fs::read_dir(&folder)
+        .with_context(|| format!("--root takes the repository's root folder: no {}", folder.display()))?;
+    let Some(platform) = platform else { return Ok(()) };
+    let mut known = vec![];
+    for path in entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()? {
+        if path.join("component").is_dir() {
+            known.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        }
+    }
+    known.sort();
+    let there = known.iter().any(|name| name == platform);
+    ensure!(there, "no platform {platform:?}; --platform takes {}", known.join(", "));
+    Ok(())
+}
+
 /// Reads a variant (`knative`, `k8s-autoscalers`) in a configuration (a folder of its
 /// `components/`, further ones after `+`), as deployed on a platform (a folder of `platforms/`;
 /// none: the manifests as they are). `root` is the repository.

@@ -257,13 +257,13 @@ pub fn settings_key(variant: &str, configuration: &str) -> String {
     format!("{SETTINGS}{variant}, {configuration}")
 }
 
-/// Whether measured runs can stand in one table: same image, settings and environment, and the same
-/// requests for the same scenario and repeat. Runs of different days may be joined, and blocks (one
-/// scenario and repeat under every arm) of sessions on different machines.
+/// Whether runs can stand in one table: same image, settings and environment, and the same requests
+/// for the same scenario and repeat. Runs of different days may be joined, and blocks (one scenario
+/// and repeat under every arm) of sessions on different machines. Runs of different origins never
+/// stand in one table, and may differ.
 pub fn joinable(runs: &[Run]) -> Result<()> {
-    let measured: Vec<&Run> = runs.iter().filter(|r| r.origin == Origin::Measured).collect();
-    for (i, one) in measured.iter().enumerate() {
-        for other in &measured[i + 1..] {
+    for (i, one) in runs.iter().enumerate() {
+        for other in runs[i + 1..].iter().filter(|other| other.origin == one.origin) {
             let found = conflict(one, other);
             ensure!(
                 found.is_none(),

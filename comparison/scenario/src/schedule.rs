@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use rand_pcg::Pcg64;
 
 use crate::Scenario;
@@ -36,7 +37,32 @@ pub struct Schedule {
 const ARRIVAL_STREAM: u128 = 1;
 const IMAGE_STREAM: u128 = 2;
 
+/// Most requests of a schedule: every arrival and every answer is kept in memory. Drawing that many
+/// takes half a gigabyte.
+pub const MOST_REQUESTS: f64 = 1e7;
+/// Longest schedule: a week. Results have a row for each second.
+pub const LONGEST_S: f64 = 7.0 * 24.0 * 3600.0;
+
 impl Schedule {
+    /// Checks that a schedule has a size at which it can be drawn.
+    pub fn ensure_bounded(scenario: &Scenario, scale: f64, stretch: f64) -> Result<()> {
+        let Scenario { name, rate, .. } = scenario;
+        let duration_s = rate.duration();
+        let requests = rate.expected(0.0, duration_s) * scale * stretch;
+        ensure!(
+            requests <= MOST_REQUESTS,
+            "{name} has about {requests:.0} requests at scale {scale} and stretch {stretch}, more than \
+             the {MOST_REQUESTS} that a schedule may have"
+        );
+        let stretched_s = duration_s * stretch;
+        ensure!(
+            stretched_s <= LONGEST_S,
+            "{name} takes {stretched_s:.0} s at stretch {stretch}, more than the {LONGEST_S} s that a \
+             schedule may take"
+        );
+        Ok(())
+    }
+
     /// Draws the schedule of a scenario: `scale` requests a second for each 1.0 of its rate, time
     /// times `stretch`.
     pub fn draw(scenario: &Scenario, scale: f64, stretch: f64, seed: u64) -> Self {
@@ -156,6 +182,17 @@ mod tests {
         assert_eq!(short.duration(), plain.duration() / 10.0);
         assert_eq!(short.rate.rate(3.0), plain.rate.rate(3.0));
         assert_eq!(Schedule::draw(&scenario, 20.0, 1.0, 5).rate.rate(3.0), 2.0 * plain.rate.rate(3.0));
+    }
+
+    #[test]
+    fn a_schedule_that_is_too_large_or_too_long_to_be_drawn_is_refused() {
+        let soak = scenario("soak");
+        Schedule::ensure_bounded(&soak, 100.0, 1.0).expect("a large one");
+        let refused = |scale, stretch| {
+            Schedule::ensure_bounded(&soak, scale, stretch).expect_err("too much").to_string()
+        };
+        assert!(refused(1e6, 1.0).contains("more than the 10000000"), "{}", refused(1e6, 1.0));
+        assert!(refused(1e-6, 1e6).contains("more than the 604800 s"), "{}", refused(1e-6, 1e6));
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub struct Plan {
 impl Plan {
     /// Every repeat has a seed of its own, the same for all arms.
     pub fn seed_of(&self, repeat: u32) -> u64 {
-        self.seed + u64::from(repeat) - 1
+        self.seed.wrapping_add(u64::from(repeat) - 1)
     }
 
     /// Seconds of load, and of the wait for rest after it.

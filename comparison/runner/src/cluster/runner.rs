@@ -169,6 +169,8 @@ impl<'a> Runner<'a> {
             let found =
                 found.context("a load in units of one pod needs a calibration: comparison calibrate")?;
             self.scale = load * found.capacity;
+            Schedule::ensure_bounded(&left[0].scenario, self.scale, self.plan.stretch)
+                .context("give less with --pod-load or --stretch")?;
             log_progress(&format!(
                 "a rate of 1 is {:.2}/s, {load} of the {:.1}/s that one pod carries",
                 self.scale, found.capacity
