@@ -19,6 +19,14 @@ const POD = [
 ];
 const DRAWN = 'draw a curve';
 const TRACE = 'a CSV of requests';
+// Numbers of a pod that are whole.
+const WHOLE = ['millicores', 'queue'];
+// Settings of which the first must not be above the second; a max-scale of 0 is no limit.
+const RANGES = [['min-scale', 'max-scale'], ['minReplicas', 'maxReplicas'], ['minReplicaCount', 'maxReplicaCount'], ['minAllowed.cpu', 'maxAllowed.cpu']];
+// More points than these have no handles to drag: they would lie on each other.
+const MOST_HANDLES = 300;
+// Longer addresses are cut by mail programs and chats, and at last by browsers.
+const MOST_ADDRESS = 32_000;
 const FIRST_POINTS = [[0, 5], [120, 5], [120, 40], [300, 40], [300, 5], [600, 5]];
 const $ = (id) => document.getElementById(id);
 const NS = 'http://www.w3.org/2000/svg';
@@ -45,16 +53,32 @@ function workerMain() {
 
 class Simulator {
   constructor(module) {
-    const source = new Blob([`(${workerMain})()`], { type: 'text/javascript' });
-    this.worker = new Worker(URL.createObjectURL(source));
-    this.worker.postMessage({ module });
-    this.waiting = new Map();
+    this.module = module;
     this.last = 0;
+    this.start();
+  }
+
+  start() {
+    const source = URL.createObjectURL(new Blob([`(${workerMain})()`], { type: 'text/javascript' }));
+    this.waiting = new Map();
+    this.worker = new Worker(source);
+    this.worker.postMessage({ module: this.module });
     this.worker.onmessage = ({ data }) => {
+      URL.revokeObjectURL(source);
       const { resolve, reject } = this.waiting.get(data.id);
       this.waiting.delete(data.id);
       if (data.answer.error) reject(new Error(data.answer.error)); else resolve({ ...data.answer, took: data.took });
     };
+    this.worker.onerror = (event) => { event.preventDefault(); this.stop(`The simulator stopped: ${event.message}`); };
+  }
+
+  // Ends what runs. The next question has a new worker.
+  stop(reason) {
+    if (!this.waiting.size) return;
+    this.worker.terminate();
+    const ended = [...this.waiting.values()];
+    this.start();
+    for (const { reject } of ended) reject(new Error(reason));
   }
 
   ask(request) {
@@ -68,11 +92,14 @@ class Simulator {
 
 // ---- state ----
 
-const state = { shape: 'spike', scale: 5, stretch: 1, seed: 1, points: FIRST_POINTS, pod: {}, values: {} };
+const LOAD = { shape: 'spike', scale: 5, stretch: 1, seed: 1, points: FIRST_POINTS };
+const state = { ...structuredClone(LOAD), pod: {}, values: {} };
 let trace = null;
 let scenarios = [];
 let fields = {};
 let simulators = [];
+// For files: no simulation is in their way.
+let reader = null;
 let results = [];
 let runs = 0;
 
@@ -94,25 +121,44 @@ function shared() {
   return out;
 }
 
-const number = (value, fallback) => (typeof value === 'number' && Number.isFinite(value) ? value : fallback);
+// The address of the settings, without a curve that is too long for one.
+function address() {
+  const whole = encode(shared());
+  return `#${whole.length > MOST_ADDRESS ? encode({ ...shared(), p: undefined }) : whole}`;
+}
 
+// Takes the settings of an address. What is not in it has its default.
 function restore(hash) {
+  Object.assign(state, structuredClone(LOAD));
   for (const [key, , , value] of POD) state.pod[key] = value;
   for (const { kind } of ARMS) state.values[kind] = Object.fromEntries(fields[kind].map((f) => [f.name, f.default]));
+  notice('');
   if (hash.length < 2) return;
+  let unread = false;
+  const number = (value, fallback) => {
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
+    unread ||= value !== undefined;
+    return fallback;
+  };
   try {
     const from = decode(hash.slice(1));
-    if (from.s === DRAWN || scenarios.some((s) => s.name === from.s)) state.shape = from.s;
-    state.scale = number(from.k, state.scale);
-    state.stretch = number(from.t, state.stretch);
-    state.seed = number(from.e, state.seed);
-    if (Array.isArray(from.p)) state.points = from.p.map(([s, r]) => [number(s, 0), number(r, 0)]);
+    if (typeof from !== 'object' || from === null) throw new TypeError('no settings');
+    const known = from.s === DRAWN || from.s === TRACE || scenarios.some((s) => s.name === from.s);
+    if (known) state.shape = from.s; else unread ||= from.s !== undefined;
+    state.scale = number(from.k, LOAD.scale);
+    state.stretch = number(from.t, LOAD.stretch);
+    state.seed = number(from.e, LOAD.seed);
+    const curve = (p) => Array.isArray(p) && p.length > 1 && p.every((q) => Array.isArray(q) && q.length === 2 && q.every(Number.isFinite));
+    if (curve(from.p)) state.points = from.p; else unread ||= from.s === DRAWN;
     for (const [key] of POD) state.pod[key] = number(from.o?.[key], state.pod[key]);
     for (const { kind } of ARMS) {
       for (const f of fields[kind]) state.values[kind][f.name] = number(from.v?.[kind]?.[f.name], f.default);
+      unread ||= Object.keys(from.v?.[kind] ?? {}).some((name) => fields[kind].every((f) => f.name !== name));
     }
+    if (unread) notice('A part of the address cannot be read or is missing. It has its default.');
+    if (state.shape === TRACE) notice('The address is of a CSV file, which it does not contain. Choose the file again.');
   } catch {
-    say('The address has no valid settings. The defaults are shown.', true);
+    notice('The address has no valid settings: it may have been cut. The defaults are shown.');
   }
 }
 
@@ -124,6 +170,32 @@ function load() {
   if (state.shape === DRAWN) return { points: state.points };
   return { scenario: [state.shape, state.scale, state.stretch] };
 }
+
+// Stays until the next edit, also while and after a simulation.
+function notice(text) {
+  $('notice').textContent = text;
+  $('notice').hidden = !text;
+}
+
+// Results that are not of the settings on the page.
+function clearResults() {
+  results = [];
+  for (const id of ['table', 'charts', 'export']) $(id).replaceChildren();
+  outdated(false);
+}
+
+// Marks results of earlier settings while the next ones are on their way.
+function outdated(old) {
+  $('results').classList.toggle('old', old);
+  $('results').ariaBusy = String(old);
+}
+
+function fail(problem) {
+  clearResults();
+  say(problem.message, true);
+}
+
+const largest = (values, least) => values.reduce((most, value) => Math.max(most, value ?? 0), least);
 
 function say(text, wrong = false) {
   $('status').textContent = text;
@@ -140,17 +212,20 @@ function element(name, attributes = {}, ...children) {
 }
 
 function numberField(text, unit, value, change, bounds = {}) {
-  const input = element('input', { type: 'number', step: 'any', value, ...bounds });
-  input.addEventListener('change', () => { change(Number(input.value)); simulateSoon(); });
+  const input = element('input', { type: 'number', step: 'any', required: '', value, ...bounds });
+  input.addEventListener('change', () => {
+    if (Number.isFinite(input.valueAsNumber)) change(input.valueAsNumber);
+    simulateSoon();
+  });
   return element('label', {}, `${text} `, element('span', {}, unit), input);
 }
 
 function drawForms() {
-  $('pod').replaceChildren(...POD.map(([key, text, unit]) => numberField(text, unit, state.pod[key], (v) => { state.pod[key] = v; }, { min: 0, 'data-pod': key })));
+  $('pod').replaceChildren(...POD.map(([key, text, unit]) => numberField(text, unit, state.pod[key], (v) => { state.pod[key] = v; }, { min: 0, step: WHOLE.includes(key) ? 1 : 'any', 'data-pod': key })));
   const open = new Set([...document.querySelectorAll('#arms details[open]')].map((d) => d.dataset.kind));
   $('arms').replaceChildren(...ARMS.map(({ kind, name }) => {
     const inputs = fields[kind].map((f) => numberField(f.name, f.unit, state.values[kind][f.name],
-      (v) => { state.values[kind][f.name] = v; drawSummaries(); }, { min: f.least, max: f.most, 'data-setting': `${kind}/${f.name}` }));
+      (v) => { state.values[kind][f.name] = v; drawSummaries(); }, { min: f.least, max: f.most, step: f.whole ? 1 : 'any', 'data-setting': `${kind}/${f.name}` }));
     const details = element('details', { 'data-kind': kind }, element('summary', {}, name), element('div', { class: 'grid' }, ...inputs));
     details.open = open.has(kind);
     return details;
@@ -159,6 +234,33 @@ function drawForms() {
   $('shape').value = state.shape;
   drawSummaries();
   drawLoad();
+}
+
+// Whether all fields are valid. The first one that is not is named, and shown if the user asked for
+// something.
+function checked(asked) {
+  const field = (kind, name) => document.querySelector(`[data-setting="${kind}/${name}"]`);
+  for (const { kind } of ARMS) {
+    for (const [least, most] of RANGES) {
+      const [low, high] = [field(kind, least), field(kind, most)];
+      if (!low) continue;
+      const limited = most !== 'max-scale' || high.valueAsNumber > 0;
+      low.setCustomValidity(limited && low.valueAsNumber > high.valueAsNumber ? `${least} ${low.value} is above ${most} ${high.value}.` : '');
+    }
+  }
+  const wrong = [...$('form').elements].find((e) => e.willValidate && !e.validity.valid);
+  if (!wrong) return true;
+  const arm = ARMS.find((a) => wrong.dataset.setting?.startsWith(`${a.kind}/`));
+  const name = wrong.closest('label').firstChild.textContent.trim();
+  for (const simulator of simulators) simulator.stop('');
+  runs++;
+  fail(new Error(`${arm ? `${arm.name}, ` : ''}${name}: ${wrong.validationMessage}`));
+  if (asked) {
+    const section = wrong.closest('details');
+    if (section) section.open = true;
+    wrong.reportValidity();
+  }
+  return false;
 }
 
 function drawSummaries() {
@@ -228,8 +330,8 @@ function scaleLines(svg, box, x, y, values, times) {
 const BOX = { left: 46, right: 12, top: 12, bottom: 26, width: 640, height: 180 };
 
 function scales(points) {
-  const longest = Math.max(...points.map((p) => p[0]), 1);
-  const most = Math.max(...points.map((p) => p[1]), 1) * 1.1;
+  const longest = largest(points.map((p) => p[0]), 1);
+  const most = largest(points.map((p) => p[1]), 1) * 1.1;
   return {
     longest, most,
     x: (s) => BOX.left + (s / longest) * (BOX.width - BOX.left - BOX.right),
@@ -241,9 +343,15 @@ function drawLoad() {
   for (const node of document.querySelectorAll('.scenario')) node.hidden = drawn() || state.shape === TRACE;
   for (const node of document.querySelectorAll('.drawn')) node.hidden = !drawn();
   for (const node of document.querySelectorAll('.trace')) node.hidden = state.shape !== TRACE;
+  // A field that is not shown is not checked.
+  for (const id of ['scale', 'stretch']) $(id).disabled = drawn() || state.shape === TRACE;
+  $('points').disabled = !drawn();
   $('about').textContent = scenarios.find((s) => s.name === state.shape)?.about ?? '';
   drawCurve();
-  if (drawn() && document.activeElement !== $('points')) $('points').value = state.points.map((p) => p.join(' ')).join('\n');
+  if (drawn() && document.activeElement !== $('points')) {
+    $('points').value = state.points.map((p) => p.join(' ')).join('\n');
+    $('points').setCustomValidity('');
+  }
 }
 
 function drawCurve() {
@@ -254,7 +362,7 @@ function drawCurve() {
   svg.replaceChildren();
   scaleLines(svg, BOX, x, y, ticks(most, 3), timeTicks(longest));
   svg.append(element('svg:path', { d: `M${points.map(([s, r]) => `${x(s).toFixed(1)} ${y(r).toFixed(1)}`).join('L')}`, class: 'rate' }));
-  if (!drawn()) return;
+  if (!drawn() || points.length > MOST_HANDLES) return;
   points.forEach((point, i) => {
     const circle = element('svg:circle', {
       cx: x(point[0]), cy: y(point[1]), r: 9, class: 'point', tabindex: 0, role: 'slider', 'data-point': i,
@@ -306,20 +414,55 @@ function dragPoint(event, i) {
   window.addEventListener('pointerup', end);
 }
 
-// Parses the time of a line: seconds, or a date and time with any number of decimal places.
-function moment(text) {
-  const first = text.split(/[,;\t]/)[0].trim().replace(/^"|"$/g, '');
-  if (first === '') return NaN;
-  const date = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?/.exec(first);
-  return date ? Date.parse(`${date[1]}T${date[2]}Z`) / 1000 + Number(`0${date[3] ?? ''}`) : Number(first);
+const DATE = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)([.,]\d+)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?$/i;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+// Units of times since 1970 by the least number that has them. A number of seconds of this size
+// would be a date in the year 5138.
+const UNITS = [[1e17, 1e9, 'nanoseconds since 1970'], [1e14, 1e6, 'microseconds since 1970'], [1e11, 1e3, 'milliseconds since 1970'], [-Infinity, 1, 'seconds']];
+
+// Parses the time of a line: a number, or a date and time with any number of decimal places. A
+// time without a zone is taken as UTC.
+function moment(line, separator) {
+  const first = (/^\s*"([^"]*)"/.exec(line)?.[1] ?? line.split(separator)[0]).trim();
+  const date = DATE.exec(first);
+  if (date) {
+    const [, day, time, fraction = '', zone = 'Z'] = date;
+    const offset = /^(z|utc)$/i.test(zone) ? 'Z' : `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`;
+    return { date: true, value: Date.parse(`${day}T${time}${offset}`) / 1000 + Number(`0${fraction.replace(',', '.')}`) };
+  }
+  const plain = separator === ',' ? first : first.replace(',', '.');
+  return { date: false, value: NUMBER.test(plain) ? Number(plain) : NaN };
+}
+
+// Times in the first column of a text, in seconds, and what was understood.
+function moments(text) {
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/).map((line, i) => ({ line, at: i + 1 })).filter(({ line }) => line.trim());
+  const separator = [';', '\t'].find((s) => lines.slice(0, 2).some(({ line }) => line.includes(s))) ?? ',';
+  const read = lines.map(({ line, at }) => ({ at, ...moment(line, separator) }));
+  // The first line may be a heading.
+  const unread = read.filter((m, i) => i > 0 && !Number.isFinite(m.value));
+  const good = read.filter((m) => Number.isFinite(m.value));
+  if (good.some((m) => m.date !== good[0].date)) throw new Error('Some times are dates and some are numbers.');
+  const numbers = good.map((m) => m.value);
+  const least = numbers.reduce((a, b) => Math.min(a, b), Infinity);
+  const [, divisor, unit] = good[0]?.date ? [0, 1, 'dates'] : UNITS.find(([from]) => least >= from);
+  const lost = unread.length ? ` ${unread.length.toLocaleString('en')} lines could not be read and are left out; the first is line ${unread[0].at}.` : '';
+  return { seconds: numbers.map((n) => n / divisor), said: `Times were read as ${unit}.${lost}` };
 }
 
 async function takeFile(file) {
-  const moments = (await file.text()).split('\n').map(moment).filter(Number.isFinite).sort((a, b) => a - b);
-  if (moments.length < 2) { say(`${file.name} has no times in its first column.`, true); return; }
-  trace = moments.map((m) => Math.round((m - moments[0]) * 1e6) / 1e6);
+  let read;
+  try {
+    read = moments(await file.text());
+    if (read.seconds.length < 2) throw new Error('There are not two times in its first column.');
+  } catch (problem) {
+    say(`${file.name}: ${problem.message}`, true);
+    return;
+  }
+  const sorted = read.seconds.sort((a, b) => a - b);
+  trace = sorted.map((m) => Math.round((m - sorted[0]) * 1e6) / 1e6);
   trace.length_s = trace.at(-1);
-  $('trace-text').textContent = `${file.name}: ${trace.length.toLocaleString('en')} requests in ${duration(trace.length_s)}. The page address does not contain them.`;
+  $('trace-text').textContent = `${file.name}: ${trace.length.toLocaleString('en')} requests in ${duration(trace.length_s)}. ${read.said} The page address does not contain them.`;
   state.shape = TRACE;
   $('shape').value = TRACE;
   drawLoad();
@@ -351,6 +494,7 @@ function error(kind, measure, value) {
 }
 
 function withError(kind, measure, value, unit = '') {
+  if (value === null || value === undefined) return element('td', {}, '–');
   const off = error(kind, measure, value);
   return element('td', {}, `${short(value)}${unit} `, element('small', {}, off === null ? '± ?' : `± ${short(off)}`));
 }
@@ -360,15 +504,26 @@ function withError(kind, measure, value, unit = '') {
 let soon = 0;
 function simulateSoon() {
   clearTimeout(soon);
-  history.replaceState(null, '', `#${encode(shared())}`);
+  notice('');
+  $('export').replaceChildren();
+  $('frontier-old').hidden = false;
+  if (!checked(false)) return;
+  // What runs is of earlier settings.
+  runs++;
+  for (const simulator of simulators) simulator.stop('');
+  outdated(true);
+  history.replaceState(null, '', address());
   soon = setTimeout(simulate, 250);
 }
 
-async function simulate() {
+async function simulate(asked = false) {
   clearTimeout(soon);
+  if (!checked(asked)) return;
   const run = ++runs;
+  for (const simulator of simulators) simulator.stop('');
   try {
     const offered = load();
+    outdated(true);
     say('Simulating …');
     const began = performance.now();
     const asked = ARMS.map(({ kind }, i) => simulators[i].ask({ ask: 'simulate', load: offered, pod: state.pod, kind, values: state.values[kind], seed: state.seed }));
@@ -377,11 +532,12 @@ async function simulate() {
     results = answers;
     drawTable();
     drawCharts();
-    const slowest = Math.max(...answers.map((a) => a.took));
+    outdated(false);
+    const slowest = largest(answers.map((a) => a.took), 0);
     say(`${short(answers[0].table.requests)} requests through each of ${ARMS.length}, in ${short((performance.now() - began) / 1000)} s (slowest ${short(slowest / 1000)} s).`);
     document.body.dataset.done = String(run);
   } catch (problem) {
-    if (run === runs) say(problem.message, true);
+    if (run === runs) fail(problem);
   }
 }
 
@@ -389,9 +545,10 @@ function drawTable() {
   const heads = ['autoscaler', 'good answers', 'p50', 'p99', 'ready pods, mean', 'maximum', 'pods started', 'core-seconds', 'cost', 'refused', 'late'];
   const row = ({ kind, name }, i) => {
     const t = results[i].table;
+    const share = (value) => (t.requests > 0 ? value : null);
     return element('tr', {},
       element('th', { scope: 'row' }, name),
-      withError(kind, 'good', t.good, ' %'),
+      withError(kind, 'good', share(t.good), ' %'),
       element('td', {}, t.p50_ms === null ? '–' : `${short(t.p50_ms)} ms`),
       withError(kind, 'p99', t.p99_ms, ' ms'),
       withError(kind, 'pods', t.pods),
@@ -399,8 +556,8 @@ function drawTable() {
       element('td', {}, short(t.started)),
       withError(kind, 'cost', t.core_seconds),
       withError(kind, 'cost', t.cost),
-      element('td', {}, `${short(t.refused)} %`),
-      element('td', {}, `${short(t.late)} %`));
+      element('td', {}, share(t.refused) === null ? '–' : `${short(t.refused)} %`),
+      element('td', {}, share(t.late) === null ? '–' : `${short(t.late)} %`));
   };
   $('table').replaceChildren(
     element('caption', { class: 'quiet' }, 'Simulated results. Cost and pods include the time after the load.'),
@@ -431,12 +588,12 @@ function legend(svg, left) {
 // One chart with a line for each autoscaler, distinguished by colour, dashes and marks.
 function chart(title, unit, series, width) {
   const box = { left: 52, right: 14, top: 28, bottom: 24, width: 560, height: 240 };
-  const longest = Math.max(...series.map((s) => s.length * s.width), 1e-9);
-  const peak = Math.max(...series.flatMap((s) => s.values.map((v) => v ?? 0)), 1e-9);
+  const longest = largest(series.map((s) => s.length * s.width), 1e-9);
+  const peak = largest(series.flatMap((s) => s.values), 1e-9);
   const most = unit === '%' ? Math.min(100, peak * 1.08) : peak * 1.08;
   const x = (s) => box.left + (s / longest) * (box.width - box.left - box.right);
   const y = (v) => box.height - box.bottom - (v / most) * (box.height - box.top - box.bottom);
-  const peaks = series.map((s, i) => `${ARMS[i].name} at most ${short(Math.max(...s.values.map((v) => v ?? 0)))} ${unit}`);
+  const peaks = series.map((s, i) => `${ARMS[i].name} at most ${short(largest(s.values, 0))} ${unit}`);
   const svg = element('svg', { viewBox: `0 0 ${box.width} ${box.height}`, role: 'img', 'aria-label': `${title}: ${peaks.join(', ')}` });
   scaleLines(svg, box, x, y, ticks(most), timeTicks(longest));
   series.forEach((s, i) => {
@@ -468,7 +625,10 @@ function drawCharts() {
 }
 
 async function searchFrontier() {
+  clearTimeout(soon);
+  if (!checked(true)) return;
   const run = ++runs;
+  for (const simulator of simulators) simulator.stop('');
   try {
     const offered = load();
     say('Searching settings …');
@@ -486,7 +646,7 @@ async function searchFrontier() {
 function drawFrontier(answers) {
   const box = { left: 52, right: 20, top: 28, bottom: 40, width: 760, height: 380 };
   const all = answers.flatMap((a) => [a.own, ...a.frontier]);
-  const most = Math.max(...all.map((p) => p.cost), 1e-9) * 1.08;
+  const most = largest(all.map((p) => p.cost), 1e-9) * 1.08;
   const least = Math.floor(Math.min(...all.map((p) => p.good), 99) / 10) * 10;
   const x = (c) => box.left + (c / most) * (box.width - box.left - box.right);
   const y = (g) => box.top + ((100 - Math.min(g, 100)) / (100 - least)) * (box.height - box.top - box.bottom);
@@ -529,6 +689,7 @@ function drawFrontier(answers) {
   });
   legend(svg, box.left);
   $('frontier-section').hidden = false;
+  $('frontier-old').hidden = true;
   $('frontier').replaceChildren(svg);
   const heads = ['autoscaler', 'good answers', 'cost', 'settings', 'changed'].map((h) => element('th', { scope: 'col' }, h));
   $('found').replaceChildren(element('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Found settings, scrolls sideways' },
@@ -539,8 +700,13 @@ function drawFrontier(answers) {
 
 async function exportFiles() {
   const kind = $('export-kind').value;
+  $('export').replaceChildren();
+  if (!checked(true)) {
+    $('export').replaceChildren(element('p', { class: 'wrong' }, $('status').textContent));
+    return;
+  }
   try {
-    const { files } = await simulators[0].ask({ ask: 'export', kind, values: state.values[kind] });
+    const { files } = await reader.ask({ ask: 'export', kind, values: state.values[kind] });
     $('export').replaceChildren(...Object.entries(files).flatMap(([path, text]) => [
       element('p', {}, element('code', {}, path)), element('pre', { tabindex: 0, 'data-path': path }, text)]));
   } catch (problem) {
@@ -551,7 +717,7 @@ async function exportFiles() {
 async function importText() {
   const said = $('import-said');
   try {
-    const { kind, values, notes } = await simulators[0].ask({ ask: 'import', text: $('import').value });
+    const { kind, values, notes } = await reader.ask({ ask: 'import', text: $('import').value });
     state.values[kind] = values;
     drawForms();
     said.textContent = [`Applied to the settings of ${ARMS.find((a) => a.kind === kind).name}.`, ...notes.map((note) => `Note: ${note}.`)].join(' ');
@@ -577,7 +743,8 @@ async function begin() {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
   const module = await WebAssembly.compile(await new Response(stream).arrayBuffer());
   simulators = ARMS.map(() => new Simulator(module));
-  const [known, kinds] = await Promise.all([simulators[0].ask({ ask: 'scenarios' }), simulators[1].ask({ ask: 'fields' })]);
+  reader = new Simulator(module);
+  const [known, kinds] = await Promise.all([reader.ask({ ask: 'scenarios' }), reader.ask({ ask: 'fields' })]);
   scenarios = known.scenarios;
   fields = Object.fromEntries(kinds.kinds.map((k) => [k.kind, k.fields]));
   $('shape').replaceChildren(...scenarios.map((s) => element('option', { value: s.name }, s.title)), element('option', { value: DRAWN }, 'Draw a curve'), element('option', { value: TRACE }, 'A CSV of requests'));
@@ -586,11 +753,20 @@ async function begin() {
   restore(location.hash);
   drawForms();
 
-  $('shape').addEventListener('change', () => { state.shape = $('shape').value; drawLoad(); if (state.shape !== TRACE || trace) simulateSoon(); });
-  for (const id of ['scale', 'stretch', 'seed']) $(id).addEventListener('change', () => { state[id] = Number($(id).value); drawLoad(); simulateSoon(); });
+  $('shape').addEventListener('change', () => { state.shape = $('shape').value; drawLoad(); simulateSoon(); });
+  for (const id of ['scale', 'stretch', 'seed']) $(id).addEventListener('change', () => {
+    if (Number.isFinite($(id).valueAsNumber)) state[id] = $(id).valueAsNumber;
+    if ($(id).validity.valid) drawLoad();
+    simulateSoon();
+  });
   $('points').addEventListener('change', () => {
     const points = $('points').value.trim().split('\n').map((line) => line.trim().split(/[\s,;]+/).map(Number));
-    if (points.length < 2 || points.some((p) => p.length !== 2 || p.some((n) => !Number.isFinite(n)))) { say('Enter at least two lines, each with a time in seconds and a rate.', true); return; }
+    if (points.length < 2 || points.some((p) => p.length !== 2 || p.some((n) => !Number.isFinite(n)))) {
+      $('points').setCustomValidity('Enter at least two lines, each with a time in seconds and a rate.');
+      simulateSoon();
+      return;
+    }
+    $('points').setCustomValidity('');
     state.points = points;
     drawLoad();
     simulateSoon();
@@ -606,12 +782,14 @@ async function begin() {
   $('file').addEventListener('change', () => { if ($('file').files[0]) takeFile($('file').files[0]); });
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) takeFile(event.dataTransfer.files[0]); });
-  $('form').addEventListener('submit', (event) => { event.preventDefault(); simulate(); });
+  $('form').addEventListener('submit', (event) => { event.preventDefault(); simulate(true); });
   $('frontier-button').addEventListener('click', searchFrontier);
   $('export-button').addEventListener('click', exportFiles);
   $('import-button').addEventListener('click', importText);
   $('share').addEventListener('click', async () => {
-    history.replaceState(null, '', `#${encode(shared())}`);
+    if (!checked(true)) return;
+    history.replaceState(null, '', address());
+    if (drawn() && decode(address().slice(1)).p === undefined) { say('The curve is too long for an address. Keep its points in a file.', true); return; }
     try { await navigator.clipboard.writeText(location.href); say('The address was copied to the clipboard.'); } catch { say('The address could not be copied. The address bar contains it.'); }
   });
   window.addEventListener('hashchange', () => { restore(location.hash); drawForms(); simulate(); });

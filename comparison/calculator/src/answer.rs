@@ -13,15 +13,17 @@ use crate::import::{Imported, import};
 use crate::manifest;
 use crate::request::{Load, Offered, Pod, Request};
 use crate::settings::{Kind, Values};
+use crate::size::Size;
 
 /// Bins of a time series: about as many as a chart can resolve.
 const BINS: usize = 360;
 /// Bins of the latency percentiles: fewer and longer, because a percentile needs more requests than
 /// a mean.
 const LATENCY_BINS: usize = 60;
-/// Number of simulated requests that a search may take, and the least and most settings that it
-/// tries.
+/// Number of simulated requests and of pod-seconds that a search may take, and the least and most
+/// settings that it tries.
 const FRONTIER_REQUESTS: f64 = 30e6;
+const FRONTIER_POD_SECONDS: f64 = 150e6;
 const FRONTIER_SETTINGS: (f64, f64) = (12.0, 150.0);
 /// Random number stream of a schedule's arrivals (`scenario::schedule`).
 const ARRIVAL_STREAM: u128 = 1;
@@ -144,6 +146,8 @@ impl Ran {
 
 fn simulated(load: &Load, pod: &Pod, kind: Kind, values: &Values, seed: u64) -> Result<Value, String> {
     let offered = load.offered()?;
+    pod.plant()?;
+    Size::of(&offered, pod, kind, &kind.complete(values)?).check()?;
     let ran = run(&offered, pod, kind, values, seed, BINS)?;
     let bin = ran.watched_s / BINS as f64;
     let over_time = ran.over_time(BINS);
@@ -229,8 +233,16 @@ fn choices(kind: Kind) -> &'static [(&'static str, &'static [f64])] {
 
 fn frontier(load: &Load, pod: &Pod, kind: Kind, values: &Values, seed: u64) -> Result<Value, String> {
     let offered = load.offered()?;
+    pod.plant()?;
+    let size = Size::of(&offered, pod, kind, &kind.complete(values)?);
+    if size.requests == 0.0 {
+        return Err("there are no requests in the load to search with".into());
+    }
     let (least, most) = FRONTIER_SETTINGS;
-    let count = (FRONTIER_REQUESTS / offered.expected().max(1.0)).clamp(least, most) as usize;
+    size.check_search(least)?;
+    let count = (FRONTIER_REQUESTS / size.requests.max(1.0))
+        .min(FRONTIER_POD_SECONDS / size.pod_seconds.max(1.0))
+        .clamp(least, most) as usize;
     let mut random = Pcg64::new(u128::from(seed), 6);
     let mut points: Vec<(f64, f64, Values)> = vec![];
     for number in 0..=count {

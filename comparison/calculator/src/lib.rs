@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! * [`request`]: the requests; [`answer`]: runs the simulator for a request.
+//! * [`size`]: what a simulation is expected to take, and its limits.
 //! * [`settings`]: each autoscaler's settings by the names of their own objects, for forms,
 //!   addresses and files.
 //! * [`manifest`]: settings to YAML; [`import`]: settings from YAML, with its numbers
@@ -21,6 +22,7 @@ pub mod manifest;
 pub mod quantity;
 pub mod request;
 pub mod settings;
+pub mod size;
 
 use std::sync::Mutex;
 

@@ -72,8 +72,6 @@ pub enum Load {
 
 /// Longest load that a page accepts: somewhat more than a week.
 const LONGEST_S: f64 = 8.0 * 86_400.0;
-/// Most requests that a page accepts. More would take minutes for each autoscaler.
-const MOST_REQUESTS: f64 = 100e6;
 
 /// A checked load.
 pub enum Offered {
@@ -113,12 +111,6 @@ impl Load {
             return Err(format!(
                 "{:.1} days are too long for a page: at most 8",
                 offered.duration() / 86_400.0
-            ));
-        }
-        if offered.expected() > MOST_REQUESTS {
-            return Err(format!(
-                "{:.0} million requests are too many for a page: at most 100 million",
-                offered.expected() / 1e6
             ));
         }
         Ok(offered)

@@ -84,10 +84,145 @@ test('a setting changes the result, stands in the address and comes back from it
   await again.context().close();
 });
 
-test('an address that cannot be read gives the defaults and says so', async () => {
-  const page = await open('#%%%');
-  assert.equal((await page.locator('#table tbody tr').count()), 4);
+const says = (page, pattern) => page.waitForFunction(([source]) => new RegExp(source).test(document.querySelector('#status').textContent), [pattern.source]);
+const packed = (value) => `#${Buffer.from(JSON.stringify(value)).toString('base64url')}`;
+const opened = (page) => page.evaluate(() => document.querySelectorAll('#arms details').forEach((d) => { d.open = true; }));
+const set = async (page, setting, value) => { const field = page.locator(`[data-setting="${setting}"]`); await field.fill(value); await field.press('Tab'); };
+
+test('an address that was cut or is none gives the defaults, and says so until the next edit', async () => {
+  const whole = packed({ s: 'sleep', k: 5, t: 1, e: 1, v: { kpa: { window: 42 } } });
+  for (const hash of ['#%%%', whole.slice(0, -9), packed(7), packed({ s: 'nowhere' }), packed({ v: { kpa: { window: '42' } } }), packed({ v: { kpa: { windw: 42 } } })]) {
+    const page = await open(hash);
+    assert.equal((await page.locator('#table tbody tr').count()), 4);
+    assert.match(await page.locator('#notice').textContent(), /default/, hash);
+    assert.ok(await page.locator('#notice').isVisible());
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  }
+});
+
+test('what a changed address does not have is at its default again', async () => {
+  const page = await open(packed({ s: 'draw a curve', k: 9, e: 4, p: [[0, 3], [60, 3]], v: { kpa: { window: 42 } } }));
+  assert.equal(await page.locator('#seed').inputValue(), '4');
+  await and(page, () => page.evaluate((hash) => { location.hash = hash; }, packed({ v: { hpa: { maxReplicas: 6 } } })));
+  assert.deepEqual(await page.evaluate(() => ['shape', 'scale', 'seed'].map((id) => document.getElementById(id).value)), ['spike', '5', '1']);
+  assert.equal(await page.locator('[data-setting="kpa/window"]').inputValue(), '60');
+  await page.context().close();
+});
+
+test('the address of a CSV asks for the file', async () => {
+  const page = await open();
+  await page.goto('about:blank');
+  await page.goto(PAGE + packed({ s: 'a CSV of requests' }));
+  await says(page, /Choose a CSV file/);
+  assert.match(await page.locator('#notice').textContent(), /Choose the file again/);
+  assert.equal(await page.locator('#shape').inputValue(), 'a CSV of requests');
+  assert.equal(await page.locator('#table tbody tr').count(), 0);
+  await page.context().close();
+});
+
+test('an invalid value is named and neither simulated nor exported', async () => {
+  const page = await open();
+  await opened(page);
+  for (const [setting, value, pattern] of [['hpa/minReplicas', '20', /HPA, minReplicas: minReplicas 20 is above maxReplicas 10/], ['hpa/minReplicas', '1.5', /HPA, minReplicas: /], ['hpa/minReplicas', '', /HPA, minReplicas: /], ['kpa/window', '1', /KPA, window: /]]) {
+    await set(page, setting, value);
+    await says(page, pattern);
+    assert.equal(await page.locator('#table tbody tr').count(), 0, 'no result of other settings');
+    await page.locator('#export-button').click();
+    assert.equal(await page.locator('#export pre').count(), 0);
+    assert.match(await page.locator('#export').textContent(), pattern);
+    await and(page, () => set(page, setting, { 'hpa/minReplicas': '1', 'kpa/window': '60' }[setting]));
+    assert.equal(await page.locator('#table tbody tr').count(), 4);
+  }
+  await page.context().close();
+});
+
+test('an invalid field in a closed section is opened and focused', async () => {
+  const page = await open();
+  await opened(page);
+  await set(page, 'keda/pollingInterval', '');
+  await page.evaluate(() => document.querySelectorAll('#arms details').forEach((d) => { d.open = false; }));
+  await page.locator('#run').click();
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.setting), 'keda/pollingInterval');
+  assert.ok(await page.locator('[data-setting="keda/pollingInterval"]').isVisible());
+  await page.context().close();
+});
+
+test('after an error there are no results of earlier settings', async () => {
+  const page = await open();
+  await page.locator('#shape').selectOption('a CSV of requests');
+  await says(page, /Choose a CSV file/);
+  assert.deepEqual(await page.evaluate(() => [document.querySelectorAll('#table tr').length, document.querySelectorAll('#charts svg').length]), [0, 0]);
+  await page.context().close();
+});
+
+test('a load that would not end soon is refused, and an edit ends what runs', async () => {
+  const page = await open();
+  await page.locator('#scale').fill('200000');
+  await page.locator('#scale').press('Tab');
+  await says(page, /million requests are too many for a page: at most 100 million/);
+  await page.locator('#shape').selectOption('draw a curve');
+  await page.locator('#points').fill('0 1000\n80000 1000');
+  await page.locator('#points').press('Tab');
+  await says(page, /Simulating/);
+  const began = Date.now();
+  await and(page, async () => { await page.locator('#points').fill('0 1\n60 1'); await page.locator('#points').press('Tab'); });
+  assert.ok(Date.now() - began < 5000, `${Date.now() - began} ms`);
+  await page.context().close();
+});
+
+test('a curve of very many points and a load without requests are shown', async () => {
+  const page = await open();
+  await and(page, () => page.locator('#shape').selectOption('draw a curve'));
+  const points = Array.from({ length: 130_000 }, (_, i) => `${i / 100} 1`).join('\n');
+  await and(page, async () => { await page.evaluate((text) => { const field = document.querySelector('#points'); field.value = text; field.dispatchEvent(new Event('change')); }, points); });
   assert.deepEqual(page.complaints, []);
+  assert.ok(page.url().length < 40_000);
+  await and(page, async () => { await page.locator('#points').fill('0 0\n60 0'); await page.locator('#points').press('Tab'); });
+  assert.equal(await cell(page, 0, 0), '–');
+  await page.context().close();
+});
+
+const CSVS = [
+  ['a decimal comma', 't;n\n0,30;5\n0,90;6\n2,30;7', /3 requests in 2 s.* read as seconds/],
+  ['milliseconds', 'timestamp,n\n1700000000000,1\n1700000002500,1', /2 requests in 2.5 s.*milliseconds since 1970/],
+  ['zones', '2024-05-01T12:00:00+02:00\n2024-05-01T10:00:30Z\n2024-05-01 05:01:00-0500', /3 requests in 60 s.*dates/],
+  ['lines that cannot be read', 'time\n1\n?\n2\nnothing\n5\n', /3 requests in 4 s.* 2 lines could not be read.*line 3/],
+];
+for (const [name, text, pattern] of CSVS) {
+  test(`a CSV with ${name} is understood, and it says how`, async () => {
+    const page = await open();
+    await page.locator('#shape').selectOption('a CSV of requests');
+    await says(page, /Choose a CSV file/);
+    await and(page, () => page.locator('#file').setInputFiles({ name: 'load.csv', mimeType: 'text/csv', buffer: Buffer.from(text) }));
+    assert.match(await page.locator('#trace-text').textContent(), pattern);
+    await page.context().close();
+  });
+}
+
+test('an import that is refused says why, and one that is taken says what to check', async () => {
+  const page = await open();
+  await page.locator('summary', { hasText: 'Import' }).click();
+  const hpa = (metric) => `apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec:\n  maxReplicas: 7\n  metrics: [${metric}]`;
+  const taken = async (yaml, pattern) => {
+    await page.locator('#import').fill(yaml);
+    await page.locator('#import-button').click();
+    await page.waitForFunction(([source]) => new RegExp(source).test(document.querySelector('#import-said').textContent), [pattern.source]);
+  };
+  await taken(hpa('{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}'), /type "Resource".*requests in flight/);
+  await and(page, () => taken(hpa('{type: Pods, pods: {metric: {name: in_flight}, target: {type: AverageValue, averageValue: set-by-replacement}}}'), /Applied.*averageValue is set elsewhere: check it/));
+  assert.equal(await page.locator('[data-setting="hpa/maxReplicas"]').inputValue(), '7');
+  await page.context().close();
+});
+
+test('an export fits a narrow phone', async () => {
+  const page = await open('', { viewport: { width: 320, height: 640 } });
+  for (const kind of ['kpa', 'keda']) {
+    await page.locator('#export-kind').selectOption(kind);
+    await page.locator('#export-button').click();
+    await page.waitForFunction(() => document.querySelector('#export pre'));
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0);
+  }
   await page.context().close();
 });
 
