@@ -49,8 +49,11 @@ struct Object {
 #[derive(Default)]
 struct Pasted {
     objects: Vec<Object>,
-    /// The target of `function/manifests/scaling.yaml`.
+    /// The target, of `function/manifests/scaling.yaml` or of a JSON patch.
     target: Option<Value>,
+    /// Whether a component takes the VPA away.
+    vpa_off: bool,
+    notes: Vec<String>,
 }
 
 #[derive(Default)]
@@ -73,13 +76,21 @@ pub fn import(text: &str) -> Result<Imported, String> {
     }
     let (knative, hpa) = (pasted.one(Role::Knative)?, pasted.one(Role::Hpa)?);
     let (vpa, keda) = (pasted.one(Role::Vpa)?, pasted.one(Role::Keda)?);
-    let mut read = Read::default();
+    let mut read = Read { notes: pasted.notes.clone(), ..Read::default() };
     let kind = match (knative, hpa, vpa, keda) {
         (Some(service), None, None, None) => read.knative(service, pasted.target.as_ref())?,
         (None, None, None, Some(object)) => read.keda(object, pasted.target.as_ref())?,
         (None, Some(object), vpa, None) => {
             read.hpa(object, pasted.target.as_ref())?;
-            if let Some(vpa) = vpa { read.vpa(vpa)? } else { Kind::Hpa }
+            match vpa {
+                Some(vpa) => read.vpa(vpa)?,
+                None => {
+                    if object.patch && !pasted.vpa_off {
+                        read.notes.push("there is no VPA in it, so the HPA alone is simulated".into());
+                    }
+                    Kind::Hpa
+                }
+            }
         }
         (None, None, _, None) => {
             return Err("there is no Knative Service, HorizontalPodAutoscaler or ScaledObject in it".into());
@@ -124,6 +135,13 @@ impl Pasted {
                 return Err(format!("{name}: paste the objects that `kustomize build` prints"));
             }
         }
+        for component in value["components"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if component == "../vpa-off" {
+                self.vpa_off = true;
+            } else {
+                self.notes.push(format!("the component {component} was not read"));
+            }
+        }
         for patch in value["patches"].as_array().into_iter().flatten() {
             let Some(text) = patch["patch"].as_str() else {
                 return Err("a patch in a file: paste the objects that `kustomize build` prints".into());
@@ -140,7 +158,7 @@ impl Pasted {
         Ok(())
     }
 
-    /// A JSON patch: the CPU bounds of a VPA, as the export has them.
+    /// A JSON patch: the target of an HPA, or the CPU bounds of a VPA, as the export has them.
     fn operations(&mut self, target: &Value, operations: &[Value]) -> Result<(), String> {
         let kind = target["kind"].as_str().unwrap_or_default();
         if role(&json!({ "kind": kind, "spec": { "template": {} } })).is_none() {
@@ -149,17 +167,25 @@ impl Pasted {
         let mut policy = json!({});
         for operation in operations {
             let path = operation["path"].as_str().unwrap_or_default();
+            let sets = operation["op"] == "replace" || operation["op"] == "add";
+            if sets && kind == "HorizontalPodAutoscaler" && path == "/spec/metrics/0/pods/target/averageValue"
+            {
+                self.target = Some(operation["value"].clone());
+                continue;
+            }
             let bound = ["minAllowed", "maxAllowed"].into_iter().find(|bound| {
                 kind == "VerticalPodAutoscaler"
                     && path == format!("/spec/resourcePolicy/containerPolicies/0/{bound}/cpu")
             });
-            let Some(bound) = bound.filter(|_| operation["op"] == "replace" || operation["op"] == "add")
-            else {
+            let Some(bound) = bound.filter(|_| sets) else {
                 return Err(format!(
                     "the JSON patch of {path} is not read: paste the objects that `kustomize build` prints"
                 ));
             };
             policy[bound] = json!({ "cpu": operation["value"] });
+        }
+        if policy == json!({}) {
+            return Ok(());
         }
         self.add(
             json!({ "kind": kind, "spec": { "resourcePolicy": { "containerPolicies": [policy] } } }),

@@ -26,6 +26,10 @@ fn objects_of_this_repository_are_read() {
     let Imported { kind, values, notes } = read.expect("valid");
     assert_eq!((kind, values["window"], values["scale-down-delay"]), (Kind::Kpa, 30.0, 60.0));
     assert!(notes[0].contains("target is set elsewhere"), "{notes:?}");
+    let tuned = include_str!("../../../k8s-autoscalers/components/tuned/kustomization.yaml");
+    let Imported { kind, values, notes } = import(tuned).expect("valid");
+    assert_eq!((kind, values["averageValue"], values["minReplicas"]), (Kind::Hpa, 2.0, 4.0));
+    assert!(notes[0].contains("../vpa-floor was not read") && notes[1].contains("no VPA"), "{notes:?}");
     let vpa = include_str!("../../../k8s-autoscalers/base/vpa.yaml");
     let hpa = include_str!("../../../k8s-autoscalers/base/hpa.yaml");
     let Imported { kind, values, .. } = import(&format!("{hpa}\n---\n{vpa}")).expect("valid");
