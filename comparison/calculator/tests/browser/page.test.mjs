@@ -215,8 +215,10 @@ test('an import that is refused says why, and one that is taken says what to che
   await page.context().close();
 });
 
-test('an export fits a narrow phone', async () => {
+test('settings and exports fit a narrow phone', async () => {
   const page = await open('', { viewport: { width: 320, height: 640 } });
+  await opened(page);
+  assert.equal(await page.evaluate(() => [...document.querySelectorAll('#arms label')].filter((l) => l.scrollWidth > l.clientWidth).length), 0);
   for (const kind of ['kpa', 'keda']) {
     await page.locator('#export-kind').selectOption(kind);
     await page.locator('#export-button').click();
