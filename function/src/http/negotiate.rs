@@ -129,9 +129,9 @@ const OFFERS: [(&str, &str, Option<PictureFormat>); 3] = [
 
 /// The picture format that the client prefers to JSON, if any (RFC 9110, section 12.5.1).
 ///
-/// The most specific range that fits an offer gives its quality. Of equal qualities the range that
-/// comes first wins, then JSON before PNG before JPEG. A client that accepts nothing of the three
-/// gets JSON.
+/// The most specific range that fits an offer gives its quality. Of equal qualities the offer that
+/// a range of that quality fits first wins, then JSON before PNG before JPEG. A client that accepts
+/// nothing of the three gets JSON.
 pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
     let ranges = accepted(headers);
     let mut best: Option<(f32, usize, Option<PictureFormat>)> = None;
@@ -142,6 +142,9 @@ pub fn picture(headers: &HeaderMap) -> Option<PictureFormat> {
             continue;
         };
         let quality = ranges[at].quality;
+        // In `*/*, application/json` the first range asks for JSON, too, and not for PNG before it.
+        let fits = |range: &Range| range.quality == quality && names.contains(&range.name);
+        let at = ranges.iter().position(fits).unwrap_or(at);
         let better = best.is_none_or(|(most, first, _)| quality > most || (quality == most && at < first));
         if quality > 0.0 && better {
             best = Some((quality, at, format));
@@ -291,6 +294,9 @@ mod tests {
         assert_eq!(accept("image/avif,image/webp,image/*,*/*;q=0.8"), Some(PictureFormat::Png));
         assert_eq!(accept("image/*;q=0.5, application/json"), None);
         assert_eq!(accept("text/html"), None);
+        assert_eq!(accept("image/jpeg;q=0.8, */*, application/json"), None, "JSON is named");
+        assert_eq!(accept("*/*;q=0.1, image/png, application/json"), Some(PictureFormat::Png));
+        assert_eq!(accept("application/json;q=0.5, */*"), Some(PictureFormat::Png), "rather anything else");
     }
 
     fn scraped(accept: &[&str]) -> Exposition {
