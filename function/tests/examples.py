@@ -102,7 +102,13 @@ def camera(url):
                 ["ffmpeg", "-loglevel", "error", "-re", "-framerate", "10", "-i", f"{folder}/%03d.jpg", "-c:v", "mjpeg", "-q:v", "2", "-f", "nut", f"{address}?listen=1"]
             )
             try:
-                return check_alarm(run(*watch, address, "--rate", "10", "--input", "-f nut"))
+                # Refused until ffmpeg listens.
+                for _ in range(50):
+                    seen = run(*watch, address, "--rate", "10", "--input", "-f nut")
+                    if "Connection refused" not in seen:
+                        break
+                    time.sleep(0.2)
+                return check_alarm(seen)
             finally:
                 sender.kill()
                 sender.wait()
