@@ -19,33 +19,9 @@ pub fn whole(value: &Value) -> Result<f64, String> {
 
 /// A quantity of Kubernetes: `2`, `500m`, `1k`, `1Ki`, `1e3`.
 pub fn quantity(value: &Value) -> Result<f64, String> {
-    const SUFFIXES: [(&str, f64); 14] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("", 1.0),
-    ];
     let Some(text) = value.as_str() else { return number(value) };
-    let invalid = || format!("{value} is not a quantity of Kubernetes (2, 500m, 1k)");
-    let suffix = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix));
-    let (suffix, factor) = suffix.ok_or_else(invalid)?;
-    let digits = text.strip_suffix(suffix).unwrap_or(text);
-    if !digits.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return Err(invalid());
-    }
-    let amount: f64 = digits.parse().map_err(|_| invalid())?;
-    // A division keeps 1500m exact.
-    Ok(if *factor < 1.0 { amount / (1.0 / factor).round() } else { amount * factor })
+    scenario::quantity::parse(text)
+        .ok_or_else(|| format!("{value} is not a quantity of Kubernetes (2, 500m, 1k)"))
 }
 
 /// A duration of Go, in seconds: `15m`, `1m30s`, `500ms`, `0`.

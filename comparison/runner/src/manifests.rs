@@ -17,7 +17,7 @@ use simulator::kpa::KpaSettings;
 use simulator::vpa::{MIN_REPLICAS, VpaSettings};
 use simulator::{Autoscaler, PodSize};
 
-use crate::cluster::quantity;
+use scenario::quantity;
 
 /// The settings of a variant in a configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,11 +9,13 @@
 //!   to a seeded list of arrivals.
 //! * [`Outcome`], [`RequestRecord`], [`summary`]: the outcome of the requests.
 //! * [`arms`]: the arms and the pairs that are compared.
+//! * [`quantity`]: numbers as Kubernetes writes them.
 //! * [`recording`]: one run, as stored in its results file.
 
 pub mod arms;
 mod file;
 mod outcome;
+pub mod quantity;
 pub mod rate;
 pub mod recording;
 pub mod schedule;

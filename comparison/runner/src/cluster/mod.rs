@@ -16,7 +16,6 @@ pub mod others;
 pub mod plan;
 pub mod pods;
 pub mod prometheus;
-pub mod quantity;
 pub mod quota;
 pub mod recorder;
 pub mod rest;

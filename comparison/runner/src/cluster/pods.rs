@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{clock, quantity};
+use super::clock;
+use scenario::quantity;
 use scenario::recording::{Container, Pod};
 
 /// Pods seen so far; times in seconds since 1970.

@@ -7,13 +7,14 @@ use anyhow::Result;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::clock;
 use super::config::VariantConfig;
 use super::http::encode;
 use super::identity::{container_id, image_of};
 use super::kube::{Kube, pods_path};
 use super::pods::PodBook;
-use super::{clock, quantity};
 use scenario::arms::{Arm, Deciding};
+use scenario::quantity;
 use scenario::recording::Recording;
 
 /// Delay before a broken watch is resumed.

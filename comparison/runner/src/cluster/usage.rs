@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::config::ComponentConfig;
 use super::kube::{Kube, pods_path};
 use super::prometheus::{Prometheus, Series, area, increase};
-use super::quantity;
 use crate::analysis::measures::GIB;
+use scenario::quantity;
 use scenario::recording::{Component, Pod, Recording};
 
 const CPU: &str = "container_cpu_usage_seconds_total";

@@ -19,8 +19,9 @@ pub fn parse(text: &str) -> Option<f64> {
         ("", 1.0),
     ];
     let found = SUFFIXES.iter().find_map(|(suffix, factor)| {
-        let number = text.strip_suffix(suffix)?;
-        Some(number.parse::<f64>().ok()? * factor)
+        let number: f64 = text.strip_suffix(suffix)?.parse().ok()?;
+        // A division keeps 1500m exact.
+        Some(if *factor < 1.0 { number / (1.0 / factor).round() } else { number * factor })
     });
     found.filter(|n| n.is_finite())
 }
@@ -44,6 +45,7 @@ mod tests {
         ] {
             assert!(parse(text).is_some_and(|n| (n - number).abs() < 1e-9 * number), "{text}");
         }
+        assert_eq!(parse("1500m"), Some(1.5), "exactly");
         assert_eq!(parse("much"), None);
         assert_eq!(parse(""), None);
     }
