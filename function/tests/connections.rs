@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use eye_state::server::Drained;
 use support::{TestServer, connect, read_answer, request, sample};
 
 /// How long a probe may take, however busy the connections are. Usually it takes some milliseconds.
@@ -82,6 +83,52 @@ fn a_client_that_writes_all_before_it_reads_gets_its_early_refusal() {
         assert_eq!(answer.status, status, "{}", answer.text());
         assert_eq!(answer.headers["connection"], "close", "{status}");
     }
+}
+
+/// Sends a body that is refused at once, little by little.
+fn send_slowly(stream: &mut TcpStream, time: Duration) -> std::io::Result<()> {
+    let began = Instant::now();
+    stream.write_all(&head("text/plain", 1 << 30, ""))?;
+    while began.elapsed() < time {
+        stream.write_all(&[0; 4096])?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_sends_for_seconds_gets_its_early_refusal() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    send_slowly(&mut stream, Duration::from_secs(6)).expect("no reset");
+    let answer = read_answer(stream);
+    answer.assert_problem(415, "unsupported-media-type");
+}
+
+#[test]
+fn a_client_that_stops_sending_what_is_refused_is_disconnected() {
+    let server = TestServer::start();
+    let mut stream = connect(server.address);
+    send_slowly(&mut stream, Duration::ZERO).expect("sent");
+    let began = Instant::now();
+    assert_eq!(read_answer(stream.try_clone().expect("a second handle")).status, 415);
+    while stream.write_all(b"x").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(20), "still open");
+        std::thread::sleep(Duration::from_secs(4));
+    }
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_client_that_keeps_sending_what_is_refused() {
+    let mut server = TestServer::with(&[("DRAIN_TIMEOUT_MS", "20000")]);
+    let mut stream = connect(server.address);
+    let sender = std::thread::spawn(move || send_slowly(&mut stream, Duration::from_secs(25)));
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    server.begin_stop();
+    assert_eq!(server.join(), Drained::Completely);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(sender.join().expect("no panic").is_err(), "the connection is closed");
 }
 
 #[test]

@@ -239,7 +239,7 @@ impl Server {
         // Answers are small and written at once: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let (stream, place) = (Arc::new(stream), Arc::new(place));
-        let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place));
+        let socket = Socket::new(Arc::clone(&stream), Arc::clone(&place), self.closing.subscribe());
         let exchange = Exchange {
             http: self.http.clone(),
             place: Arc::clone(&place),

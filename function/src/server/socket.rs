@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 
 use super::places::Place;
 
@@ -20,10 +21,13 @@ const MIN_PROGRESS: usize = 64 * 1024;
 
 /// After an answer that came before the request was read to its end: how much of the rest is read
 /// and discarded, so that its sender receives the answer instead of a reset connection (RFC 9112,
-/// section 9.6).
+/// section 9.6). As much as all bodies may take by default.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
-/// How long that may take.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long that may take while bytes come in: as nginx's `lingering_time`. The connection gives its
+/// place to another one meanwhile, if all are taken.
+const LINGER_TIME: Duration = Duration::from_secs(30);
+/// How long that may take without any byte, and in all once the server shuts down.
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Bytes discarded at a time.
 const SCRATCH: usize = 16 * 1024;
@@ -37,6 +41,8 @@ pub(super) struct Socket {
     taking: Option<Taking>,
     /// The server's side is closed, and the client's rest is being discarded.
     linger: Option<Linger>,
+    /// Whether the server shuts down.
+    closing: watch::Receiver<bool>,
 }
 
 struct Stall {
@@ -71,13 +77,29 @@ impl Taking {
 }
 
 struct Linger {
-    deadline: Pin<Box<Sleep>>,
+    began: Instant,
+    pause: Pin<Box<Sleep>>,
     taken: usize,
 }
 
+impl Linger {
+    fn new() -> Self {
+        let began = Instant::now();
+        Self { began, pause: Box::pin(tokio::time::sleep_until(began + LINGER_PAUSE)), taken: 0 }
+    }
+
+    /// Tells whether more may be discarded.
+    fn takes(&mut self, received: usize, closing: bool) -> bool {
+        self.taken += received;
+        self.pause.as_mut().reset(Instant::now() + LINGER_PAUSE);
+        let time = if closing { LINGER_PAUSE } else { LINGER_TIME };
+        self.taken <= LINGER_BYTES && self.began.elapsed() < time
+    }
+}
+
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, place: Arc<Place>) -> Self {
-        Self { stream, place, stall: None, taking: None, linger: None }
+    pub(super) fn new(stream: Arc<TcpStream>, place: Arc<Place>, closing: watch::Receiver<bool>) -> Self {
+        Self { stream, place, stall: None, taking: None, linger: None, closing }
     }
 
     fn poll_written(
@@ -194,23 +216,20 @@ impl AsyncWrite for Socket {
                 return Poll::Ready(Ok(()));
             }
             socket.place.activity.lingers();
-            socket.linger = Some(Linger { deadline: Box::pin(tokio::time::sleep(LINGER_TIME)), taken: 0 });
+            socket.linger = Some(Linger::new());
         }
         let mut scratch = [0; SCRATCH];
         loop {
-            match socket.poll_received(cx, &mut scratch) {
+            let received = socket.poll_received(cx, &mut scratch);
+            let linger = socket.linger.as_mut().expect("set above");
+            match received {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(received)) => {
-                    let linger = socket.linger.as_mut().expect("set above");
-                    linger.taken += received;
-                    if linger.taken > LINGER_BYTES {
+                    if !linger.takes(received, *socket.closing.borrow()) {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Poll::Pending => {
-                    let linger = socket.linger.as_mut().expect("set above");
-                    return linger.deadline.as_mut().poll(cx).map(Ok);
-                }
+                Poll::Pending => return linger.pause.as_mut().poll(cx).map(Ok),
             }
         }
     }
