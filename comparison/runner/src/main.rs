@@ -311,10 +311,6 @@ struct PowerArgs {
     /// Folder with results files
     #[arg(long, default_value = "comparison/results")]
     results: PathBuf,
-    /// Claims that the table will contain; the default is the number that comparison/arms.toml
-    /// registers
-    #[arg(long, allow_negative_numbers = true, value_parser = options::count)]
-    claims: Option<u32>,
 }
 
 #[derive(Args)]
@@ -610,7 +606,7 @@ fn power(args: &PowerArgs) -> Result<()> {
     anyhow::ensure!(!runs.is_empty(), "no results files in {}: make compare first", args.results.display());
     joinable(&runs).context(APART)?;
     let arms = table::arm_runs(&runs);
-    let text = power::table(&table::groups(&arms), args.claims.map(|claims| claims as usize));
+    let text = power::table(&table::groups(&arms));
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 

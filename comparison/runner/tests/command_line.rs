@@ -122,7 +122,6 @@ fn a_number_that_makes_no_sense_is_refused_with_its_option_and_the_bounds() {
         ("run --spread -1", "--spread", seconds),
         ("against --chances 0", "--chances", count),
         ("replay --repeats 1,0", "--repeats", count),
-        ("power --claims 0", "--claims", count),
         ("load --url http://127.0.0.1:1/ --scenario spike --threads 0", "--threads", "from 1 to 256"),
     ] {
         let said = refused(line);

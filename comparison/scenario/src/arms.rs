@@ -53,13 +53,21 @@ pub struct Pair {
     pub arms: [String; 2],
     /// The question of the comparison.
     pub question: String,
-    /// The scenarios in which differences are claimed, fixed before the runs. In the others they
-    /// are described.
-    #[serde(default)]
-    pub claimed_in: Vec<String>,
     /// Retired: for old recordings only.
     #[serde(default)]
     pub retired: bool,
+}
+
+/// A difference that is claimed, fixed before the runs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Names of the arms of a pair.
+    pub arms: [String; 2],
+    /// Key of the measure.
+    pub measure: String,
 }
 
 /// One changed condition of an arm.
@@ -91,6 +99,7 @@ pub enum NodeSetting {
 struct File {
     arm: Vec<Arm>,
     pair: Vec<Pair>,
+    claim: Vec<Claim>,
     ablation: Vec<Ablation>,
 }
 
@@ -105,6 +114,11 @@ pub fn all() -> &'static [Arm] {
 /// The compared pairs, in the order of the report.
 pub fn pairs() -> &'static [Pair] {
     &FILE.pair
+}
+
+/// The registered claims, in the order in which they are tested.
+pub fn claims() -> &'static [Claim] {
+    &FILE.claim
 }
 
 /// Every ablation.
@@ -195,7 +209,8 @@ mod tests {
         }
         assert!(pairs().iter().flat_map(|p| &p.arms).all(|name| Arm::named(name).is_some()));
         let shipped: Vec<String> = crate::Scenario::shipped().into_iter().map(|s| s.name).collect();
-        assert!(pairs().iter().flat_map(|p| &p.claimed_in).all(|name| shipped.contains(name)));
+        assert!(claims().iter().all(|claim| shipped.contains(&claim.scenario)));
+        assert!(claims().iter().all(|claim| pairs().iter().any(|pair| pair.arms == claim.arms)));
     }
 
     #[test]

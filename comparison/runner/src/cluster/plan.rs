@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::blocks::Plan;
 use super::blocks::{CALIBRATION_S, Job, RECALIBRATION_S, blocks, sessions};
-use crate::analysis::statistics::{ALPHA, pairs_needed};
-use crate::report::claims::registered;
+use crate::analysis::statistics::{ALPHA, LEAST_PAIRS, pairs_needed};
 use crate::report::table::number;
+use scenario::arms;
 
 /// A table of the runs, their duration, what fits into the time given, and whether the repeats
 /// could show a difference.
@@ -86,38 +86,35 @@ fn progress(plan: &Plan) -> String {
 
 /// What the number of repeats can show.
 fn power(plan: &Plan) -> String {
-    let registered = registered();
-    let claims = registered.len();
     let here = |name: &String| plan.arms.iter().any(|a| a.name == *name);
     let planned = |scenario: &String| plan.scenarios.iter().any(|s| s.name == *scenario);
-    let own =
-        registered.iter().filter(|(scenario, arms, _)| planned(scenario) && arms.iter().all(here)).count();
+    let (all, own) = (
+        arms::claims().len(),
+        arms::claims().iter().filter(|c| planned(&c.scenario) && c.arms.iter().all(here)).count(),
+    );
     if own == 0 {
         return format!(
-            "None of the {claims} registered claims is about these arms and scenarios: the runs describe.\n"
+            "None of the {all} registered claims is about these arms and scenarios: the runs describe.\n"
         );
     }
-    let least = pairs_needed(1.0, 0.0, claims);
     let repeats = plan.repeats as usize;
-    let mut text = format!("{own} of the {claims} registered claims. ");
-    let needed = least.map_or("over 1000".into(), |n| n.to_string());
-    if least.is_none_or(|n| repeats < n) {
+    let mut text = format!("{own} of the {all} registered claims. ");
+    if repeats < LEAST_PAIRS {
         let _ = writeln!(
             text,
-            "{repeats} repeats cannot show any of them at {ALPHA}, corrected for all: at least {needed} are needed."
+            "{repeats} repeats cannot show any of them at {ALPHA}: at least {LEAST_PAIRS} are needed."
         );
         return text;
     }
-    let shown = (1..=60)
-        .map(|i| f64::from(i) / 10.0)
-        .find(|e| pairs_needed(*e, 1.0, claims).is_some_and(|n| n <= repeats));
+    let shown =
+        (1..=60).map(|i| f64::from(i) / 10.0).find(|e| pairs_needed(*e, 1.0).is_some_and(|n| n <= repeats));
     let size = shown.map_or("no difference of up to six standard deviations".into(), |e| {
         format!("a difference of {} standard deviations of the paired differences", number(e))
     });
     let _ = writeln!(
         text,
-        "{repeats} repeats show {size} with a power of 0.8; at least {needed} repeats are needed to show any. `comparison \
-         power` says what recorded runs suggest."
+        "{repeats} repeats show {size} with a power of 0.8, if every claim before it is shown. `comparison power` says \
+         what recorded runs suggest."
     );
     text
 }
@@ -172,7 +169,7 @@ pub(super) mod tests {
             describe(&plan)
         };
         let few = apart(3, &["kpa", "hpa-vpa"]);
-        assert!(few.contains("3 repeats cannot show any of them") && few.contains("at least 9"), "{few}");
+        assert!(few.contains("3 repeats cannot show any of them") && few.contains("at least 6"), "{few}");
         let enough = apart(12, &["kpa", "hpa-vpa"]);
         assert!(enough.contains("2 of the 8 registered claims. 12 repeats show a difference of"), "{enough}");
         assert!(apart(12, &["kpa"]).contains("None of the 8 registered claims"));

@@ -1,25 +1,14 @@
-//! Claims: differences of the primary measures that pass a test corrected for all claims that
-//! `comparison/arms.toml` registers. Their number is known before the first run, and does not
-//! depend on which of them are recorded.
+//! Claims: differences of the primary measures, tested one after the other in the order in which
+//! `comparison/arms.toml` registers them. The order is known before the first run.
 
-use super::table::Group;
+use super::table::{ArmRuns, Group, Row};
 use crate::analysis::Measure;
-use crate::analysis::statistics::{ALPHA, Difference, difference, holm};
+use crate::analysis::statistics::{ALPHA, Difference, difference, in_sequence};
 use scenario::arms;
 use scenario::recording::Origin;
 
-/// The measures about which claims are made, fixed before the runs: quality, and its cost. Every
-/// further one makes each claim of the table harder to show.
+/// The measures about which claims are made, fixed before the runs: quality, and its cost.
 pub const PRIMARY: [&str; 2] = ["good_share", "cost_per_1000"];
-
-/// The claims that are registered: scenario, names of the arms, key of the measure.
-pub fn registered() -> Vec<(String, [String; 2], &'static str)> {
-    let of_pair = |pair: &arms::Pair| {
-        let in_scenario = |scenario: &String| PRIMARY.map(|key| (scenario.clone(), pair.arms.clone(), key));
-        pair.claimed_in.iter().flat_map(in_scenario).collect::<Vec<_>>()
-    };
-    arms::pairs().iter().flat_map(of_pair).collect()
-}
 
 /// A tested difference between two arms.
 pub struct Claim {
@@ -33,7 +22,7 @@ pub struct Claim {
     pub measure: &'static Measure,
     /// Second arm minus first.
     pub difference: Difference,
-    /// p-value after Holm's correction over all registered claims.
+    /// p-value, corrected for the claims that are tested before it.
     pub corrected_p: f64,
     /// Names of the results files behind it, without the repeat.
     pub files: [String; 2],
@@ -46,35 +35,36 @@ impl Claim {
     }
 }
 
-/// All claims of one origin, in the order of the groups.
+/// The registered claims of one origin that enough runs are recorded of, in their order. One with
+/// too few runs keeps all after it from being shown; one without any does not.
 pub fn claims(groups: &[Group<'_>], origin: Origin) -> Vec<Claim> {
-    let mut claims: Vec<Claim> = groups
+    let recorded: Vec<(&Group<'_>, Row)> = arms::claims()
         .iter()
-        .filter(|group| group.origin == origin && group.claimed)
-        .flat_map(|group| {
-            PRIMARY.iter().filter_map(|key| {
-                let row = group.row(key)?;
-                let file = |a: &super::table::ArmRuns<'_>| {
-                    format!("{}-{}-{}", a.scenario, a.arm.variant, a.arm.configuration)
-                };
-                Some(Claim {
-                    scenario: group.scenario.to_owned(),
-                    arms: group.arms.map(|a| a.arm.name.clone()),
-                    titles: group.titles().map(str::to_owned),
-                    measure: row.measure,
-                    difference: difference(&row.differences)?,
-                    corrected_p: 1.0,
-                    files: group.arms.map(file),
-                })
-            })
+        .filter_map(|claim| {
+            let group = groups.iter().find(|group| group.origin == origin && group.has(claim))?;
+            Some((group, group.row(&claim.measure)?))
         })
         .collect();
-    let mut p: Vec<f64> = claims.iter().map(|claim| claim.difference.p).collect();
-    // A registered claim without runs counts as one that is not shown.
-    p.resize(registered().len().max(p.len()), 1.0);
-    let corrected = holm(&p);
-    claims.iter_mut().zip(corrected).for_each(|(claim, p)| claim.corrected_p = p);
-    claims
+    let differences: Vec<Option<Difference>> =
+        recorded.iter().map(|(_, row)| difference(&row.differences)).collect();
+    let p: Vec<f64> = differences.iter().map(|d| d.as_ref().map_or(1.0, |d| d.p)).collect();
+    let file = |a: &ArmRuns<'_>| format!("{}-{}-{}", a.scenario, a.arm.variant, a.arm.configuration);
+    recorded
+        .iter()
+        .zip(differences)
+        .zip(in_sequence(&p))
+        .filter_map(|(((group, row), difference), corrected_p)| {
+            Some(Claim {
+                scenario: group.scenario.to_owned(),
+                arms: group.arms.map(|a| a.arm.name.clone()),
+                titles: group.titles().map(str::to_owned),
+                measure: row.measure,
+                difference: difference?,
+                corrected_p,
+                files: group.arms.map(file),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,15 +76,15 @@ mod tests {
     fn the_method_lists_exactly_the_registered_claims() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/comparison/method.md");
         let text = std::fs::read_to_string(path).expect("the document");
-        let rows: Vec<String> = registered()
+        let rows: Vec<String> = arms::claims()
             .iter()
             .enumerate()
-            .map(|(i, (scenario, [first, second], key))| {
-                let measure = by_key(key).expect("a measure").title.to_lowercase();
+            .map(|(i, arms::Claim { scenario, arms: [first, second], measure })| {
+                let measure = by_key(measure).expect("a measure").title.to_lowercase();
                 format!("| {} | `{scenario}` | `{first}`, `{second}` | {measure} |", i + 1)
             })
             .collect();
-        assert_eq!(rows.len(), 8, "the pairs that method.md plans for");
+        assert!(arms::claims().iter().all(|claim| PRIMARY.contains(&claim.measure.as_str())));
         for row in &rows {
             assert!(text.contains(row.as_str()), "method.md has no line {row}");
         }

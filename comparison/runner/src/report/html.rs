@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::chart::{Chart, Line, escape};
-use super::claims::{Claim, claims, registered};
+use super::claims::{Claim, claims};
 use super::cost;
 use super::findings::{findings, probability};
 use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
@@ -68,9 +68,8 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
     let _ = write!(
         html,
         "<p>Parentheses hold the range of fewer than {LEAST_PAIRS} repeats, which is no interval for the mean. Brackets \
-         hold 95 % t intervals. A difference is claimed from {LEAST_PAIRS} pairs on, when the exact sign-flip test, \
-         corrected by Holm's method over the {} claims registered before the runs, has p at most {ALPHA}.</p>",
-        registered().len()
+         hold 95 % t intervals. A difference is shown from {LEAST_PAIRS} pairs on, when the exact sign-flip test has p at \
+         most {ALPHA}, for it and for every claim before it: the claims were put in this order before the runs.</p>"
     );
     if claims.is_empty() {
         let pairs = groups.iter().filter(|g| g.origin == origin).map(Group::pairs).max();

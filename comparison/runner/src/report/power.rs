@@ -2,25 +2,24 @@
 
 use std::fmt::Write;
 
-use super::claims::{PRIMARY, registered};
+use super::claims::PRIMARY;
 use super::table::{Group, number};
 use crate::analysis::statistics::{deviation, pairs_needed};
 
 /// A Markdown table: for each group and primary measure the mean paired difference, its standard
-/// deviation, and the pairs needed to show a true difference of that size as one of `claims`
-/// claims.
-pub fn table(groups: &[Group<'_>], claims: Option<usize>) -> String {
-    let claims = claims.unwrap_or(registered().len());
-    let mut text = format!(
-        "Pairs needed for a power of 0.8, as one of {claims} claims (sign-flip test, Holm):\n\n\
+/// deviation, and the pairs needed to show a true difference of that size, if all claims before it
+/// are shown.
+pub fn table(groups: &[Group<'_>]) -> String {
+    let mut text = String::from(
+        "Pairs needed for a power of 0.8 (sign-flip test, if every claim before it is shown):\n\n\
          | scenario | arms | measure | pairs recorded | mean difference | standard deviation | pairs needed |\n\
-         |---|---|---|--:|--:|--:|--:|\n"
+         |---|---|---|--:|--:|--:|--:|\n",
     );
     for group in groups {
         for row in PRIMARY.iter().filter_map(|key| group.row(key)).filter(|row| row.differences.len() > 1) {
             let mean = row.differences.iter().sum::<f64>() / row.differences.len() as f64;
             let deviation = deviation(&row.differences);
-            let needed = pairs_needed(mean, deviation, claims).map_or("over 1000".into(), |n| n.to_string());
+            let needed = pairs_needed(mean, deviation).map_or("over 1000".into(), |n| n.to_string());
             let unit = row.measure.unit;
             let _ = writeln!(
                 text,

@@ -92,7 +92,7 @@ pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
             }
         };
         for pair in arms::pairs() {
-            let claimed = pair.claimed_in.iter().any(|name| name == scenario);
+            let claimed = arms::claims().iter().any(|c| c.scenario == scenario && c.arms == pair.arms);
             push(&pair.arms[0], &pair.arms[1], pair.question.clone(), claimed);
         }
         for ablation in here() {
@@ -116,6 +116,12 @@ pub struct Row {
 }
 
 impl Group<'_> {
+    /// Whether this claim is about it.
+    pub fn has(&self, claim: &arms::Claim) -> bool {
+        self.scenario == claim.scenario
+            && self.arms.iter().zip(&claim.arms).all(|(a, name)| a.arm.name == *name)
+    }
+
     /// A row for each measure that at least one arm has.
     pub fn rows(&self) -> Vec<Row> {
         MEASURES.iter().filter_map(|measure| self.row(measure.key)).collect()
