@@ -11,7 +11,7 @@ use crate::tensor::data_type;
 const USUAL_STRIDE: usize = 32;
 /// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A
 /// larger one would exhaust the memory.
-const LARGEST_SIDE: usize = 4096;
+pub(crate) const LARGEST_SIDE: usize = 4096;
 
 /// The one image input.
 #[derive(Debug, Clone, PartialEq, Eq)]

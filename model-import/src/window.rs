@@ -3,6 +3,7 @@
 use onnx_ir::NodeProto;
 
 use crate::compute::Inputs;
+use crate::input::LARGEST_SIDE;
 use crate::onnx::{attribute, int, ints};
 use crate::value::{self, Data, Failure, Value};
 
@@ -126,7 +127,7 @@ pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
         for (&axis, &size) in axes.iter().zip(sizes) {
             shape[axis] = usize::try_from(size).map_err(|_| misfit())?;
         }
-        return Ok(shape);
+        return within_bounds(shape, from);
     }
     let scales = scales.ok_or_else(|| Failure::broken("it has neither scales nor sizes"))??;
     if scales.len() != axes.len() {
@@ -139,6 +140,15 @@ pub(crate) fn resized(inputs: &Inputs<'_>) -> Result<Vec<usize>, Failure> {
             return Err(misfit());
         }
         shape[axis] = size as usize;
+    }
+    within_bounds(shape, from)
+}
+
+/// No map of a network that reads images is larger than the largest image; [`repeats`] looks at
+/// every row and column.
+fn within_bounds(shape: Vec<usize>, from: &[usize]) -> Result<Vec<usize>, Failure> {
+    if shape.iter().zip(from).any(|(&size, &before)| size > before.max(LARGEST_SIDE)) {
+        return Err(Failure::Broken(format!("it resizes to more than {LARGEST_SIDE} pixels a side")));
     }
     Ok(shape)
 }

@@ -412,7 +412,7 @@ fn weights_in_another_file_that_is_not_there_are_asked_for() {
     }
 }
 
-/// Files that made the import panic, abort, or pass the check and fail the build.
+/// Files that made the import panic, abort, run for minutes, or pass the check and fail the build.
 #[test]
 fn crafted_files_are_refused_with_one_message() {
     let empty_slice = refusal(|model| {
@@ -441,6 +441,13 @@ fn crafted_files_are_refused_with_one_message() {
         append(model, |builder| builder.node("Identity", &["p1"], &["p2"], vec![]));
     });
     assert!(matches!(twice, ImportError::BrokenGraph { .. }), "{twice}");
+    let enormous = refusal(|model| {
+        between_p2_and_p3(model, |builder| {
+            let scales = builder.floats(&[4], vec![1.0, 1.0, 1e8, 1.0]);
+            builder.node("Resize", &["p2", "", &scales], &["p3"], vec![]);
+        });
+    });
+    assert!(enormous.to_string().contains("more than 4096 pixels a side"), "{enormous}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ mod sse2 {
             let [a, b, c, d, e, f, g, h] = steps[row].map(|step| step as i16);
             _mm_mullo_epi16(coefficients, _mm_setr_epi16(a, b, c, d, e, f, g, h))
         });
-        let columns = transpose(first_pass(rows));
+        let columns = transpose(first_pass(rows, block));
         let rows = transpose(pass::<{ CONSTANT_BITS + PASS_BITS + 3 }>(columns));
         let neutral = _mm_set1_epi8(i8::MIN);
         let mut samples = [[0; BLOCK]; BLOCK];
@@ -94,16 +94,14 @@ mod sse2 {
 
     /// The transform of the columns. In libjpeg-turbo, columns with DC alone wrap where others
     /// saturate. The difference appears only above 8,191, which 8-bit samples never reach.
+    /// Coefficients count as they are in the file, `block`: a step of zero takes none away.
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn first_pass(rows: [__m128i; 8]) -> [__m128i; 8] {
+    fn first_pass(rows: [__m128i; 8], block: &Block) -> [__m128i; 8] {
         let shifted = _mm_slli_epi16::<PASS_BITS>(rows[0]);
         let whole = _mm_cmpeq_epi16(_mm_srai_epi16::<PASS_BITS>(shifted), rows[0]);
-        if _mm_movemask_epi8(whole) != 0xFFFF {
-            let ac = rows[1..].iter().fold(_mm_setzero_si128(), |bits, row| _mm_or_si128(bits, *row));
-            if _mm_movemask_epi8(_mm_cmpeq_epi8(ac, _mm_setzero_si128())) == 0xFFFF {
-                return [shifted; 8];
-            }
+        if _mm_movemask_epi8(whole) != 0xFFFF && block.0[BLOCK..].iter().all(|ac| *ac == 0) {
+            return [shifted; 8];
         }
         pass::<{ CONSTANT_BITS - PASS_BITS }>(rows)
     }
@@ -273,6 +271,10 @@ mod tests {
         (coefficients.0[1], steps[1]) = (1, 0);
         block(&coefficients, &steps, 1, &mut samples, BLOCK);
         assert_eq!(samples, [NEUTRAL - 2; 64]);
+        // In a column it does so with another one: the sum saturates.
+        (coefficients.0[BLOCK], steps[BLOCK]) = (1, 0);
+        block(&coefficients, &steps, BLOCK, &mut samples, BLOCK);
+        assert_eq!(samples, [u8::MAX; 64]);
     }
 
     #[test]
