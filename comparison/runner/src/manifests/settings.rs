@@ -1,0 +1,195 @@
+//! What the autoscalers' objects say: the settings of the KPA, the HPA, the VPA and KEDA.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use simulator::hpa::{HpaSettings, Policy, Rules, Select, TOLERANCE};
+use simulator::keda::KedaSettings;
+use simulator::kpa::KpaSettings;
+use simulator::vpa::{MIN_REPLICAS, VpaSettings};
+
+use super::kustomize::text;
+use scenario::quantity;
+
+const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
+const PREFIX: &str = "autoscaling.knative.dev/";
+/// Placeholder in the bases for the target, which function/manifests fills in.
+const REPLACED: &str = "set-by-replacement";
+
+pub(super) fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
+    let annotations =
+        service.pointer(ANNOTATIONS).and_then(Value::as_object).context("no annotations in the Service")?;
+    let mut s = KpaSettings::defaults(target.parse().context("scaling.yaml: the target is no number")?);
+    for (name, value) in annotations {
+        let Some(name) = name.strip_prefix(PREFIX) else { continue };
+        let value = value.as_str().with_context(|| format!("{name} is no text"))?;
+        let number = || value.parse::<f64>().with_context(|| format!("{name}: {value:?} is no number"));
+        match name {
+            // The class and metric that the simulator has; the initial scale is over before a run
+            // begins.
+            "class" => ensure!(value == "kpa.autoscaling.knative.dev", "class {value}: not simulated"),
+            "metric" => ensure!(value == "concurrency", "metric {value}: not simulated"),
+            "initial-scale" => {}
+            // The target of scaling.yaml, unless the settings have their own.
+            "target" if value == REPLACED => {}
+            "target" => s.total = number()?,
+            "target-utilization-percentage" => s.utilization = number()? / 100.0,
+            "min-scale" => s.min_scale = number()? as i64,
+            "max-scale" => s.max_scale = number()? as i64,
+            "activation-scale" => s.activation_scale = number()? as i64,
+            "window" => s.stable_window_s = duration_s(value)?,
+            "panic-window-percentage" => s.panic_window_percentage = number()?,
+            "panic-threshold-percentage" => s.panic_threshold_percentage = number()?,
+            "target-burst-capacity" => s.target_burst_capacity = number()?,
+            "scale-down-delay" => s.scale_down_delay_s = duration_s(value)?,
+            "scale-to-zero-pod-retention-period" => s.pod_retention_s = duration_s(value)?,
+            _ => bail!("{PREFIX}{name}: the simulator does not know it"),
+        }
+    }
+    Ok(s)
+}
+
+/// Go's notation, as far as it is used: `60s`, `1m30s`, `500ms`.
+fn duration_s(text: &str) -> Result<f64> {
+    let (mut sum, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let digits =
+            rest.find(|c: char| !c.is_ascii_digit() && c != '.').context("a duration needs a unit")?;
+        let (number, tail) = rest.split_at(digits);
+        let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (unit, factor) = units
+            .iter()
+            .find(|(unit, _)| tail.starts_with(unit))
+            .with_context(|| format!("{text:?} is no duration"))?;
+        sum += number.parse::<f64>().with_context(|| format!("{text:?} is no duration"))? * factor;
+        rest = &tail[unit.len()..];
+    }
+    Ok(sum)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HpaSpec {
+    #[serde(rename = "scaleTargetRef")]
+    _target: Value,
+    min_replicas: i64,
+    max_replicas: i64,
+    metrics: Vec<Value>,
+    behavior: Behavior,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Behavior {
+    scale_up: Direction,
+    scale_down: Direction,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Direction {
+    stabilization_window_seconds: i64,
+    select_policy: String,
+    tolerance: Option<String>,
+    policies: Vec<PolicySpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PolicySpec {
+    #[serde(rename = "type")]
+    kind: String,
+    value: i64,
+    period_seconds: i64,
+}
+
+pub(super) fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
+    let spec = object.get("spec").context("an HPA without spec")?.clone();
+    let spec: HpaSpec = serde_json::from_value(spec).context("the HPA's spec")?;
+    let [metric] = &spec.metrics[..] else { bail!("the simulator knows one metric") };
+    ensure!(metric["type"] == "Pods", "the simulator knows the metric type Pods only");
+    let own = text(metric, "/pods/target/averageValue")?;
+    let target = if own == REPLACED { target } else { own };
+    let target = quantity::parse(target).context("the HPA's target is no quantity")?;
+    Ok(HpaSettings {
+        target_milli: (target * 1000.0).round() as i64,
+        min: spec.min_replicas,
+        max: spec.max_replicas,
+        up: rules(spec.behavior.scale_up)?,
+        down: rules(spec.behavior.scale_down)?,
+    })
+}
+
+/// KEDA's own intervals and bounds; its HPA has the defaults.
+pub(super) fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
+    let spec = object.get("spec").context("a ScaledObject without spec")?;
+    let number = |key: &str| spec[key].as_i64().with_context(|| format!("the ScaledObject has no {key}"));
+    let target = quantity::parse(target).context("scaling.yaml: the target is no quantity")?;
+    let mut settings = KedaSettings::defaults((target * 1000.0).round() as i64, number("maxReplicaCount")?);
+    if let Some(behavior) = spec.pointer("/advanced/horizontalPodAutoscalerConfig/behavior") {
+        let behavior: Behavior = serde_json::from_value(behavior.clone()).context("KEDA's behavior")?;
+        (settings.hpa.up, settings.hpa.down) = (rules(behavior.scale_up)?, rules(behavior.scale_down)?);
+    }
+    // The first trigger scales, the others only activate.
+    if let Some(threshold) = spec.pointer("/triggers/0/metadata/activationThreshold") {
+        settings.activation =
+            threshold.as_str().and_then(|t| t.parse().ok()).context("activationThreshold is no number")?;
+    }
+    Ok(KedaSettings {
+        min: number("minReplicaCount")?,
+        polling_s: number("pollingInterval")? as f64,
+        cooldown_s: number("cooldownPeriod")? as f64,
+        ..settings
+    })
+}
+
+fn rules(direction: Direction) -> Result<Rules> {
+    let policy = |p: &PolicySpec| match p.kind.as_str() {
+        "Pods" => Ok(Policy::Pods(p.value, p.period_seconds)),
+        "Percent" => Ok(Policy::Percent(p.value, p.period_seconds)),
+        kind => bail!("policy type {kind:?}: there are Pods and Percent"),
+    };
+    let select = match direction.select_policy.as_str() {
+        "Max" => Select::Max,
+        "Min" => Select::Min,
+        "Disabled" => Select::Disabled,
+        other => bail!("selectPolicy {other:?}: there are Max, Min and Disabled"),
+    };
+    let tolerance = direction.tolerance.as_deref().map_or(Some(TOLERANCE), quantity::parse);
+    Ok(Rules {
+        stabilization_s: direction.stabilization_window_seconds,
+        tolerance: tolerance.context("tolerance is no quantity")?,
+        policies: direction.policies.iter().map(policy).collect::<Result<_>>()?,
+        select,
+    })
+}
+
+/// `minAllowed` and `maxAllowed` for the function's container.
+pub(super) fn vpa(object: &Value) -> Result<VpaSettings> {
+    let bound = |key: &str| -> Result<f64> {
+        let path = format!("/spec/resourcePolicy/containerPolicies/0/{key}");
+        quantity::parse(text(object, &path)?).with_context(|| format!("{path} is no quantity"))
+    };
+    let millicores = |key: &str| -> Result<i64> { Ok((bound(key)? * 1000.0).round() as i64) };
+    Ok(VpaSettings {
+        cpu: (millicores("minAllowed/cpu")?, millicores("maxAllowed/cpu")?),
+        memory: (bound("minAllowed/memory")?, bound("maxAllowed/memory")?),
+        min_replicas: object
+            .pointer("/spec/updatePolicy/minReplicas")
+            .map_or(Some(MIN_REPLICAS), Value::as_i64)
+            .context("minReplicas is no number")?,
+        tolerance: simulator::vpa::TOLERANCE,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration_s;
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(duration_s("1m30s").expect("valid"), 90.0);
+        assert_eq!(duration_s("500ms").expect("valid"), 0.5);
+        assert!(duration_s("60").is_err() && duration_s("1y").is_err());
+    }
+}
