@@ -22,19 +22,19 @@ fn what_is_exported_is_imported_again() {
 
 #[test]
 fn objects_of_this_repository_are_read() {
-    let read = import(include_str!("../../../knative/components/hand-tuned/kustomization.yaml"));
+    let read = import(include_str!("../../../../knative/components/hand-tuned/kustomization.yaml"));
     let Imported { kind, values, notes } = read.expect("valid");
     assert_eq!((kind, values["window"], values["scale-down-delay"]), (Kind::Kpa, 30.0, 60.0));
     assert!(notes[0].contains("target is set elsewhere"), "{notes:?}");
-    let tuned = include_str!("../../../k8s-autoscalers/components/tuned/kustomization.yaml");
+    let tuned = include_str!("../../../../k8s-autoscalers/components/tuned/kustomization.yaml");
     let Imported { kind, values, notes } = import(tuned).expect("valid");
     assert_eq!((kind, values["averageValue"], values["minReplicas"]), (Kind::Hpa, 2.0, 4.0));
     assert!(notes[0].contains("../vpa-floor was not read") && notes[1].contains("no VPA"), "{notes:?}");
-    let vpa = include_str!("../../../k8s-autoscalers/base/vpa.yaml");
-    let hpa = include_str!("../../../k8s-autoscalers/base/hpa.yaml");
+    let vpa = include_str!("../../../../k8s-autoscalers/base/vpa.yaml");
+    let hpa = include_str!("../../../../k8s-autoscalers/base/hpa.yaml");
     let Imported { kind, values, .. } = import(&format!("{hpa}\n---\n{vpa}")).expect("valid");
     assert_eq!((kind, values["maxAllowed.cpu"], values["maxReplicas"]), (Kind::HpaVpa, 2000.0, 10.0));
-    let keda = include_str!("../../../k8s-autoscalers/components/keda/scaled-object.yaml");
+    let keda = include_str!("../../../../k8s-autoscalers/components/keda/scaled-object.yaml");
     assert_eq!(import(keda).expect("valid").kind, Kind::Keda);
 }
 
