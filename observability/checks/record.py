@@ -21,7 +21,7 @@ FAMILIES = {
     "queue-proxy": r"kn_serving_(invocation_duration_seconds_\w+|queue_depth)",
     "knative": r"kn_revision_(pods_desired|panic_mode|capacity_excess|concurrency_\w+|request_\w+)",
     "gateway": r"envoy_cluster_upstream_(rq|rq_total|rq_active|rq_pending_failure_eject|rq_pending_overflow|cx_none_healthy|rq_time_\w+)",
-    "kube-state-metrics": r"kube_(pod_status_(phase|ready|scheduled)|pod_container_resource_(requests|limits)"
+    "kube-state-metrics": r"kube_(deployment_spec_replicas|pod_status_(phase|ready|scheduled)|pod_container_resource_(requests|limits)"
     r"|pod_container_status_(restarts_total|last_terminated_reason)|node_status_allocatable"
     r"|horizontalpodautoscaler_(spec_target_metric|status_desired_replicas|status_condition)|customresource_verticalpodautoscaler_status_\w+)",
     "kubelet": r"container_(cpu_usage_seconds_total|memory_working_set_bytes)",

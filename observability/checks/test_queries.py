@@ -88,11 +88,15 @@ def test_a_dashboard_query_finds_something(observed, query, choice):
 
 
 @pytest.mark.parametrize("rule", adapter_rules())
-def test_an_adapter_query_finds_every_pod(observed, rule):
+def test_an_adapter_query_finds_every_pod_or_the_deployment(observed, rule):
     assert samples(observed, rule["seriesQuery"])
     series = rule["seriesQuery"].split("{")[0]
     query = rule["metricsQuery"].replace("<<.Series>>", series).replace("<<.LabelMatchers>>", 'namespace="eye-state"').replace("<<.GroupBy>>", "pod")
-    assert len(samples(observed, query)) == 2
+    found = samples(observed, query)
+    if "deployment" in rule["resources"]["overrides"]:
+        assert found == [{"deployment": "eye-state-k8s-autoscalers"}]
+    else:
+        assert len(found) == 2
 
 
 def test_every_rule_evaluates_and_every_recording_rule_records(observed):

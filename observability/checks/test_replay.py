@@ -150,7 +150,7 @@ def test_of_a_run_in_cycles_the_first_row_counts_what_the_report_counts(cycles):
             found |= dict(zip((left.arm, right.arm), rows.values()))
             assert list(rows) == [f"{run.arm}: {run.name}" for run in (left, right)], "a side is named after the arm of its run"
     table = reported_rows(cycles / "table.md")
-    assert {row["arm"] for row in table} == set(found) and len(table) == 7
+    assert {row["arm"] for row in table} == set(found) and len(table) == 8
     for row in table:
         own = {name: value for name, (value, _) in found[row["arm"]].items()}
         assert own["pod·s"] == pytest.approx(number(row["Pod-seconds"]), rel=0.006), row
@@ -162,7 +162,7 @@ def test_of_a_run_in_cycles_the_first_row_counts_what_the_report_counts(cycles):
 
 def test_runs_are_partners_whose_arms_are_compared(cycles):
     paired = [(left.arm, right.arm) for left, right in replay.partners(openmetrics.read_folder(cycles))]
-    assert paired == [("KPA", "HPA + VPA"), ("KPA at the HPA's target", "HPA"), ("KPA, tuned", "HPA + VPA, tuned"), ("KPA", "KEDA"), ("KPA at the HPA's target", "HPA + VPA")]
+    assert paired == [("KPA", "HPA + VPA"), ("KPA at the HPA's target", "HPA"), ("KPA, tuned", "HPA + VPA, tuned"), ("KPA", "KEDA"), ("KPA", "HPA to zero"), ("KPA at the HPA's target", "HPA + VPA")]
 
 
 def test_the_first_row_holds_the_numbers_of_the_report(replayed):

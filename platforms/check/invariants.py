@@ -88,7 +88,7 @@ def _horizontal(documents: Documents) -> tuple[str, object, int]:
         trigger = next(t for t in keda["spec"]["triggers"] if t["name"] == "concurrency")["metadata"]
         return trigger["query"], trigger["threshold"], keda["spec"]["maxReplicaCount"]
     spec = _hpa(documents)["spec"]
-    metric = spec["metrics"][0]["pods"]
+    metric = spec["metrics"][0].get("pods") or spec["metrics"][0]["object"]
     return metric["metric"]["name"], metric["target"]["averageValue"], spec["maxReplicas"]
 
 
@@ -173,6 +173,8 @@ def references_resolve(documents: Documents) -> list[str]:
     known = {(d["apiVersion"], d["kind"], d["metadata"]["name"]) for d in documents}
     references = [(_keda(documents) or _hpa(documents))["spec"]["scaleTargetRef"]]
     references += [d["spec"]["targetRef"] for d in documents if d["kind"] == "VerticalPodAutoscaler"]
+    metrics = [] if _keda(documents) else _hpa(documents)["spec"]["metrics"]
+    references += [metric["object"]["describedObject"] for metric in metrics if "object" in metric]
     references += [d["spec"]["ref"] for d in documents if d["kind"] == "DomainMapping"]
     found = [f"{r['kind']}/{r['name']} does not exist" for r in references if tuple(r.values()) not in known]
     names = {c["name"] for c in _containers(documents)} | {"*"}

@@ -122,10 +122,30 @@ def test_every_platform_comes_with_both_settings() -> None:
     ]
 
 
-def test_the_hpa_asks_for_the_metric_that_the_adapter_serves() -> None:
+def adapter_rules() -> dict[str, dict]:
     rules = yaml.safe_load((render.ROOT / "k8s-autoscalers/metrics/rules.yaml").read_text())["rules"]
-    hpa = find(render.render(SAMPLE), "HorizontalPodAutoscaler")
-    assert hpa["spec"]["metrics"][0]["pods"]["metric"]["name"] in [rule["name"]["as"] for rule in rules]
+    return {rule["name"]["as"]: rule for rule in rules}
+
+
+@pytest.mark.parametrize("settings", ["defaults", "hpa", "hpa-zero"])
+def test_the_hpa_asks_for_metrics_that_the_adapter_serves_of_that_kind(settings: str) -> None:
+    rules = adapter_rules()
+    for metric in find(render.render(render.overlay("kind", settings)), "HorizontalPodAutoscaler")["spec"]["metrics"]:
+        source = metric[metric["type"].lower()]
+        served = rules[source["metric"]["name"]]["resources"]["overrides"].values()
+        kind = source.get("describedObject", {"kind": "Pod"})["kind"].lower()
+        assert kind in [resource["resource"] for resource in served]
+
+
+def test_hpa_and_keda_scale_to_zero_on_the_same_queries() -> None:
+    keda = find(render.render(render.overlay("kind", "keda")), "ScaledObject")["spec"]["triggers"]
+    hpa = find(render.render(render.overlay("kind", "hpa-zero")), "HorizontalPodAutoscaler")["spec"]
+    rules = adapter_rules()
+    own = [rules[metric["object"]["metric"]["name"]]["metricsQuery"] for metric in hpa["metrics"]]
+    assert [trigger["metadata"]["query"] in query for trigger, query in zip(keda, own, strict=True)] == [True, True]
+    targets = [metric["object"]["target"]["averageValue"] for metric in hpa["metrics"]]
+    assert targets == [trigger["metadata"]["threshold"] for trigger in keda]
+    assert hpa["minReplicas"] == 0
 
 
 def test_a_changed_target_reaches_both_autoscalers() -> None:

@@ -288,6 +288,8 @@ pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
             Autoscaler::Hpa(_, None) => "hpa",
             Autoscaler::Hpa(_, Some(_)) => "hpa-vpa",
             Autoscaler::Keda(_) => "keda",
+            // The calculator does not have it.
+            Autoscaler::HpaToZero(_) => continue,
         };
         aparts.entry(name).or_default().push(apart(&group));
     }

@@ -102,7 +102,12 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
                 changes.replace(&[&deployment], &mut vertical)?;
                 Some(vpa(&vertical)?)
             };
-            (Autoscaler::Hpa(hpa, vpa), deployment)
+            let autoscaler = match (hpa.min, vpa) {
+                (0, None) => Autoscaler::HpaToZero(hpa),
+                (0, Some(_)) => bail!("{configuration}: scale to zero beside a VPA is not simulated"),
+                (_, vpa) => Autoscaler::Hpa(hpa, vpa),
+            };
+            (autoscaler, deployment)
         }
         _ => bail!("no variant {variant:?}; there are knative and k8s-autoscalers"),
     };
@@ -192,6 +197,10 @@ mod tests {
                 Autoscaler::Hpa(s, _) => s.min,
                 Autoscaler::Keda(s) => {
                     assert_eq!(s, KedaSettings::defaults(1000, 10), "KEDA as it comes");
+                    s.min
+                }
+                Autoscaler::HpaToZero(s) => {
+                    assert_eq!(s, HpaSettings { min: 0, ..hpa_of("defaults", None).0 }, "as it comes");
                     s.min
                 }
             };

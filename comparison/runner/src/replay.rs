@@ -229,7 +229,7 @@ pub fn table(runs: &[Run], arms: &Arms) -> Result<String> {
                     count(equal, t.possible, changed, what);
                 }
             }
-            Autoscaler::Keda(_) => {}
+            Autoscaler::Keda(_) | Autoscaler::HpaToZero(_) => {}
         }
     }
     let mut text =

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../../.."
 mode=${1:-check} oracles=comparison/simulator/oracles fixtures=comparison/simulator/tests/fixtures
 # Cases and ticks of each fixture.
 declare -A size=(
-  [hpa]="24 2000" [hpa-external]="24 1000" [hpa-recorded]="36 150" [keda]="24 1000" [kpa]="24 2000"
+  [hpa]="24 2000" [hpa-external]="24 1000" [hpa-recorded]="36 150" [hpa-zero]="24 1000" [keda]="24 1000" [kpa]="24 2000"
   [kpa-recorded]="36 300" [vpa]="6 400" [vpa-recorded]="36 100" [vpa-updater]="24 500")
 declare -A module=(
   [hpa]=k8s.io/kubernetes [keda]=github.com/kedacore/keda/v2 [kpa]=knative.dev/serving
@@ -19,7 +19,7 @@ declare -A module=(
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 traces() { "${CARGO:-cargo}" run --quiet --release -p simulator --example oracle_traces -- "$@"; }
-for oracle in ${ONLY:-hpa hpa-external hpa-recorded keda kpa kpa-recorded vpa vpa-recorded vpa-updater}; do
+for oracle in ${ONLY:-hpa hpa-external hpa-recorded hpa-zero keda kpa kpa-recorded vpa vpa-recorded vpa-updater}; do
   read -r cases ticks <<< "${size[$oracle]}"
   code=${oracle%-*} folder=$oracles/${oracle%-*} with=()
   [ "$mode" = compare ] && cases=${CASES:-$cases}

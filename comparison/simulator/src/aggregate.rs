@@ -73,6 +73,7 @@ enum Controller {
     Kpa(Box<Kpa>),
     Hpa(Box<Hpa>),
     Keda(Box<Keda>),
+    HpaToZero(Box<Hpa>),
 }
 
 /// Load in one step: requests in flight in all pods and in one pod, and the rate of requests for
@@ -143,6 +144,7 @@ pub fn simulate(
         Autoscaler::Hpa(_, Some(_)) => return Err(Unsupported::Vpa),
         Autoscaler::Hpa(s, None) => (Controller::Hpa(Box::new(Hpa::new(s.clone()))), s.min),
         Autoscaler::Keda(s) => (Controller::Keda(Box::new(Keda::new(s.clone()))), s.min),
+        Autoscaler::HpaToZero(s) => (Controller::HpaToZero(Box::new(Hpa::at_zero(s.clone()))), 0),
     };
     let workers = (size.millicores as usize).div_ceil(1000).max(1);
     let usable = (size.millicores as f64 - plant.background_millicores).max(1.0);
@@ -182,7 +184,7 @@ impl Aggregate<'_> {
     fn run(mut self, rate: &RateCurve, until: Micros) -> Series {
         let period = match &self.controller {
             Controller::Kpa(_) => TICK,
-            Controller::Hpa(_) | Controller::Keda(_) => SYNC,
+            Controller::Hpa(_) | Controller::Keda(_) | Controller::HpaToZero(_) => SYNC,
         };
         let phases = if period == TICK { &self.plant.kpa_phases } else { &self.plant.hpa_phases };
         let given = phases.first().copied();
@@ -476,6 +478,7 @@ impl Aggregate<'_> {
         let (now, current) = (self.now, self.replicas);
         let observed = self.observed();
         let value = self.windowed(|l| l.all);
+        let unserved = self.windowed(|l| l.unserved);
         let replicas = match &mut self.controller {
             Controller::Kpa(kpa) => {
                 // Some pods serve requests before they are ready.
@@ -486,6 +489,9 @@ impl Aggregate<'_> {
             }
             Controller::Hpa(hpa) => hpa.sync(now, current, &observed),
             Controller::Keda(keda) => keda.sync(now, current, value),
+            Controller::HpaToZero(hpa) => {
+                hpa.sync_to_zero(now, current, (value * 1000.0) as i64, unserved >= 0.001)
+            }
         };
         self.scale_to(replicas);
     }

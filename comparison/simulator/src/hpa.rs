@@ -1,5 +1,6 @@
 //! The horizontal pod autoscaler (`autoscaling/v2`, Kubernetes 1.36): `horizontal.go` and
-//! `replica_calculator.go` of kube-controller-manager for one Pods metric with an `AverageValue`.
+//! `replica_calculator.go` of kube-controller-manager for one Pods metric with an `AverageValue`,
+//! and for metrics that exist at zero pods, with which it scales to zero (`HPAScaleToZero`).
 //!
 //! Decisions are compared with that code itself: see `oracles/hpa` and `tests/conformance.rs`.
 
@@ -48,7 +49,7 @@ pub struct Rules {
 pub struct HpaSettings {
     /// `averageValue` of the metric, in thousandths. Kubernetes computes in whole thousandths.
     pub target_milli: i64,
-    /// `minReplicas`.
+    /// `minReplicas`; zero for object and external metrics only.
     pub min: i64,
     /// `maxReplicas`.
     pub max: i64,
@@ -98,12 +99,20 @@ pub struct Hpa {
     pub(crate) ups: Vec<(Micros, i64)>,
     /// Scale-down events in the same form; the change is positive too.
     pub(crate) downs: Vec<(Micros, i64)>,
+    /// The condition `ScaledToZero`: the HPA itself took the last pod away.
+    scaled_to_zero: bool,
 }
 
 impl Hpa {
     /// A new object without history.
     pub fn new(settings: HpaSettings) -> Self {
-        Self { settings, recommendations: Vec::new(), ups: Vec::new(), downs: Vec::new() }
+        let (recommendations, ups, downs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { settings, recommendations, ups, downs, scaled_to_zero: false }
+    }
+
+    /// An object that scaled its pods to zero long ago.
+    pub fn at_zero(settings: HpaSettings) -> Self {
+        Self { scaled_to_zero: true, ..Self::new(settings) }
     }
 
     /// Its settings.
@@ -121,6 +130,12 @@ impl Hpa {
         self.reconcile(now, current, |hpa| Some(hpa.external(current, usage_milli)))
     }
 
+    /// The same for two metrics of an object: one as above, and one that asks for a single pod
+    /// while `waiting`, because its target is far above any value. The highest wish counts.
+    pub fn sync_to_zero(&mut self, now: Micros, current: i64, usage_milli: i64, waiting: bool) -> i64 {
+        self.reconcile(now, current, |hpa| Some(hpa.external(current, usage_milli).max(waiting.into())))
+    }
+
     fn reconcile(
         &mut self,
         now: Micros,
@@ -132,12 +147,12 @@ impl Hpa {
             self.recommendations.push((now, current));
         }
         let HpaSettings { min, max, .. } = self.settings;
-        let replicas = if current == 0 {
-            // Scaling is disabled at zero replicas: the HPA never scales up from zero.
+        let replicas = if current == 0 && !self.scaled_to_zero {
+            // Scaling is disabled: someone else has set zero replicas.
             0
         } else if current > max {
             max
-        } else if current < min {
+        } else if 0 < current && current < min {
             min
         } else {
             let Some(wanted) = recommendation(self) else { return current };
@@ -146,6 +161,7 @@ impl Hpa {
         };
         if replicas != current {
             self.store(now, replicas - current);
+            self.scaled_to_zero = replicas == 0 && min == 0;
         }
         replicas
     }
@@ -368,6 +384,19 @@ mod tests {
         };
         let step = |current: i64| hpa(|s| s.down = rules.clone()).sync(0, current, &many(0.0, current));
         assert_eq!((step(80), step(72), step(39), step(10)), (72, 64, 35, 6));
+    }
+
+    #[test]
+    fn with_a_minimum_of_zero_the_last_pod_goes_after_five_quiet_minutes_and_comes_back() {
+        let mut a = hpa(|s| s.min = 0);
+        a.sync_to_zero(0, 1, 50_000, false);
+        let idle = (1..60).map(|i| i * SYNC).find(|now| a.sync_to_zero(*now, 1, 0, false) == 0);
+        assert_eq!(idle, Some(300 * SECOND));
+        assert_eq!(a.sync_to_zero(400 * SECOND, 0, 0, false), 0);
+        assert_eq!(a.sync_to_zero(415 * SECOND, 0, 0, true), 1, "one waits: one pod");
+        let mut a = Hpa::at_zero(a.settings().clone());
+        assert_eq!(a.sync_to_zero(0, 0, 250_000, true), 3, "or as many as the load takes");
+        assert_eq!(hpa(|s| s.min = 0).sync_to_zero(0, 0, 0, true), 0, "not where someone else set zero");
     }
 
     #[test]

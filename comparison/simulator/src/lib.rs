@@ -59,6 +59,9 @@ pub enum Autoscaler {
     /// KEDA. Without a ready pod, the gateway answers 503. Its counter of these answers activates
     /// an object at zero pods.
     Keda(KedaSettings),
+    /// HPA with the same two quantities as metrics of an object, which exist at zero pods, and a
+    /// minimum of zero.
+    HpaToZero(HpaSettings),
 }
 
 /// Names of a run in its results file.

@@ -203,6 +203,21 @@ fn keda_wakes_an_object_at_its_next_poll_and_takes_it_back_to_zero_after_its_coo
 }
 
 #[test]
+fn an_hpa_with_a_minimum_of_zero_wakes_at_its_next_sync_and_sleeps_after_five_quiet_minutes() {
+    let wave = [(0.0, 0.0), (30.0, 0.0), (30.0, 8.0), (120.0, 8.0), (120.0, 0.0), (600.0, 0.0)];
+    let hpa = Autoscaler::HpaToZero(HpaSettings { min: 0, ..HpaSettings::defaults(1000, 20) });
+    let (ended, recording) = run(&wave, &plant(), CORE, &hpa, 0.0);
+    let unavailable = ended.iter().filter(|e| e.2 == Outcome::Unavailable);
+    let last = unavailable.map(|e| e.0).max().expect("nobody serves the first requests");
+    // Two scrapes until the gateway's counter has a rate, one sync, and the pod's start.
+    assert!((33 * SECOND..=61 * SECOND).contains(&last), "{last}");
+    assert!(ended.iter().filter(|e| e.0 > last).all(|e| e.2 == Outcome::Ok));
+    let zero = recording.desired.iter().rev().find(|d| d.1 == 0.0).expect("back to zero").0;
+    // The rate window, the stabilization and one sync.
+    assert!((420.0..=460.0).contains(&zero), "{zero}");
+}
+
+#[test]
 fn without_a_ready_pod_a_plain_deployment_answers_503() {
     let never = Plant { starts: vec![Start { running: 0, ready: i64::MAX / 4, together: 1 }], ..plant() };
     let none = Autoscaler::Hpa(HpaSettings { min: 0, ..HpaSettings::defaults(2000, 1) }, None);

@@ -135,6 +135,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             Autoscaler::Kpa(s) => s.min_scale,
             Autoscaler::Hpa(s, _) => s.min,
             Autoscaler::Keda(s) => s.min,
+            Autoscaler::HpaToZero(_) => 0,
         };
         let controller = match autoscaler {
             Autoscaler::Kpa(s) => Controller::Kpa(Box::new(Kpa::new(s.clone(), 0, replicas))),
@@ -143,6 +144,9 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
                 Controller::Hpa(Box::new(Hpa::new(s.clone())), vpa)
             }
             Autoscaler::Keda(s) => Controller::Keda(Box::new(Keda::new(s.clone())), Query::default()),
+            Autoscaler::HpaToZero(s) => {
+                Controller::HpaToZero(Box::new(Hpa::at_zero(s.clone())), Query::default())
+            }
         };
         let mut world = Self {
             plant,
@@ -289,7 +293,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             }
             Event::KedaPoll => self.keda_poll(),
             Event::ScrapeGateway => {
-                if let Controller::Keda(_, query) = &mut self.controller {
+                if let Controller::Keda(_, query) | Controller::HpaToZero(_, query) = &mut self.controller {
                     query.gateway.add(self.now, query.unserved);
                 }
                 self.at(self.now + self.plant.scrape, Event::ScrapeGateway);

@@ -72,6 +72,11 @@ fn the_hpa_with_an_external_metric_decides_as_kube_controller_manager() {
 }
 
 #[test]
+fn the_hpa_goes_to_zero_and_back_as_kube_controller_manager() {
+    decides_as_the_real_one("hpa-zero");
+}
+
+#[test]
 fn keda_goes_to_zero_and_back_as_its_own_executor() {
     decides_as_the_real_one("keda");
 }

@@ -23,8 +23,8 @@ const MIN_PROGRESS: usize = 64 * 1024;
 /// and discarded, so that its sender receives the answer instead of a reset connection (RFC 9112,
 /// section 9.6). As much as all bodies may take by default.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
-/// How long that may take while bytes come in: as nginx's `lingering_time`. The connection gives its
-/// place to another one meanwhile, if all are taken.
+/// How long that may take while bytes come in: as nginx's `lingering_time`. The connection gives
+/// its place to another one meanwhile, if all are taken.
 const LINGER_TIME: Duration = Duration::from_secs(30);
 /// How long that may take without any byte, and in all once the server shuts down.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);

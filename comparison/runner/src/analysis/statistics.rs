@@ -3,9 +3,9 @@
 //!
 //! Repeats are paired by seed: both variants receive the same arrivals. A difference is tested by
 //! the exact sign-flip test (Fisher's randomization test on paired differences) and described by
-//! Student's t interval. Claims are tested in an order fixed beforehand, each at the full level, and
-//! no further than to the first that is not shown (Maurer, Hothorn and Lehmacher 1995; Westfall and
-//! Krishen, J. Statist. Plann. Inference 99, 2001).
+//! Student's t interval. Claims are tested in an order fixed beforehand, each at the full level,
+//! and no further than to the first that is not shown (Maurer, Hothorn and Lehmacher 1995; Westfall
+//! and Krishen, J. Statist. Plann. Inference 99, 2001).
 
 use rand_pcg::Pcg64;
 use scenario::rate::uniform;

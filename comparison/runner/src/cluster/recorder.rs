@@ -210,7 +210,8 @@ fn hpa_event(seen: &mut Seen, now: f64, _: &str, hpa: &Value) {
     metric_event(seen, now, hpa);
 }
 
-/// The first metric of an HPA, of its pods or from outside, over its target.
+/// The first metric of an HPA, of its pods, of an object or from outside, over its target. The
+/// controller divides an object's by the number of pods, so that there is none at zero pods.
 fn metric_event(seen: &mut Seen, now: f64, hpa: &Value) {
     let (spec, status) = (&hpa["spec"]["metrics"][0], &hpa["status"]["currentMetrics"][0]);
     let of = |kind: &str| {
@@ -218,7 +219,8 @@ fn metric_event(seen: &mut Seen, now: f64, hpa: &Value) {
         let current = status[kind]["current"]["averageValue"].as_str().and_then(quantity::parse)?;
         Some(current / target)
     };
-    if let Some(over_target) = of("pods").or_else(|| of("external")) {
+    let over_target = of("pods").or_else(|| of("object")).or_else(|| of("external"));
+    if let Some(over_target) = over_target.filter(|value| *value >= 0.0) {
         push_change(&mut seen.metric, now, over_target);
     }
 }
@@ -286,6 +288,24 @@ mod tests {
         });
         metric_event(&mut seen, 3.0, &hpa);
         assert_eq!((seen.desired, seen.metric), (vec![(1.0, 0.0), (2.0, 1.0)], vec![(3.0, 2.5)]));
+    }
+
+    #[test]
+    fn an_objects_metric_is_none_at_zero_pods() {
+        let mut seen = Seen::default();
+        let hpa = |desired: i64, value: &str| {
+            json!({
+                "spec": {"metrics": [{"object": {"target": {"averageValue": "1"}}}]},
+                "status": {
+                    "desiredReplicas": desired,
+                    "currentMetrics": [{"object": {"current": {"averageValue": value}}}]
+                },
+            })
+        };
+        // What the controller writes for a division by zero pods.
+        hpa_event(&mut seen, 1.0, "MODIFIED", &hpa(0, "-9223372036854775808m"));
+        hpa_event(&mut seen, 2.0, "MODIFIED", &hpa(3, "1500m"));
+        assert_eq!((seen.desired, seen.metric), (vec![(1.0, 0.0), (2.0, 3.0)], vec![(2.0, 1.5)]));
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub(super) fn candidate(base: &Arm, autoscaler: &str, genes: &Genes) -> Autoscal
             });
             Autoscaler::Hpa(HpaSettings { min, ..settings }, vpa)
         }
-        Autoscaler::Keda(s) => Autoscaler::Keda(s.clone()),
+        // Not searched.
+        other @ (Autoscaler::Keda(_) | Autoscaler::HpaToZero(_)) => other.clone(),
     }
 }
 
@@ -114,6 +115,7 @@ pub(super) fn described(autoscaler: &Autoscaler) -> String {
             s.cooldown_s,
             rules(&s.hpa)
         ),
+        Autoscaler::HpaToZero(s) => format!("averageValue {}m, minReplicas 0, {}", s.target_milli, rules(s)),
     }
 }
 

@@ -13,6 +13,8 @@ use scenario::quantity;
 
 const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
 const PREFIX: &str = "autoscaling.knative.dev/";
+/// From this target on, a metric asks for one pod at most.
+const WAKES_ONLY: f64 = 100_000.0;
 /// Placeholder in the bases for the target, which function/manifests fills in.
 const REPLACED: &str = "set-by-replacement";
 
@@ -106,9 +108,21 @@ struct PolicySpec {
 pub(super) fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
     let spec = object.get("spec").context("an HPA without spec")?.clone();
     let spec: HpaSpec = serde_json::from_value(spec).context("the HPA's spec")?;
-    let [metric] = &spec.metrics[..] else { bail!("the simulator knows one metric") };
-    ensure!(metric["type"] == "Pods", "the simulator knows the metric type Pods only");
-    let own = text(metric, "/pods/target/averageValue")?;
+    let [metric, others @ ..] = &spec.metrics[..] else { bail!("an HPA without metrics") };
+    // With a minimum of zero: the load's metric, and one that only wakes.
+    let (kind, path, count) = match spec.min_replicas {
+        0 => ("Object", "/object/target/averageValue", 1),
+        _ => ("Pods", "/pods/target/averageValue", 0),
+    };
+    ensure!(
+        others.len() == count && spec.metrics.iter().all(|metric| metric["type"] == kind),
+        "the simulator knows one metric of type Pods, or with minReplicas 0 two of type Object"
+    );
+    for other in others {
+        let wakes = quantity::parse(text(other, path)?).is_some_and(|target| target >= WAKES_ONLY);
+        ensure!(wakes, "the second metric's target is so low that it would ask for more than one pod");
+    }
+    let own = text(metric, path)?;
     let target = if own == REPLACED { target } else { own };
     let target = quantity::parse(target).context("the HPA's target is no quantity")?;
     Ok(HpaSettings {

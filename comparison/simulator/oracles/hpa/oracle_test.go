@@ -31,6 +31,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/scale"
@@ -55,6 +56,8 @@ type Line struct {
 	AtMs int64 `json:"t"`
 	// Sum of the metric over all pods, in thousandths of the metric's unit.
 	Load int64 `json:"load"`
+	// The second metric of an object that scales to zero, in thousandths.
+	Waiting int64 `json:"waiting"`
 	// One number per pod: its weight in thousandths of an even share of the load, or one of the
 	// constants below. Only the first pods exist, as many as there are replicas.
 	Pods []int64 `json:"pods"`
@@ -76,7 +79,9 @@ type Settings struct {
 	Max         int32 `json:"max"`
 	Replicas    int32 `json:"replicas"`
 	// The metric is external: a value for the whole load, independent of the pods.
-	External bool                                `json:"external"`
+	External bool `json:"external"`
+	// Two metrics of an object, the second with a target far above any value: scales to zero.
+	ToZero   bool                                `json:"to_zero"`
 	Behavior *v2.HorizontalPodAutoscalerBehavior `json:"behavior"`
 }
 
@@ -86,6 +91,7 @@ type cluster struct {
 	pods     []*v1.Pod
 	values   metrics.PodMetricsInfo
 	load     int64
+	waiting  int64
 }
 
 func (c *cluster) scaleObject() *autoscalingv1.Scale {
@@ -127,8 +133,11 @@ func (c *cluster) GetRawMetric(string, string, labels.Selector, labels.Selector)
 	return copied, time.Now(), nil
 }
 
-func (c *cluster) GetObjectMetric(string, string, *v2.CrossVersionObjectReference, labels.Selector) (int64, time.Time, error) {
-	return 0, time.Time{}, fmt.Errorf("not in the trace")
+func (c *cluster) GetObjectMetric(metric string, _ string, _ *v2.CrossVersionObjectReference, _ labels.Selector) (int64, time.Time, error) {
+	if metric == "waiting" {
+		return c.waiting, time.Now(), nil
+	}
+	return c.load, time.Now(), nil
 }
 
 func (c *cluster) GetExternalMetric(string, string, labels.Selector) ([]int64, time.Time, error) {
@@ -173,8 +182,13 @@ type caseRun struct {
 
 func begin(s *Settings) *caseRun {
 	client := &fake.Clientset{}
+	run := &caseRun{}
 	client.AddReactor("*", "*", func(action core.Action) (bool, runtime.Object, error) {
 		if update, ok := action.(core.UpdateAction); ok {
+			// The condition ScaledToZero is read again at the next tick.
+			if stored, ok := update.GetObject().(*v2.HorizontalPodAutoscaler); ok {
+				run.hpa = stored
+			}
 			return true, update.GetObject(), nil
 		}
 		return true, &v1.Event{}, nil
@@ -206,8 +220,22 @@ func begin(s *Settings) *caseRun {
 			Metric: v2.MetricIdentifier{Name: "in_flight"}, Target: hpa.Spec.Metrics[0].Pods.Target,
 		}}}
 	}
+	if s.ToZero {
+		if err := utilfeature.DefaultMutableFeatureGate.Set("HPAScaleToZero=true"); err != nil {
+			panic(err)
+		}
+		of := func(metric string, target v2.MetricTarget) v2.MetricSpec {
+			return v2.MetricSpec{Type: v2.ObjectMetricSourceType, Object: &v2.ObjectMetricSource{
+				DescribedObject: v2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
+				Metric:          v2.MetricIdentifier{Name: metric}, Target: target,
+			}}
+		}
+		most := v2.MetricTarget{Type: v2.AverageValueMetricType, AverageValue: resource.NewQuantity(1_000_000, resource.DecimalSI)}
+		hpa.Spec.Metrics = []v2.MetricSpec{of("in_flight", hpa.Spec.Metrics[0].Pods.Target), of("waiting", most)}
+	}
 	enqueueHPA(controller, hpa)
-	return &caseRun{c, controller, factory, hpa, time.Now(), cancel}
+	*run = caseRun{c, controller, factory, hpa, time.Now(), cancel}
+	return run
 }
 
 func (r *caseRun) tick(line *Line) int32 {
@@ -216,6 +244,7 @@ func (r *caseRun) tick(line *Line) int32 {
 		r.cluster.replicas = *line.Set
 	}
 	r.cluster.observe(line.Load, line.Pods)
+	r.cluster.waiting = line.Waiting
 	store := r.informers.Core().V1().Pods().Informer().GetStore()
 	objects := make([]interface{}, len(r.cluster.pods))
 	for i, pod := range r.cluster.pods {

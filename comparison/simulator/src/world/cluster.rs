@@ -45,7 +45,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         let sidecar = self.sidecar();
         if let Some(member) = self.fleet.gone(id, self.plant, self.now) {
             self.placed -= member.pod.millicores + sidecar;
-            if let Controller::Keda(_, query) = &mut self.controller {
+            if let Controller::Keda(_, query) | Controller::HpaToZero(_, query) = &mut self.controller {
                 query.departed.push(member.pod.samples);
             }
         }

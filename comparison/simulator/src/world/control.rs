@@ -24,11 +24,12 @@ pub(super) enum Controller {
     Kpa(Box<Kpa>),
     Hpa(Box<Hpa>, Option<Box<Vpa>>),
     Keda(Box<Keda>, Query),
+    HpaToZero(Box<Hpa>, Query),
 }
 
-/// KEDA's Prometheus queries: the requests in flight in all pods, on which the HPA scales, and the
-/// requests per second for which the gateway found no pod. The latter only activate an object at
-/// zero pods.
+/// The Prometheus queries of what scales to zero, KEDA or an HPA: the requests in flight in all
+/// pods, and the requests per second for which the gateway found no pod. The latter only wake an
+/// object at zero pods.
 #[derive(Default)]
 pub(super) struct Query {
     /// Counter of requests without a pod, in millionths like the other counters.
@@ -102,6 +103,12 @@ impl<S: FnMut(Ended)> World<'_, S> {
                     let updater = known.unwrap_or_else(|| self.below(INTERVAL));
                     self.at(updater.rem_euclid(INTERVAL), Event::VpaUpdate);
                 }
+            }
+            Controller::HpaToZero(..) => {
+                let phase = self.one_of(&self.plant.hpa_phases, SYNC);
+                self.at(phase, Event::HpaSync);
+                let phase = self.below(self.plant.scrape);
+                self.at(phase, Event::ScrapeGateway);
             }
             Controller::Keda(ref keda, _) => {
                 let polling = micros(keda.settings().polling_s);
@@ -195,6 +202,17 @@ impl<S: FnMut(Ended)> World<'_, S> {
             let target = keda.settings().hpa.target_milli as f64 / 1000.0;
             self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
             let replicas = keda.sync(now, current, value);
+            self.scale_to(replicas);
+            return;
+        }
+        if let Controller::HpaToZero(hpa, query) = &mut self.controller {
+            let window = self.plant.metric_window;
+            let value = query.in_flight(&self.fleet, now, window);
+            let unserved = query.gateway.rate(now, window).unwrap_or(0.0);
+            let target = hpa.settings().target_milli as f64 / 1000.0;
+            self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
+            // prometheus-adapter cuts a value to thousandths.
+            let replicas = hpa.sync_to_zero(now, current, (value * 1000.0) as i64, unserved >= 0.001);
             self.scale_to(replicas);
             return;
         }

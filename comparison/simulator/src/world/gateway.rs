@@ -33,7 +33,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
     }
 
     fn arrive_at_nobody(&mut self, at: Micros) {
-        if let Controller::Keda(_, query) = &mut self.controller {
+        if let Controller::Keda(_, query) | Controller::HpaToZero(_, query) = &mut self.controller {
             query.unserved += SECOND;
         }
         if !matches!(self.controller, Controller::Kpa(_)) {

@@ -26,10 +26,11 @@ pub(crate) struct Case {
 pub(crate) type Make = fn(u64, usize) -> Case;
 
 /// All traces, by the names of their fixtures.
-pub(crate) const ALL: [(&str, Make); 9] = [
+pub(crate) const ALL: [(&str, Make); 10] = [
     ("hpa", hpa),
     ("hpa-external", hpa_external),
     ("hpa-recorded", hpa_recorded),
+    ("hpa-zero", hpa_zero),
     ("keda", keda),
     ("kpa", kpa),
     ("kpa-recorded", kpa_recorded),
@@ -204,6 +205,42 @@ pub(crate) fn hpa_external(number: u64, ticks: usize) -> Case {
         }
         trace.push_str("}\n");
         replicas = hpa.sync_external(now_ms * 1000, replicas, total);
+        decisions.push(replicas.to_string());
+    }
+    Case { trace, decisions }
+}
+
+/// Case `number` of the HPA with metrics of an object and a minimum of zero. At times there is no
+/// load at all, or there are requests that find no pod.
+pub(crate) fn hpa_zero(number: u64, ticks: usize) -> Case {
+    let mut draw = Draw(Pcg64::new(u128::from(number), 18));
+    let settings = HpaSettings { min: 0, ..hpa_settings(number, &mut draw) };
+    let mut replicas = draw.below(4) as i64;
+    let json = hpa_json(&settings, replicas);
+    let mut trace = format!("{{\"settings\":{},\"to_zero\":true}}}}\n", &json[..json.len() - 1]);
+    let mut hpa = Hpa::new(settings.clone());
+    let peak = settings.max as f64 * 1.3 * settings.target_milli as f64;
+    let mut load = Load::Drifting { level: peak / 4.0, goal: peak / 4.0, peak };
+    let mut asleep = false;
+    let (mut now_ms, mut decisions) = (0_i64, vec![]);
+    for _ in 0..ticks {
+        now_ms += SYNC / 1000 + draw.below(400) as i64;
+        if draw.chance(if asleep { 0.03 } else { 0.02 }) {
+            asleep = !asleep;
+        }
+        let set = draw.chance(0.01).then(|| draw.below(settings.max as usize + 4) as i64);
+        replicas = set.unwrap_or(replicas);
+        let level = load.next(&mut draw) as i64;
+        // What nobody serves is not in flight.
+        let total = if asleep || replicas == 0 { 0 } else { level };
+        let waiting =
+            if !asleep && (replicas == 0 || draw.chance(0.1)) { 1 + draw.below(90_000) as i64 } else { 0 };
+        let _ = write!(trace, "{{\"t\":{now_ms},\"load\":{total},\"waiting\":{waiting}");
+        if let Some(set) = set {
+            let _ = write!(trace, ",\"set\":{set}");
+        }
+        trace.push_str("}\n");
+        replicas = hpa.sync_to_zero(now_ms * 1000, replicas, total, waiting > 0);
         decisions.push(replicas.to_string());
     }
     Case { trace, decisions }
