@@ -10,7 +10,7 @@
 //! pods). With round robin, each pod receives the same rate. The number of requests in each step is
 //! drawn from the seed.
 //!
-//! The deviation from the event loop is tested below and stated in `README.md`.
+//! The deviation from the event loop is tested in `tests.rs` and stated in `README.md`.
 
 mod cluster;
 mod control;
