@@ -353,12 +353,14 @@ fn a_results_file_comes_back_as_it_was_and_a_foreign_one_is_refused() {
 
 #[test]
 fn every_committed_recording_is_read_and_belongs_to_an_arm() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
-    let runs = read_runs(&folder).expect("the committed recordings");
-    assert!(runs.len() >= 72);
-    joinable(&runs).expect("they belong together");
-    for run in &runs {
-        assert!(Arm::of(&run.variant, &run.configuration).is_some(), "{}", run.id());
+    for (folder, least) in [("results", 72), ("campaigns/spike-apart", 2)] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        let runs = read_runs(&folder).expect("the committed recordings");
+        assert!(runs.len() >= least, "{}", folder.display());
+        joinable(&runs).expect("they belong together");
+        for run in &runs {
+            assert!(Arm::of(&run.variant, &run.configuration).is_some(), "{}", run.id());
+        }
     }
 }
 
