@@ -185,6 +185,8 @@ fn what_would_fail_again_is_not_sent_again() {
     refused(server.post("/", STRUCTURED, b""), 400, "bad-event");
     refused(server.post("/", STRUCTURED, b"{}"), 400, "bad-event");
     refused(server.post("/", STRUCTURED, b"[]"), 400, "bad-event");
+    let both = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{},"data_base64":"AAAA"}"#;
+    refused(server.post("/", STRUCTURED, both), 400, "bad-event");
     refused(server.post("/", STRUCTURED, &[b'['; 50_000]), 400, "bad-event");
     refused(server.post("/", BATCHED, b"{}"), 400, "bad-event");
     refused(server.post("/", BATCHED, b"[1]"), 400, "bad-event");

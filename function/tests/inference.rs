@@ -184,8 +184,28 @@ fn samples_get_the_same_numbers_as_their_file() {
     assert_eq!(flat.json()["outputs"], expected);
     let rows: Vec<Vec<[u8; 1]>> =
         gray.chunks(width as usize).map(|row| row.iter().map(|level| [*level]).collect()).collect();
-    let nested = infer(&server, PIXELS, &pixels(&json!([1, height, width, 1]), &json!([rows])));
-    assert_eq!(nested.json()["outputs"], expected);
+    for nested in [json!([rows]), json!(rows), json!([gray])] {
+        let nested = infer(&server, PIXELS, &pixels(&json!([1, height, width, 1]), &nested));
+        assert_eq!(nested.json()["outputs"], expected);
+    }
+}
+
+#[test]
+fn samples_in_lists_that_are_not_of_their_shape_are_refused() {
+    let server = TestServer::start();
+    for (shape, data) in [
+        // Colours before rows and columns.
+        (json!([1, 4, 4, 3]), json!([vec![vec![vec![9; 4]; 4]; 3]])),
+        // Columns before rows.
+        (json!([1, 2, 3, 1]), json!([vec![vec![[9]; 2]; 3]])),
+        (json!([1, 2, 2, 1]), json!([[[1], [2], [3]], [[4]], []])),
+        (json!([1, 1, 2, 1]), json!([1, [2]])),
+        (json!([1, 1, 2, 1]), json!([[[1], [2]], []])),
+    ] {
+        let answer = infer(&server, PIXELS, &pixels(&shape, &data));
+        assert_eq!(answer.status, 400, "{shape} {data}: {}", answer.text());
+        assert!(answer.text().contains("list"), "{}", answer.text());
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use hyper::Uri;
+use percent_encoding::percent_decode_str;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::MAX_MILLISECONDS;
@@ -118,7 +119,7 @@ impl TelemetryConfig {
         one_of(env, ENV_LOGS_EXPORTER, &["none"], "none: logs are lines on standard error");
         config.service_is_named = env.text(ENV_SERVICE_NAME).is_some() | resource_names_service(env);
         config.traces = traces(env);
-        config.without_effect = without_effect(env);
+        config.without_effect = without_effect(env, config.traces.is_some());
         config
     }
 }
@@ -172,7 +173,9 @@ fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
 
 fn resource_names_service(env: &mut Reader) -> bool {
     env.parsed(ENV_RESOURCE_ATTRIBUTES, "key=value pairs separated by commas", |text| {
-        pairs(text).map(|pairs| pairs.iter().any(|(key, _)| *key == "service.name"))
+        let pairs = pairs(text)?;
+        let decoded = pairs.iter().all(|(_, value)| percent_decode_str(value).decode_utf8().is_ok());
+        decoded.then(|| pairs.iter().any(|(key, _)| *key == "service.name"))
     })
     .unwrap_or(false)
 }
@@ -240,39 +243,43 @@ fn otlp(setting: &str) -> [String; 2] {
 fn plain_http(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let host = uri.host().is_some_and(|host| !host.is_empty());
-    (uri.scheme_str() == Some("http") && host).then_some(uri)
+    // `port_u16` is also none for what is no port.
+    let written = uri.authority().is_some_and(|authority| {
+        authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, port)| port).contains(':')
+    });
+    let port = if written { uri.port_u16().is_some_and(|port| port > 0) } else { true };
+    (uri.scheme_str() == Some("http") && host && port).then_some(uri)
 }
 
 fn headers(text: &str) -> Option<()> {
     let valid = |(name, value): &(&str, &str)| {
+        let value = percent_decode_str(value).decode_utf8();
         hyper::header::HeaderName::try_from(*name).is_ok()
-            && hyper::header::HeaderValue::try_from(*value).is_ok()
+            && value.is_ok_and(|value| hyper::header::HeaderValue::try_from(&*value).is_ok())
     };
     pairs(text)?.iter().all(valid).then_some(())
 }
 
 /// Variables that are set and change nothing, such as those of signals that are not exported over
-/// OTLP.
-fn without_effect(env: &Reader) -> Vec<String> {
-    const USED: [&str; 9] = [
+/// OTLP, and those of traces if none are exported.
+fn without_effect(env: &Reader, exporting: bool) -> Vec<String> {
+    const USED: [&str; 6] = [
         ENV_SDK_DISABLED,
         ENV_TRACES_EXPORTER,
         ENV_METRICS_EXPORTER,
         ENV_LOGS_EXPORTER,
-        ENV_SAMPLER,
-        ENV_SAMPLER_ARG,
-        ENV_PROPAGATORS,
         ENV_SERVICE_NAME,
         ENV_RESOURCE_ATTRIBUTES,
     ];
-    let exporter: Vec<String> =
-        ["ENDPOINT", "PROTOCOL", "COMPRESSION", "HEADERS", "TIMEOUT"].into_iter().flat_map(otlp).collect();
+    let exporter = ["ENDPOINT", "PROTOCOL", "COMPRESSION", "HEADERS", "TIMEOUT"].into_iter().flat_map(otlp);
+    let of_traces = [ENV_SAMPLER, ENV_SAMPLER_ARG, ENV_PROPAGATORS].into_iter();
+    let of_traces = of_traces.chain(SDK_NUMBERS.iter().map(|(name, ..)| *name)).map(str::to_owned);
+    let of_traces: Vec<String> = exporter.chain(of_traces).collect();
     let mut unused: Vec<String> = env
         .names()
         .filter(|name| name.starts_with("OTEL_"))
         .filter(|name| !USED.contains(name))
-        .filter(|name| !exporter.iter().any(|used| used == name))
-        .filter(|name| !SDK_NUMBERS.iter().any(|(used, ..)| used == name))
+        .filter(|name| !exporting || !of_traces.iter().any(|used| used == name))
         .map(str::to_owned)
         .collect();
     unused.sort();
@@ -339,11 +346,17 @@ mod tests {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:99999"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:0"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:b"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0ax: y,good=1"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%ff"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_METRICS_EXPORTER", "otlp"),
@@ -352,6 +365,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_RESOURCE_ATTRIBUTES", "region"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "region=%ff"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999"),
             ("OTEL_SDK_DISABLED", "yes"),
         ] {
@@ -367,6 +381,10 @@ mod tests {
         let config = read(&vars).expect("valid");
         assert_eq!(config.without_effect, ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]);
         assert!(config.service_is_named);
+        // Without an exporter, nothing of traces has.
+        let vars = [("OTEL_TRACES_SAMPLER", "foo"), ("OTEL_BSP_MAX_QUEUE_SIZE", "abc")];
+        let config = read(&vars).expect("valid");
+        assert_eq!(config.without_effect, ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER"]);
         let named = read(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=eyes, a=b")]).expect("valid");
         assert!(named.service_is_named);
     }

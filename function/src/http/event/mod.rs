@@ -11,6 +11,7 @@ mod attributes;
 use bytes::Buf;
 use futures_util::Stream;
 use picture::BitDepth;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_TYPE, HeaderValue};
@@ -150,6 +151,21 @@ struct Data<'a> {
     #[serde(borrow, default)]
     #[cfg_attr(test, schemars(with = "String", required))]
     data_base64: Option<Text<'a>>,
+    /// Excluded by `data_base64` (CloudEvents JSON format, section 3.1).
+    #[serde(default)]
+    #[cfg_attr(test, schemars(skip))]
+    data: Option<IgnoredAny>,
+}
+
+impl<'a> Data<'a> {
+    fn text(self) -> Result<Text<'a>, RequestError> {
+        match (self.data_base64, self.data) {
+            (Some(_), Some(_)) => {
+                Err(bad("it has both data and data_base64: put the image file into data_base64 alone"))
+            }
+            (text, _) => text.ok_or_else(no_data),
+        }
+    }
 }
 
 /// Attributes and image of an event in JSON.
@@ -160,8 +176,7 @@ fn read_one(mut body: Body, worker: &Worker<'_>) -> Result<Event, RequestError> 
     let reserved = json::reserve(worker.memory, body.len())?;
     let event: Incoming = parse(&body)?;
     check(&event)?;
-    let Data { data_base64 } = parse(&body)?;
-    let text = data_base64.ok_or_else(no_data)?.detach(&body);
+    let text = parse::<Data<'_>>(&body)?.text()?.detach(&body);
     let image = text.decode(body.bytes_mut()).ok_or_else(no_base64)?;
     body.keep(image);
     drop(reserved);
@@ -182,7 +197,7 @@ fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, Request
         return Err(RequestError::TooManyParts { limit });
     }
     let Few::<Data<'_>, MAX_MAX_PARTS>(data) = parse(&body)?;
-    let texts = data.into_iter().map(|data| Ok(data.data_base64.ok_or_else(no_data)?.detach(&body)));
+    let texts = data.into_iter().map(|data| Ok(data.text()?.detach(&body)));
     let texts = texts.collect::<Result<Vec<_>, RequestError>>()?;
     let mut read = Vec::with_capacity(events.len());
     for (at, (event, text)) in events.into_iter().zip(texts).enumerate() {

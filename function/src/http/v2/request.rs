@@ -354,15 +354,27 @@ impl SentTensor<'_> {
                 parameters.binary_data_size.map_or("not there".into(), |size| size.to_string()),
             )));
         }
-        match (self.data, parameters.binary_data_size) {
-            (None, Some(_)) => Ok(Elements::Behind),
-            (None, None) => Err(bad("the input has neither data nor binary_data_size")),
-            (Some(_), Some(_)) => Err(bad("the input has both data and binary_data_size: send one of them")),
-            (Some(SentData::Text(text)), None) if input == Input::Encoded => {
-                Ok(Elements::Text(text.detach(json)))
+        let data = match (self.data, parameters.binary_data_size) {
+            (None, Some(_)) => return Ok(Elements::Behind),
+            (None, None) => return Err(bad("the input has neither data nor binary_data_size")),
+            (Some(_), Some(_)) => {
+                return Err(bad("the input has both data and binary_data_size: send one of them"));
             }
-            (Some(SentData::Levels(levels)), None) if input == Input::Pixels => Ok(Elements::Levels(levels)),
-            (Some(_), None) => Err(bad(match input {
+            (Some(data), None) => data,
+        };
+        let (lengths, shape) = (data.lists.lengths(), &self.shape.0);
+        // The elements of one list are counted later.
+        if lengths.len() > 1 && !is_nested_as(&lengths, shape) {
+            return Err(bad(format!(
+                "the data are lists of {lengths:?} elements, which is not the shape {shape:?}: nest them as the \
+                 shape says, or send them in one list"
+            )));
+        }
+        match data.found {
+            Some(Found::Text(text)) if input == Input::Encoded => Ok(Elements::Text(text.detach(json))),
+            Some(Found::Levels(levels)) if input == Input::Pixels => Ok(Elements::Levels(levels)),
+            None if input == Input::Pixels => Ok(Elements::Levels(Vec::new())),
+            _ => Err(bad(match input {
                 Input::Encoded => "the data of an image file is one text in base64",
                 Input::Pixels => "the data of samples are whole numbers from 0 to 255",
             })),
@@ -389,26 +401,84 @@ struct AskedParameters {
     shared_memory_region: Option<IgnoredAny>,
 }
 
-/// Elements in JSON: one text, or levels; in lists as deep as they like.
-enum SentData<'a> {
+/// Elements in JSON: one text, or levels; in one list or in lists of lists.
+#[derive(Default)]
+struct SentData<'a> {
+    found: Option<Found<'a>>,
+    lists: Lists,
+}
+
+enum Found<'a> {
     Text(Text<'a>),
     Levels(Vec<u8>),
 }
 
+/// How elements are nested.
+#[derive(Default)]
+struct Lists {
+    /// The length of the lists within so many others, those that have ended.
+    lengths: Vec<Option<usize>>,
+    /// In how many lists the elements are.
+    around: Option<usize>,
+}
+
+impl Lists {
+    fn element<E: Error>(&mut self, around: usize) -> Result<(), E> {
+        match *self.around.get_or_insert(around) {
+            first if first == around => Ok(()),
+            _ => Err(E::custom("elements in fewer lists than others")),
+        }
+    }
+
+    fn end<E: Error>(&mut self, around: usize, length: usize) -> Result<(), E> {
+        if self.lengths.len() <= around {
+            self.lengths.resize(around + 1, None);
+        }
+        match *self.lengths[around].get_or_insert(length) {
+            first if first == length => Ok(()),
+            first => Err(E::custom(format!("a list of {length} elements beside one of {first}"))),
+        }
+    }
+
+    /// From the outermost list to the innermost.
+    fn lengths(&self) -> Vec<usize> {
+        self.lengths.iter().flatten().copied().collect()
+    }
+}
+
+/// Whether lists of these lengths hold a tensor of this shape row by row: each is as long as some
+/// axes in a row together. One list for all is, and so are lists without the axes of length 1.
+fn is_nested_as(lengths: &[usize], shape: &[u64]) -> bool {
+    let mut axes = shape.iter();
+    let held = lengths.iter().all(|&length| {
+        let mut elements = 1_u64;
+        while elements < length as u64 {
+            let Some(axis) = axes.next() else { return false };
+            elements = elements.saturating_mul(*axis);
+        }
+        elements == length as u64
+    });
+    held && axes.all(|axis| *axis == 1)
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for SentData<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut found = None;
-        deserializer.deserialize_seq(Gather(&mut found))?;
-        Ok(found.unwrap_or_else(|| Self::Levels(Vec::new())))
+        let mut data = Self::default();
+        deserializer.deserialize_seq(Gather { data: &mut data, around: 0 })?;
+        Ok(data)
     }
 }
 
 /// Puts what it meets into the data.
-struct Gather<'f, 'a>(&'f mut Option<SentData<'a>>);
+struct Gather<'f, 'a> {
+    data: &'f mut SentData<'a>,
+    around: usize,
+}
 
 impl<'a> Gather<'_, 'a> {
     fn text<E: Error>(self, text: Text<'a>) -> Result<(), E> {
-        match self.0.replace(SentData::Text(text)) {
+        self.data.lists.element(self.around)?;
+        match self.data.found.replace(Found::Text(text)) {
             None => Ok(()),
             Some(_) => Err(E::custom("more than one element, or numbers and texts mixed")),
         }
@@ -431,19 +501,24 @@ impl<'de: 'a, 'a> Visitor<'de> for Gather<'_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while elements.next_element_seed(Gather(self.0))?.is_some() {}
-        Ok(())
+        let mut length = 0;
+        while elements.next_element_seed(Gather { data: &mut *self.data, around: self.around + 1 })?.is_some()
+        {
+            length += 1;
+        }
+        self.data.lists.end(self.around, length)
     }
 
     fn visit_u64<E: Error>(self, level: u64) -> Result<(), E> {
         let level = u8::try_from(level)
             .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(level), &self))?;
-        match self.0.get_or_insert_with(|| SentData::Levels(Vec::new())) {
-            SentData::Levels(levels) => {
+        self.data.lists.element(self.around)?;
+        match self.data.found.get_or_insert_with(|| Found::Levels(Vec::new())) {
+            Found::Levels(levels) => {
                 levels.push(level);
                 Ok(())
             }
-            SentData::Text(_) => Err(E::custom("numbers and texts mixed")),
+            Found::Text(_) => Err(E::custom("numbers and texts mixed")),
         }
     }
 
