@@ -5,13 +5,11 @@ use onnx_ir::GraphProto;
 use crate::ImportError;
 use crate::onnx::{Graph, declared_shape, declared_type, float_input};
 use crate::tensor::data_type;
+use crate::value::LARGEST_SIDE;
 
 /// The sides of every YOLOv5 model's input are multiples of this, or of the stride in its metadata
 /// (P6 models: 64).
 const USUAL_STRIDE: usize = 32;
-/// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A
-/// larger one would exhaust the memory.
-pub(crate) const LARGEST_SIDE: usize = 4096;
 
 /// The one image input.
 #[derive(Debug, Clone, PartialEq, Eq)]

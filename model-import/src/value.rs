@@ -11,6 +11,10 @@ use crate::tensor::{self, data_type};
 /// anything is allocated.
 pub(crate) const MAX_NUMBERS: usize = 1 << 25;
 
+/// Pixels along a side: four times the largest size that YOLOv5 is trained for (1280), rounded. A
+/// larger one would exhaust the memory.
+pub(crate) const LARGEST_SIDE: usize = 4096;
+
 /// What kind of numbers a value holds; widths do not matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -3,9 +3,8 @@
 use onnx_ir::NodeProto;
 
 use crate::compute::Inputs;
-use crate::input::LARGEST_SIDE;
 use crate::onnx::{attribute, int, ints};
-use crate::value::{self, Data, Failure, Value};
+use crate::value::{self, Data, Failure, LARGEST_SIDE, Value};
 
 /// A window sliding over a map: of a convolution or of a pooling.
 #[derive(Debug, Clone, PartialEq, Eq)]
