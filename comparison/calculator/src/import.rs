@@ -14,6 +14,7 @@ use crate::settings::{Kind, Values};
 
 /// Size limit of the pasted text, above any usual set of manifests.
 const MOST_TEXT: usize = 1 << 20;
+
 /// What was imported.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {

@@ -32,7 +32,7 @@ pub fn findings(group: &Group<'_>, claims: &[Claim]) -> Vec<String> {
     let there = group.row("pods_at_step").and_then(|row| head_start(&row, titles));
     let said = |row: Row| {
         let claim = claims.iter().find(|c| c.measure.key == row.measure.key);
-        let text = sentence(&row, titles, claim.copied(), group.claimed)?;
+        let text = sentence(&row, titles, claim.copied(), group.is_claimed())?;
         Some(match &there {
             Some(there) if LAGS.contains(&row.measure.key) => format!("{text} {there}"),
             _ => text,

@@ -72,8 +72,6 @@ pub struct Group<'a> {
     pub scenario: &'a str,
     /// The question of the comparison.
     pub question: String,
-    /// Whether claims are made about it: not about ablations, which explain differences.
-    pub claimed: bool,
     /// The two; differences are the second minus the first.
     pub arms: [&'a ArmRuns<'a>; 2],
 }
@@ -86,19 +84,18 @@ pub fn groups<'a>(arms: &'a [ArmRuns<'a>]) -> Vec<Group<'a>> {
     for (origin, scenario) in scenarios {
         let here = || arms.iter().filter(move |a| a.origin == origin && a.scenario == scenario);
         let named = |name: &str| here().find(|a| a.arm.name == name);
-        let mut push = |first: &str, second: &str, question: String, claimed: bool| {
+        let mut push = |first: &str, second: &str, question: String| {
             if let (Some(first), Some(second)) = (named(first), named(second)) {
-                groups.push(Group { origin, scenario, question, claimed, arms: [first, second] });
+                groups.push(Group { origin, scenario, question, arms: [first, second] });
             }
         };
         for pair in arms::pairs() {
-            let claimed = arms::claims().iter().any(|c| c.scenario == scenario && c.arms == pair.arms);
-            push(&pair.arms[0], &pair.arms[1], pair.question.clone(), claimed);
+            push(&pair.arms[0], &pair.arms[1], pair.question.clone());
         }
         for ablation in here() {
             if let Some(base) = ablation.arm.base() {
                 let change = ablation.arm.name.rsplit('+').next().unwrap_or_default();
-                push(&base.name, &ablation.arm.name, format!("What {change} changes"), false);
+                push(&base.name, &ablation.arm.name, format!("What {change} changes"));
             }
         }
     }
@@ -120,6 +117,11 @@ impl Group<'_> {
     pub fn has(&self, claim: &arms::Claim) -> bool {
         self.scenario == claim.scenario
             && self.arms.iter().zip(&claim.arms).all(|(a, name)| a.arm.name == *name)
+    }
+
+    /// Whether claims are made about it: not about ablations, which explain differences.
+    pub fn is_claimed(&self) -> bool {
+        arms::claims().iter().any(|claim| self.has(claim))
     }
 
     /// A row for each measure that at least one arm has.
