@@ -136,6 +136,13 @@ impl Hpa {
         self.reconcile(now, current, |hpa| Some(hpa.external(current, usage_milli).max(waiting.into())))
     }
 
+    /// The same for the requests in flight in all pods, and those per second that found none. What
+    /// serves an object's metrics, prometheus-adapter, cuts a value to thousandths.
+    pub fn sync_object(&mut self, now: Micros, current: i64, in_flight: f64, unserved: f64) -> i64 {
+        let milli = |value: f64| (value * 1000.0) as i64;
+        self.sync_to_zero(now, current, milli(in_flight), milli(unserved) > 0)
+    }
+
     fn reconcile(
         &mut self,
         now: Micros,

@@ -48,11 +48,20 @@ impl Aggregate<'_> {
         if weights > 0.0 { sum / weights } else { 0.0 }
     }
 
+    /// The answers to the queries of what scales to zero, which the others do not ask.
+    fn queried(&self) -> [f64; 2] {
+        match self.controller {
+            Controller::Keda(_) | Controller::HpaToZero(_) => {
+                [self.windowed(|l| l.all), self.windowed(|l| l.unserved)]
+            }
+            Controller::Kpa(_) | Controller::Hpa(_) => [0.0; 2],
+        }
+    }
+
     pub(super) fn look(&mut self) {
         let (now, current) = (self.now, self.replicas);
         let observed = self.observed();
-        let value = self.windowed(|l| l.all);
-        let unserved = self.windowed(|l| l.unserved);
+        let [in_flight, unserved] = self.queried();
         let replicas = match &mut self.controller {
             Controller::Kpa(kpa) => {
                 // Some pods serve requests before they are ready.
@@ -62,16 +71,14 @@ impl Aggregate<'_> {
                 kpa.reconcile(clock, current, ready)
             }
             Controller::Hpa(hpa) => hpa.sync(now, current, &observed),
-            Controller::Keda(keda) => keda.sync(now, current, value),
-            Controller::HpaToZero(hpa) => {
-                hpa.sync_to_zero(now, current, (value * 1000.0) as i64, unserved >= 0.001)
-            }
+            Controller::Keda(keda) => keda.sync(now, current, in_flight),
+            Controller::HpaToZero(hpa) => hpa.sync_object(now, current, in_flight, unserved),
         };
         self.scale_to(replicas);
     }
 
     pub(super) fn poll(&mut self) {
-        let values = [self.windowed(|l| l.all), self.windowed(|l| l.unserved)];
+        let values = self.queried();
         let (now, current) = (self.now, self.replicas);
         if let Controller::Keda(keda) = &mut self.controller {
             let replicas = keda.poll(now, current, &values);

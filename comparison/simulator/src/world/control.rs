@@ -45,6 +45,10 @@ impl Query {
         let pods = fleet.iter().map(|(_, member)| &member.pod.samples);
         pods.chain(&self.departed).filter_map(|samples| samples.rate(now, window)).sum()
     }
+
+    fn unserved_rate(&self, now: Micros, window: Micros) -> f64 {
+        self.gateway.rate(now, window).unwrap_or(0.0)
+    }
 }
 
 impl<S: FnMut(Ended)> World<'_, S> {
@@ -188,8 +192,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         let Controller::Keda(keda, query) = &mut self.controller else { return };
         let window = self.plant.metric_window;
         let in_flight = query.in_flight(&self.fleet, now, window);
-        let unserved = query.gateway.rate(now, window).unwrap_or(0.0);
-        let replicas = keda.poll(now, current, &[in_flight, unserved]);
+        let replicas = keda.poll(now, current, &[in_flight, query.unserved_rate(now, window)]);
         let polling = micros(keda.settings().polling_s);
         self.scale_to(replicas);
         self.at(now + polling, Event::KedaPoll);
@@ -197,22 +200,22 @@ impl<S: FnMut(Ended)> World<'_, S> {
 
     pub(super) fn hpa_sync(&mut self) {
         let (now, current) = (self.now, self.replicas);
-        if let Controller::Keda(keda, query) = &mut self.controller {
-            let value = query.in_flight(&self.fleet, now, self.plant.metric_window);
-            let target = keda.settings().hpa.target_milli as f64 / 1000.0;
+        let window = self.plant.metric_window;
+        let queried = match &mut self.controller {
+            Controller::Keda(keda, query) => {
+                let value = query.in_flight(&self.fleet, now, window);
+                Some((value, keda.settings().hpa.target_milli, keda.sync(now, current, value)))
+            }
+            Controller::HpaToZero(hpa, query) => {
+                let value = query.in_flight(&self.fleet, now, window);
+                let replicas = hpa.sync_object(now, current, value, query.unserved_rate(now, window));
+                Some((value, hpa.settings().target_milli, replicas))
+            }
+            Controller::Kpa(_) | Controller::Hpa(..) => None,
+        };
+        if let Some((value, target_milli, replicas)) = queried {
+            let target = target_milli as f64 / 1000.0;
             self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
-            let replicas = keda.sync(now, current, value);
-            self.scale_to(replicas);
-            return;
-        }
-        if let Controller::HpaToZero(hpa, query) = &mut self.controller {
-            let window = self.plant.metric_window;
-            let value = query.in_flight(&self.fleet, now, window);
-            let unserved = query.gateway.rate(now, window).unwrap_or(0.0);
-            let target = hpa.settings().target_milli as f64 / 1000.0;
-            self.recording.seen.push((seconds(now), value / current.max(1) as f64 / target));
-            // prometheus-adapter cuts a value to thousandths.
-            let replicas = hpa.sync_to_zero(now, current, (value * 1000.0) as i64, unserved >= 0.001);
             self.scale_to(replicas);
             return;
         }
@@ -220,7 +223,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         for (_, member) in self.fleet.iter().filter(|(_, m)| !m.leaving) {
             if !member.running {
                 observed.pending += 1;
-            } else if let Some(value) = member.pod.rate_milli(self.now, self.plant.metric_window) {
+            } else if let Some(value) = member.pod.rate_milli(now, window) {
                 observed.measured += 1;
                 observed.sum_milli += value;
             } else {
