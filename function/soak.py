@@ -365,9 +365,9 @@ class Soak:
         for at in range(0, len(watched), tenth):
             memory, open_files, probe = (max(column) for column in zip(*watched[at : at + tenth]))
             print(f"{at:6} s: {mib(memory)} resident, {open_files} descriptors, slowest probe {probe:.2f} s")
-        late = sum(took > LATE_SECONDS for took in probes)
+        slow = sum(took > LATE_SECONDS for took in probes)
         print(f"descriptors: {before} before, {after} after")
-        print(f"probes: {len(probes)}, slowest {max(probes, default=0):.2f} s, {late} of them over {LATE_SECONDS} s")
+        print(f"probes: {len(probes)}, slowest {max(probes, default=0):.2f} s, {slow} of them over {LATE_SECONDS} s")
         for what, count in sorted(self.counts.items()):
             print(f"{count:8} {what}")
 

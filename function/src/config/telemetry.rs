@@ -7,6 +7,7 @@
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -160,22 +161,21 @@ fn one_of(env: &mut Reader, name: &str, allowed: &[&'static str], expected: &str
 
 /// `key=value` pairs separated by commas, values percent-encoded (W3C Baggage, as both
 /// specifications ask for).
-fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
+fn pairs(text: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let (key, value) = pair.split_once('=')?;
             let key = key.trim();
-            (!key.is_empty()).then_some((key, value.trim()))
+            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+            (!key.is_empty()).then_some((key, value))
         })
         .collect()
 }
 
 fn resource_names_service(env: &mut Reader) -> bool {
     env.parsed(ENV_RESOURCE_ATTRIBUTES, "key=value pairs separated by commas", |text| {
-        let pairs = pairs(text)?;
-        let decoded = pairs.iter().all(|(_, value)| percent_decode_str(value).decode_utf8().is_ok());
-        decoded.then(|| pairs.iter().any(|(key, _)| *key == "service.name"))
+        pairs(text).map(|pairs| pairs.iter().any(|(key, _)| *key == "service.name"))
     })
     .unwrap_or(false)
 }
@@ -242,20 +242,16 @@ fn otlp(setting: &str) -> [String; 2] {
 
 fn plain_http(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
-    let host = uri.host().is_some_and(|host| !host.is_empty());
-    // `port_u16` is also none for what is no port.
-    let written = uri.authority().is_some_and(|authority| {
-        authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, port)| port).contains(':')
-    });
-    let port = if written { uri.port_u16().is_some_and(|port| port > 0) } else { true };
-    (uri.scheme_str() == Some("http") && host && port).then_some(uri)
+    let (host, place) = (uri.host()?, uri.authority()?.as_str().rsplit('@').next()?);
+    // What follows the host is a port, if anything does; `port_u16` is none for what is no number.
+    let port = place == host || uri.port_u16().is_some_and(|port| port > 0);
+    (uri.scheme_str() == Some("http") && !host.is_empty() && port).then_some(uri)
 }
 
 fn headers(text: &str) -> Option<()> {
-    let valid = |(name, value): &(&str, &str)| {
-        let value = percent_decode_str(value).decode_utf8();
+    let valid = |(name, value): &(&str, Cow<'_, str>)| {
         hyper::header::HeaderName::try_from(*name).is_ok()
-            && value.is_ok_and(|value| hyper::header::HeaderValue::try_from(&*value).is_ok())
+            && hyper::header::HeaderValue::try_from(&**value).is_ok()
     };
     pairs(text)?.iter().all(valid).then_some(())
 }
