@@ -4,7 +4,7 @@
 //!     oracle_traces hpa 20 2000 > trace.jsonl
 //!     oracle_traces hpa 20 2000 --against decisions.txt
 
-#[path = "../tests/conformance/traces.rs"]
+#[path = "../tests/conformance/traces/mod.rs"]
 mod traces;
 
 use std::io::{Error, Write, stdout};

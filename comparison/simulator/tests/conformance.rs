@@ -3,7 +3,7 @@
 //!
 //! The fixtures are the output of the oracles. `make oracles` writes them again if Go is installed.
 
-#[path = "conformance/traces.rs"]
+#[path = "conformance/traces/mod.rs"]
 mod traces;
 
 /// Least number of decisions in a fixture.
