@@ -65,6 +65,17 @@ pub(crate) struct ScheduleArgs {
     pub(crate) draw: DrawArgs,
 }
 
+// See `RecordedArgs`: no doc comment.
+#[derive(Args)]
+pub(crate) struct SenderArgs {
+    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
+    #[arg(long, default_value = "function/samples")]
+    pub(crate) images: PathBuf,
+    /// Threads of the load generator, which do nothing else
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = options::threads)]
+    pub(crate) threads: u32,
+}
+
 #[derive(Args)]
 pub(crate) struct LoadArgs {
     /// Where to send: http://ADDRESS:PORT/
@@ -73,12 +84,8 @@ pub(crate) struct LoadArgs {
     /// Host header, where a gateway routes by name
     #[arg(long)]
     pub(crate) host: Option<String>,
-    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
-    #[arg(long, default_value = "function/samples")]
-    pub(crate) images: PathBuf,
-    /// Threads of the load generator, which do nothing else
-    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = options::threads)]
-    pub(crate) threads: u32,
+    #[command(flatten)]
+    pub(crate) sender: SenderArgs,
     /// Warn when requests left too late, instead of refusing the result: for demonstrations, not
     /// for measurements
     #[arg(long)]
@@ -121,12 +128,8 @@ pub(crate) struct RunArgs {
     /// The kubectl to use
     #[arg(long, default_value = "kubectl")]
     pub(crate) kubectl: String,
-    /// Folder with pictures: sub-folders open, closed and no_eyes, or files and a samples.json
-    #[arg(long, default_value = "function/samples")]
-    pub(crate) images: PathBuf,
-    /// Threads of the load generator, which do nothing else
-    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = options::threads)]
-    pub(crate) threads: u32,
+    #[command(flatten)]
+    pub(crate) sender: SenderArgs,
     /// Seconds that a variant may take to answer, and to get to rest
     #[arg(long, default_value_t = 600, allow_negative_numbers = true, value_parser = options::whole_seconds)]
     pub(crate) patience: u64,
@@ -175,17 +178,24 @@ pub(crate) struct SimulateArgs {
     pub(crate) plan: PlanArgs,
 }
 
+// Not a doc comment: it would become the text of every command that has these options.
 #[derive(Args)]
-pub(crate) struct AgainstArgs {
+pub(crate) struct RecordedArgs {
     /// Folder with recorded results files
     #[arg(long, default_value = "comparison/results")]
     pub(crate) results: PathBuf,
+    /// Repeats that are looked at; all when not given
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
+    pub(crate) repeats: Vec<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct AgainstArgs {
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
     /// Folder with the scenario files
     #[arg(long, default_value = "comparison/scenarios")]
     pub(crate) scenarios: PathBuf,
-    /// Repeats that are simulated again; all when not given
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
-    pub(crate) repeats: Vec<u32>,
     /// How often each run is simulated, with other chances: starts, moments of clocks
     #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = options::count)]
     pub(crate) chances: u32,
@@ -212,27 +222,19 @@ pub(crate) struct AgainstArgs {
 
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
-    /// Folder with recorded results files
-    #[arg(long, default_value = "comparison/results")]
-    pub(crate) results: PathBuf,
-    /// Repeats that are looked at; all when not given
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
-    pub(crate) repeats: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
     #[command(flatten)]
     pub(crate) plant: PlantArgs,
 }
 
 #[derive(Args)]
 pub(crate) struct FitArgs {
-    /// Folder with recorded results files
-    #[arg(long, default_value = "comparison/results")]
-    pub(crate) results: PathBuf,
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
     /// Folder with the scenario files
     #[arg(long, default_value = "comparison/scenarios")]
     pub(crate) scenarios: PathBuf,
-    /// Repeats that are looked at; all when not given
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = options::count)]
-    pub(crate) repeats: Vec<u32>,
 }
 
 #[derive(Args)]
@@ -367,9 +369,9 @@ impl RunArgs {
             as_is: self.as_is,
             minutes: self.minutes,
             begin_again: self.begin_again,
-            images: self.images.clone(),
+            images: self.sender.images.clone(),
             results: self.results.clone(),
-            threads: self.threads as usize,
+            threads: self.sender.threads as usize,
             commit: self.commit.clone(),
         })
     }

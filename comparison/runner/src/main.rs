@@ -15,7 +15,7 @@ use arguments::{
     ScheduleArgs, SimulateArgs,
 };
 use clap::Parser as _;
-use comparison::against::{ablations, order};
+use comparison::against::{ablations, order, summary};
 use comparison::cluster::plan;
 use comparison::cluster::runner::{calibrate, compare};
 use comparison::fit::Measured;
@@ -111,8 +111,8 @@ fn recorded(folder: &Path, repeats: &[u32]) -> Result<Vec<Run>> {
 }
 
 fn against(args: &AgainstArgs) -> Result<()> {
-    let all = recorded(&args.results, &[])?;
-    let runs = recorded(&args.results, &args.repeats)?;
+    let all = recorded(&args.recorded.results, &[])?;
+    let runs = recorded(&args.recorded.results, &args.recorded.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let arms = args.plant.arms()?;
     for chance in 0..args.chances {
@@ -136,7 +136,7 @@ fn against(args: &AgainstArgs) -> Result<()> {
         return write!(std::io::stdout(), "{text}").context("cannot write");
     }
     if let Some(file) = &args.errors {
-        let text = serde_json::to_string_pretty(&against::errors(&differences, &arms)?)?;
+        let text = serde_json::to_string_pretty(&summary::errors(&differences, &arms)?)?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
     let trial = against::Trial {
@@ -148,20 +148,20 @@ fn against(args: &AgainstArgs) -> Result<()> {
     let itself = against::itself(&runs, &scenarios, &arms, trial)?;
     let text = format!(
         "{}\n{}",
-        against::table(&differences, &against::repeats(&runs, &all), &itself),
+        summary::table(&differences, &against::repeats(&runs, &all), &itself),
         order::table(&differences, &all)
     );
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
 fn replayed(args: &ReplayArgs) -> Result<()> {
-    let runs = recorded(&args.results, &args.repeats)?;
+    let runs = recorded(&args.recorded.results, &args.recorded.repeats)?;
     let text = replay::table(&runs, &args.plant.arms()?)?;
     write!(std::io::stdout(), "{text}").context("cannot write")
 }
 
 fn fit(args: &FitArgs) -> Result<()> {
-    let runs = recorded(&args.results, &args.repeats)?;
+    let runs = recorded(&args.recorded.results, &args.recorded.repeats)?;
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let measured = Measured::of(&runs, &scenarios)?;
     write!(std::io::stdout(), "{}", measured.to_toml()?).context("cannot write")
@@ -229,8 +229,8 @@ fn draw() -> Result<()> {
 fn load(args: &LoadArgs) -> Result<()> {
     let (scenario, schedule) = args.schedule.read()?;
     let target = Target::new(&args.url, args.host.as_deref())?;
-    let pictures = Arc::new(Pictures::read(&args.images, &schedule)?);
-    let runtime = load::threads::runtime(args.threads as usize)?;
+    let pictures = Arc::new(Pictures::read(&args.sender.images, &schedule)?);
+    let runtime = load::threads::runtime(args.sender.threads as usize)?;
     let _inside = runtime.enter();
     let client = LoadClient::new(target, Duration::from_millis(scenario.timeout_ms));
     let mut sent = send_schedule(runtime.handle(), &client, &schedule, &pictures);

@@ -7,7 +7,8 @@ use simulator::Autoscaler;
 use simulator::plant::{Balance, Start};
 use simulator::time::{Micros, SECOND};
 
-use super::{COLUMNS, Difference, summary};
+use super::Difference;
+use super::summary::{COLUMNS, over_groups};
 use crate::fit::Arm;
 
 /// A part of the model that can be switched off.
@@ -138,7 +139,7 @@ pub fn table(
     let mut text = format!("| without | instead | {} |\n", names.join(" | "));
     let _ = writeln!(text, "|---|---|{}", "--:|".repeat(COLUMNS.len()));
     let mut row = |name: &str, instead: &str, found: &[Difference]| {
-        let means: Vec<String> = summary(found).iter().map(|[mean, ..]| format!("{mean:.2}")).collect();
+        let means: Vec<String> = over_groups(found).iter().map(|[mean, ..]| format!("{mean:.2}")).collect();
         let _ = writeln!(text, "| {name} | {instead} | {} |", means.join(" | "));
     };
     row("–", "everything as it is", with_all);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use scenario::recording::{Origin, Run};
 
-use super::{Difference, Group, both, group_of, groups};
+use super::summary::{both, groups};
+use super::{Difference, Group, group_of};
 use crate::analysis::measures::measure;
 use crate::report::table::number;
 
