@@ -11,9 +11,10 @@ use comparison::analysis::measures::measure;
 use comparison::cluster::blocks::Plan;
 use comparison::cluster::config::ClusterConfig;
 use comparison::cluster::runner::compare;
-use comparison::files::{read_runs, read_scenarios};
+use comparison::files::{read_runs, read_scenarios, write_calibration, write_run};
 use played::{FIT, Fake, Stage};
 use scenario::arms::Arm;
+use scenario::recording::{Calibration, Run};
 use serde_json::{Value, json};
 
 /// One short run.
@@ -135,6 +136,34 @@ fn a_session_begins_no_run_that_does_not_fit_into_its_time_and_the_next_one_goes
     patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
     let runs = read_runs(&stage.results()).expect("results");
     assert!(runs[0].session.is_some(), "a run says in which session it was made");
+}
+
+#[test]
+fn a_block_that_was_begun_at_another_speed_is_passed_over_and_the_next_ones_are_done() {
+    let stage = Stage::new("speed", FIT);
+    patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
+    let one_pod = |saturated: f64| Calibration {
+        at: "2026-11-26T19:12:13Z".into(),
+        slo_ms: 500,
+        capacity: saturated,
+        saturated,
+        rate_at_one: None,
+        steps: vec![],
+    };
+    let mut begun = read_runs(&stage.results()).expect("results").remove(0);
+    begun.calibration = Some(one_pod(38.0));
+    write_run(&begun, &stage.results()).expect("written");
+    write_calibration(&stage.results(), &one_pod(29.0)).expect("written");
+    let both = vec![Arm::named("hpa-vpa").expect("listed"), Arm::named("hpa-vpa+vpa-floor").expect("listed")];
+    let only_begun = Plan { arms: both.clone(), ..plan(&stage) };
+    let error = format!("{:#}", run(&stage, &only_begun).expect_err("nothing can be done"));
+    assert!(error.contains("1 runs are left") && error.contains("--begin-again"), "{error}");
+    let two = Plan { arms: both, repeats: 2, ..plan(&stage) };
+    patiently(|| run(&stage, &two).map_err(|e| format!("{e:#}")));
+    let mut done: Vec<String> = read_runs(&stage.results()).expect("results").iter().map(Run::id).collect();
+    done.sort();
+    let ids = ["defaults+vpa-floor-2", "defaults-1", "defaults-2"];
+    assert_eq!(done, ids.map(|id| format!("short-k8s-autoscalers-{id}")));
 }
 
 /// The program itself, with two scenarios to run.

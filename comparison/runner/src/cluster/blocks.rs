@@ -105,7 +105,7 @@ pub fn changed(recorded: &[Run], now: Option<&Calibration>) -> Option<String> {
     let then = recorded.iter().filter_map(|run| run.calibration.as_ref());
     let other = then.into_iter().find(|then| drift(then, now.saturated) > MOST_DRIFT)?;
     Some(format!(
-        "the block was begun where one pod answered {:.1}/s at most, and here it answers {:.1}/s",
+        "it was begun where one pod answered {:.1}/s at most, and here it answers {:.1}/s",
         other.saturated, now.saturated
     ))
 }

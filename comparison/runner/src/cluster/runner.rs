@@ -99,7 +99,37 @@ pub(super) struct Runner<'a> {
     own: Option<Calibration>,
 }
 
-/// How often a disturbed run is repeated.
+/// What a session finds to do in a block.
+enum Found {
+    /// The runs that are left.
+    Runs(Vec<Job>),
+    /// So many runs are left, and cannot be done at this session's speed.
+    AtAnotherSpeed(usize),
+}
+
+/// How far a session is.
+struct Progress {
+    begun: Instant,
+    /// Runs that were left at its beginning, ...
+    total: usize,
+    /// ... those that it did, ...
+    done: usize,
+    /// ... and those that it cannot do.
+    passed: usize,
+}
+
+impl Progress {
+    /// The number of the next run, and how long all will take at the pace of those before.
+    fn next_run(&self) -> String {
+        let Self { total, done, passed, .. } = *self;
+        let each_s = self.begun.elapsed().as_secs_f64() / done.max(1) as f64;
+        let minutes = each_s * total.saturating_sub(done + passed) as f64 / 60.0;
+        let left = if done == 0 { String::new() } else { format!(", about {minutes:.0} min left") };
+        format!("[{}/{total}{left}]", done + 1)
+    }
+}
+
+/// How often a disturbed run is repeated, and a block in which the machine's speed changed.
 const ATTEMPTS: usize = 3;
 
 impl<'a> Runner<'a> {
@@ -138,21 +168,19 @@ impl<'a> Runner<'a> {
     }
 
     /// Takes the load of a block: as it was begun, or, for a new one, by the calibration of this
-    /// session. Returns the runs that are left.
-    fn enter(&mut self, block: &Block) -> Result<Vec<Job>> {
+    /// session.
+    fn enter(&mut self, block: &Block) -> Result<Found> {
         let results = &self.plan.results;
         let left = block.left(results);
         if left.is_empty() {
-            return Ok(left);
+            return Ok(Found::Runs(left));
         }
         let recorded = block.recorded(results)?;
         if let Some(reason) = changed(&recorded, self.own.as_ref()) {
-            anyhow::ensure!(
-                self.plan.begin_again,
-                "{}: {reason}. --begin-again voids the {} recorded runs of the block and begins it again",
-                left[0].id(),
-                recorded.len()
-            );
+            if !self.plan.begin_again {
+                log_progress(&format!("passed over, {}: {reason}", left[0].id()));
+                return Ok(Found::AtAnotherSpeed(left.len()));
+            }
             for run in &recorded {
                 files::make_void(&results.join(format!("{}.json", run.id())), &reason)?;
             }
@@ -160,7 +188,7 @@ impl<'a> Runner<'a> {
         } else if let Some(first) = recorded.first() {
             self.scale = first.draw.scale;
             self.calibration.clone_from(&first.calibration);
-            return Ok(left);
+            return Ok(Found::Runs(left));
         }
         self.calibration.clone_from(&self.own);
         self.scale = self.plan.scale;
@@ -176,60 +204,98 @@ impl<'a> Runner<'a> {
                 self.scale, found.capacity
             ));
         }
-        Ok(block.left(results))
+        Ok(Found::Runs(block.left(results)))
     }
 
-    /// Checks that one pod still has the same capacity; if not, the runs since the last check are
-    /// void.
-    fn check_drift(&mut self, since: &[PathBuf]) -> Result<()> {
+    /// Whether one pod still has the same capacity; if not, the runs since the last check are void.
+    fn held(&mut self, since: &[PathBuf]) -> Result<bool> {
         let Some(before) = self.own.clone().filter(|_| self.plan.calibrate && !since.is_empty()) else {
-            return Ok(());
+            return Ok(true);
         };
         let now = self.recalibrate()?;
         let changed = drift(&before, now);
         log_progress(&format!("  {now:.1}/s, {:.1} % from the session's calibration", changed * 100.0));
         if changed <= MOST_DRIFT {
-            return Ok(());
+            return Ok(true);
         }
         let reason = format!("one pod answered {:.1}/s before and {now:.1}/s after it", before.saturated);
         for path in since {
             files::make_void(path, &reason)?;
         }
-        anyhow::bail!(
-            "{reason}: {} runs are void and lie in {}; the same command does them again",
+        log_progress(&format!(
+            "{reason}: {} runs are void and lie in {}",
             since.len(),
             self.plan.results.join(files::VOID).display()
-        )
+        ));
+        Ok(false)
     }
 
-    /// One block after the other, and one run of it after the other, while the time lasts.
+    /// One block after the other, while the time lasts.
     fn work(&mut self, blocks: &[Block], total: usize) -> Result<()> {
-        let (working, mut done) = (Instant::now(), 0);
+        let mut progress = Progress { begun: Instant::now(), total, done: 0, passed: 0 };
         for block in blocks {
-            let mut since = vec![];
-            for job in self.enter(block)? {
-                if !self.plan.fits(self.begun.elapsed().as_secs_f64(), &job.scenario) {
-                    self.check_drift(&since)?;
-                    log_progress(&format!(
-                        "the time of this session is over; {} runs are left, the same command goes on with {}",
-                        total.saturating_sub(done),
-                        job.id()
-                    ));
-                    return Ok(());
-                }
-                let left = working.elapsed().as_secs_f64() / done.max(1) as f64
-                    * (total.saturating_sub(done)) as f64;
-                let left =
-                    if done == 0 { String::new() } else { format!(", about {:.0} min left", left / 60.0) };
-                log_progress(&format!("[{}/{total}{left}] {}", done + 1, job.id()));
-                let path = self.one(&job).with_context(|| format!("{}: no result", job.id()))?;
-                log_progress(&format!("  wrote {}", path.display()));
-                since.push(path);
-                done += 1;
+            if !self.block(block, &mut progress)? {
+                log_progress(&format!(
+                    "the time of this session is over; {} runs are left, the same command goes on with them",
+                    total.saturating_sub(progress.done)
+                ));
+                return Ok(());
             }
-            self.check_drift(&since)?;
+        }
+        if progress.passed > 0 {
+            let left = format!(
+                "{} runs are left, in blocks that were begun where one pod carried something else: the same \
+                 command does them where it carries that, and --begin-again voids what is recorded of these \
+                 blocks and begins them again",
+                progress.passed
+            );
+            anyhow::ensure!(progress.done > 0, left);
+            log_progress(&left);
         }
         Ok(())
+    }
+
+    /// What is left of a block, and once more where the machine's speed changed meanwhile. Whether
+    /// there was time for it.
+    fn block(&mut self, block: &Block, progress: &mut Progress) -> Result<bool> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                self.begin()?;
+            }
+            let jobs = match self.enter(block)? {
+                Found::Runs(jobs) => jobs,
+                Found::AtAnotherSpeed(runs) => {
+                    progress.passed += runs;
+                    return Ok(true);
+                }
+            };
+            let before = progress.done;
+            let (written, in_time) = self.runs(&jobs, progress)?;
+            if self.held(&written)? {
+                return Ok(in_time);
+            }
+            progress.done = before;
+            if !in_time {
+                return Ok(false);
+            }
+        }
+        anyhow::bail!("one pod's speed changed within a block {ATTEMPTS} times: find out what changes it")
+    }
+
+    /// One run after the other while the time lasts: their files, and whether it lasted.
+    fn runs(&mut self, jobs: &[Job], progress: &mut Progress) -> Result<(Vec<PathBuf>, bool)> {
+        let mut written = vec![];
+        for job in jobs {
+            if !self.plan.fits(self.begun.elapsed().as_secs_f64(), &job.scenario) {
+                return Ok((written, false));
+            }
+            log_progress(&format!("{} {}", progress.next_run(), job.id()));
+            let path = self.one(job).with_context(|| format!("{}: no result", job.id()))?;
+            log_progress(&format!("  wrote {}", path.display()));
+            written.push(path);
+            progress.done += 1;
+        }
+        Ok((written, true))
     }
 
     /// A run, repeated if something else disturbed it.
