@@ -9,6 +9,7 @@ const ARMS = [
   { kind: 'hpa', name: 'HPA', dash: '7 4', mark: 'square' },
   { kind: 'hpa-vpa', name: 'HPA + VPA', dash: '2 3', mark: 'diamond' },
   { kind: 'keda', name: 'KEDA', dash: '9 3 2 3', mark: 'triangle' },
+  { kind: 'hpa-zero', name: 'HPA to zero', dash: '4 2', mark: 'cross' },
 ];
 const POD = [
   ['service_ms', 'CPU time of a request', 'ms', 8], ['millicores', 'CPU of a pod', 'millicores', 1000],
@@ -569,25 +570,29 @@ function mark(shape, x, y, r, colour) {
   const fill = { fill: `var(--${colour})` };
   if (shape === 'circle') return element('svg:circle', { cx: x, cy: y, r, ...fill });
   if (shape === 'square') return element('svg:rect', { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...fill });
+  if (shape === 'cross') return element('svg:path', { d: `M${x - r} ${y}H${x + r}M${x} ${y - r}V${y + r}`, stroke: `var(--${colour})`, 'stroke-width': r * 0.8 });
   const path = shape === 'diamond' ? `M${x} ${y - r - 1}L${x + r + 1} ${y}L${x} ${y + r + 1}L${x - r - 1} ${y}Z` : `M${x} ${y - r - 1}L${x + r + 1} ${y + r}L${x - r - 1} ${y + r}Z`;
   return element('svg:path', { d: path, ...fill });
 }
 
-function legend(svg, left) {
-  let x = left;
+// Two rows at most: the charts leave room for them.
+function legend(svg, left, width) {
+  let [x, y] = [left, 10];
   for (const { kind, name, dash, mark: shape } of ARMS) {
-    svg.append(element('svg:line', { x1: x, x2: x + 28, y1: 10, y2: 10, stroke: `var(--${kind})`, 'stroke-width': 2.5, 'stroke-dasharray': dash }), mark(shape, x + 14, 10, 3.5, kind));
-    const text = element('svg:text', { x: x + 34, y: 14 });
+    // A letter of the largest type takes ten units at most.
+    const length = 34 + 10 * name.length;
+    if (x + length > width) [x, y] = [left, y + 18];
+    svg.append(element('svg:line', { x1: x, x2: x + 28, y1: y, y2: y, stroke: `var(--${kind})`, 'stroke-width': 2.5, 'stroke-dasharray': dash }), mark(shape, x + 14, y, 3.5, kind));
+    const text = element('svg:text', { x: x + 34, y: y + 4 });
     text.textContent = name;
     svg.append(text);
-    // A letter of the largest type takes ten units at most.
-    x += 34 + 10 * name.length + 24;
+    x += length + 24;
   }
 }
 
 // One chart with a line for each autoscaler, distinguished by colour, dashes and marks.
 function chart(title, unit, series, width) {
-  const box = { left: 52, right: 14, top: 28, bottom: 24, width: 560, height: 240 };
+  const box = { left: 52, right: 14, top: 46, bottom: 24, width: 560, height: 258 };
   const longest = largest(series.map((s) => s.length * s.width), 1e-9);
   const peak = largest(series.flatMap((s) => s.values), 1e-9);
   const most = unit === '%' ? Math.min(100, peak * 1.08) : peak * 1.08;
@@ -611,7 +616,7 @@ function chart(title, unit, series, width) {
       if (s.values[n] !== null) svg.append(mark(shape, x((n + 0.5) * s.width), y(s.values[n]), 4, kind));
     }
   });
-  legend(svg, box.left);
+  legend(svg, box.left, box.width);
   return element('figure', {}, element('figcaption', {}, `${title} (${unit})`), svg);
 }
 
@@ -687,7 +692,7 @@ function drawFrontier(answers) {
       rows.push(element('tr', {}, element('th', { scope: 'row' }, name), withError(kind, 'good', p.good, ' %'), withError(kind, 'cost', p.cost), element('td', {}, button), element('td', { style: 'text-align:left;white-space:normal' }, changed)));
     }
   });
-  legend(svg, box.left);
+  legend(svg, box.left, box.width);
   $('frontier-section').hidden = false;
   $('frontier-old').hidden = true;
   $('frontier').replaceChildren(svg);

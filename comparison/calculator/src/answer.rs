@@ -216,6 +216,8 @@ fn choices(kind: Kind) -> &'static [(&'static str, &'static [f64])] {
         BEHAVIOR[2],
         BEHAVIOR[3],
     ];
+    const HPA_ZERO: [(&str, &[f64]); 6] =
+        [HPA[0], ("minReplicas", &[0.0, 0.0, 1.0, 2.0, 4.0]), HPA[2], HPA[3], HPA[4], HPA[5]];
     match kind {
         Kind::Kpa => &[
             ("target", &[0.25, 0.5, 1.0, 1.5, 2.0]),
@@ -228,6 +230,7 @@ fn choices(kind: Kind) -> &'static [(&'static str, &'static [f64])] {
         ],
         Kind::Hpa | Kind::HpaVpa => &HPA,
         Kind::Keda => &KEDA,
+        Kind::HpaZero => &HPA_ZERO,
     }
 }
 

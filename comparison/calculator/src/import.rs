@@ -45,10 +45,15 @@ pub fn import(text: &str) -> Result<Imported, String> {
         (Some(service), None, None, None) => read.knative(service, pasted.target.as_ref())?,
         (None, None, None, Some(object)) => read.keda(object, pasted.target.as_ref())?,
         (None, Some(object), vpa, None) => {
-            read.hpa(object, pasted.target.as_ref())?;
-            match vpa {
-                Some(vpa) => read.vpa(vpa)?,
-                None => {
+            let of_object = read.hpa(object, pasted.target.as_ref())? || pasted.to_zero;
+            let with_vpa = vpa.map(|vpa| read.vpa(vpa)).transpose()?;
+            match (of_object, with_vpa) {
+                (true, Some(Kind::HpaVpa)) => {
+                    return Err("metrics of type Object or External are simulated without a VPA only".into());
+                }
+                (true, _) => Kind::HpaZero,
+                (false, Some(kind)) => kind,
+                (false, None) => {
                     if object.patch && !pasted.vpa_off {
                         read.notes.push("there is no VPA in it, so the HPA alone is simulated".into());
                     }

@@ -14,13 +14,13 @@ const SCALING: &str = "function/manifests/scaling.yaml";
 pub fn export(kind: Kind, values: &Values) -> BTreeMap<String, String> {
     let target = match kind {
         Kind::Kpa => "target",
-        Kind::Hpa | Kind::HpaVpa => "averageValue",
+        Kind::Hpa | Kind::HpaVpa | Kind::HpaZero => "averageValue",
         Kind::Keda => "threshold",
     };
     let variant = if kind == Kind::Kpa { "knative" } else { "k8s-autoscalers" };
     let component = match kind {
         Kind::Kpa => kpa(values),
-        Kind::Hpa | Kind::HpaVpa => hpa(kind, values),
+        Kind::Hpa | Kind::HpaVpa | Kind::HpaZero => hpa(kind, values),
         Kind::Keda => keda(values),
     };
     let scaling = format!(
@@ -98,8 +98,10 @@ fn behavior(values: &Values, indent: usize) -> String {
 
 fn hpa(kind: Kind, values: &Values) -> String {
     let mut text = HEAD.to_owned();
-    if kind == Kind::Hpa {
-        text.push_str("components:\n- ../vpa-off\n");
+    match kind {
+        Kind::Hpa => text.push_str("components:\n- ../vpa-off\n"),
+        Kind::HpaZero => text.push_str("components:\n- ../hpa-zero\n"),
+        _ => {}
     }
     let _ = write!(
         text,

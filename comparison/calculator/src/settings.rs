@@ -22,6 +22,8 @@ pub enum Kind {
     HpaVpa,
     /// KEDA.
     Keda,
+    /// HPA with metrics of an object, which exist at zero pods.
+    HpaZero,
 }
 
 /// Settings by name. A missing setting has its default.
@@ -88,6 +90,9 @@ const HPA: [Field; 3] = [
     whole("maxReplicas", "pods", 10.0, 1.0, MOST_PODS),
 ];
 
+/// The same, down to zero.
+const HPA_ZERO: [Field; 3] = [HPA[0], whole("minReplicas", "pods", 0.0, 0.0, MOST_PODS), HPA[2]];
+
 const VPA: [Field; 2] = [
     whole("minAllowed.cpu", "millicores", 100.0, 1.0, 64_000.0),
     whole("maxAllowed.cpu", "millicores", 2000.0, 1.0, 64_000.0),
@@ -120,7 +125,7 @@ pub const POLICY_PERIOD_S: i64 = 15;
 
 impl Kind {
     /// All autoscalers in the order in which the page shows them.
-    pub const ALL: [Self; 4] = [Self::Kpa, Self::Hpa, Self::HpaVpa, Self::Keda];
+    pub const ALL: [Self; 5] = [Self::Kpa, Self::Hpa, Self::HpaVpa, Self::Keda, Self::HpaZero];
 
     /// The settings of this autoscaler.
     pub fn fields(self) -> Vec<Field> {
@@ -129,6 +134,7 @@ impl Kind {
             Self::Hpa => [&HPA[..], &BEHAVIOR].concat(),
             Self::HpaVpa => [&HPA[..], &BEHAVIOR, &VPA].concat(),
             Self::Keda => [&KEDA[..], &BEHAVIOR].concat(),
+            Self::HpaZero => [&HPA_ZERO[..], &BEHAVIOR].concat(),
         }
     }
 
@@ -193,13 +199,16 @@ impl Kind {
                 max_scale: whole("max-scale"),
                 ..KpaSettings::defaults(get("target"))
             }),
-            Self::Hpa | Self::HpaVpa => {
+            Self::Hpa | Self::HpaVpa | Self::HpaZero => {
                 let settings = HpaSettings {
                     target_milli: milli("averageValue"),
                     min: whole("minReplicas"),
                     max: whole("maxReplicas"),
                     ..behavior(&all)
                 };
+                if self == Self::HpaZero {
+                    return Ok(Autoscaler::HpaToZero(settings));
+                }
                 let vpa = (self == Self::HpaVpa).then(|| VpaSettings {
                     cpu: (whole("minAllowed.cpu"), whole("maxAllowed.cpu")),
                     memory: (memory, memory),
@@ -265,6 +274,10 @@ mod tests {
         assert_eq!(hpa.up.policies, [Policy::Percent(100, 15), Policy::Pods(4, 15)]);
         let Ok(Autoscaler::Keda(keda)) = Kind::Keda.autoscaler(&none, 1.0) else { panic!("KEDA") };
         assert_eq!((keda.min, keda.polling_s, keda.cooldown_s), (0, 30.0, 300.0));
+        assert_eq!(
+            Kind::HpaZero.autoscaler(&none, 1.0),
+            Ok(Autoscaler::HpaToZero(HpaSettings { min: 0, ..hpa }))
+        );
     }
 
     #[test]
@@ -277,10 +290,11 @@ mod tests {
 
     #[test]
     fn a_minimum_above_its_maximum_is_an_error_that_names_both() {
-        let cases: [(Kind, [&str; 2]); 3] = [
+        let cases: [(Kind, [&str; 2]); 4] = [
             (Kind::Kpa, ["min-scale", "max-scale"]),
             (Kind::Hpa, ["minReplicas", "maxReplicas"]),
             (Kind::Keda, ["minReplicaCount", "maxReplicaCount"]),
+            (Kind::HpaZero, ["minReplicas", "maxReplicas"]),
         ];
         for (kind, [least, most]) in cases {
             let mut reversed = values(&[(least, 20.0), (most, 10.0)]);

@@ -28,7 +28,7 @@ impl Size {
                 let share = values["target-utilization-percentage"] / 100.0;
                 (values["min-scale"], values["max-scale"], values["target"] * share)
             }
-            Kind::Hpa | Kind::HpaVpa => {
+            Kind::Hpa | Kind::HpaVpa | Kind::HpaZero => {
                 (values["minReplicas"], values["maxReplicas"], values["averageValue"])
             }
             Kind::Keda => (values["minReplicaCount"], values["maxReplicaCount"], values["threshold"]),

@@ -20,7 +20,7 @@ import render  # noqa: E402
 import schemas  # noqa: E402
 
 EXPORTS = Path(os.environ.get("EXPORTS", ROOT / "target/calculator/exports"))
-KINDS = ["kpa", "hpa", "hpa-vpa", "keda"]
+KINDS = ["kpa", "hpa", "hpa-vpa", "keda", "hpa-zero"]
 POLICY_PERIOD_S = 15
 
 
@@ -90,7 +90,8 @@ def settings(kind: str, documents: list[dict]) -> dict[str, float]:
         )
     spec = find(documents, "HorizontalPodAutoscaler", "autoscaling/")["spec"]
     found = {"minReplicas": spec["minReplicas"], "maxReplicas": spec["maxReplicas"]} | behavior(spec["behavior"])
-    found["averageValue"] = amount(spec["metrics"][0]["pods"]["target"]["averageValue"])
+    metric = spec["metrics"][0]
+    found["averageValue"] = amount(metric["object" if kind == "hpa-zero" else "pods"]["target"]["averageValue"])
     vertical = find(documents, "VerticalPodAutoscaler", "autoscaling.k8s.io")
     assert (vertical is not None) == (kind == "hpa-vpa")
     if vertical:

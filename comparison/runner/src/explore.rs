@@ -36,7 +36,10 @@ pub struct Point {
 }
 
 /// The autoscalers that are searched.
-pub const AUTOSCALERS: [&str; 4] = ["KPA", "HPA", "HPA + VPA", "KEDA"];
+pub const AUTOSCALERS: [&str; 5] = ["KPA", "HPA", "HPA + VPA", "KEDA", "HPA to zero"];
+
+/// Those that have one component only, with their defaults.
+const AS_THEY_COME: [(&str, &str); 2] = [("KEDA", "keda"), ("HPA to zero", "hpa-zero")];
 
 /// The effort of the search.
 #[derive(Debug, Clone, Copy)]
@@ -97,9 +100,8 @@ pub fn explore(arms: &Arms, scenario: &Scenario, drawn: Drawn, effort: Effort) -
 
 /// An autoscaler with the settings of its manifests, if it has any.
 fn known_arm(arms: &Arms, autoscaler: &str, known: &str) -> Result<Option<Arm>> {
-    if autoscaler == "KEDA" {
-        // KEDA has one component only, with its defaults.
-        return if known == "defaults" { Ok(Some(base_of(arms, autoscaler, "keda")?)) } else { Ok(None) };
+    if let Some((_, only)) = AS_THEY_COME.iter().find(|(name, _)| *name == autoscaler) {
+        return if known == "defaults" { Ok(Some(base_of(arms, autoscaler, only)?)) } else { Ok(None) };
     }
     let mut arm = base_of(arms, autoscaler, known)?;
     if let ("HPA", Autoscaler::Hpa(_, vpa)) = (autoscaler, &mut arm.autoscaler) {
@@ -181,7 +183,8 @@ mod tests {
         for autoscaler in AUTOSCALERS {
             assert!(!found(&points, autoscaler).is_empty(), "{autoscaler}");
             let known = points.iter().filter(|p| p.autoscaler == autoscaler && !p.known.is_empty());
-            assert_eq!(known.count(), if autoscaler == "KEDA" { 1 } else { 2 });
+            let only = AS_THEY_COME.iter().any(|(name, _)| *name == autoscaler);
+            assert_eq!(known.count(), if only { 1 } else { 2 }, "{autoscaler}");
         }
         let picture = svg(&points, "idle-wake");
         assert!(picture.starts_with("<svg") && picture.contains("KPA, tuned"));

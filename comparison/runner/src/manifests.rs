@@ -93,7 +93,7 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
             (Autoscaler::Keda(keda(&object, target)?), render("deployment.yaml", "Deployment", true)?)
         }
         "k8s-autoscalers" => {
-            let hpa = hpa(&render("hpa.yaml", "HorizontalPodAutoscaler", false)?, target)?;
+            let (hpa, of_object) = hpa(&render("hpa.yaml", "HorizontalPodAutoscaler", false)?, target)?;
             let deployment = render("deployment.yaml", "Deployment", true)?;
             let mut vertical = render("vpa.yaml", "VerticalPodAutoscaler", false)?;
             let vpa = if vertical.is_null() {
@@ -102,10 +102,12 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
                 changes.replace(&[&deployment], &mut vertical)?;
                 Some(vpa(&vertical)?)
             };
-            let autoscaler = match (hpa.min, vpa) {
-                (0, None) => Autoscaler::HpaToZero(hpa),
-                (0, Some(_)) => bail!("{configuration}: scale to zero beside a VPA is not simulated"),
-                (_, vpa) => Autoscaler::Hpa(hpa, vpa),
+            let autoscaler = match (of_object, vpa) {
+                (true, None) => Autoscaler::HpaToZero(hpa),
+                (true, Some(_)) => {
+                    bail!("{configuration}: an HPA on metrics of an object beside a VPA is not simulated")
+                }
+                (false, vpa) => Autoscaler::Hpa(hpa, vpa),
             };
             (autoscaler, deployment)
         }

@@ -38,7 +38,7 @@ fn manifests_of_the_repository(name: &str) -> PathBuf {
 
 #[test]
 fn the_exported_files_deploy_what_was_simulated() {
-    let changed: [Changed; 4] = [
+    let changed: [Changed; 6] = [
         (
             Kind::Kpa,
             "knative",
@@ -55,6 +55,12 @@ fn the_exported_files_deploy_what_was_simulated() {
             "k8s-autoscalers",
             &[("threshold", 0.5), ("pollingInterval", 5.0), ("scaleDown.Percent", 50.0)],
         ),
+        (
+            Kind::HpaZero,
+            "k8s-autoscalers",
+            &[("averageValue", 0.5), ("maxReplicas", 7.0), ("scaleDown.Pods", 2.0)],
+        ),
+        (Kind::HpaZero, "k8s-autoscalers", &[("minReplicas", 2.0)]),
     ];
     for (kind, variant, pairs) in changed {
         let values: Values = pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();

@@ -147,7 +147,7 @@ pub fn simulate(
         Autoscaler::Hpa(_, Some(_)) => return Err(Unsupported::Vpa),
         Autoscaler::Hpa(s, None) => (Controller::Hpa(Box::new(Hpa::new(s.clone()))), s.min),
         Autoscaler::Keda(s) => (Controller::Keda(Box::new(Keda::new(s.clone()))), s.min),
-        Autoscaler::HpaToZero(s) => (Controller::HpaToZero(Box::new(Hpa::at_zero(s.clone()))), 0),
+        Autoscaler::HpaToZero(s) => (Controller::HpaToZero(Box::new(Hpa::at_zero(s.clone()))), s.min),
     };
     let workers = (size.millicores as usize).div_ceil(1000).max(1);
     let usable = (size.millicores as f64 - plant.background_millicores).max(1.0);

@@ -59,8 +59,8 @@ pub enum Autoscaler {
     /// KEDA. Without a ready pod, the gateway answers 503. Its counter of these answers activates
     /// an object at zero pods.
     Keda(KedaSettings),
-    /// HPA with the same two quantities as metrics of an object, which exist at zero pods, and a
-    /// minimum of zero.
+    /// HPA with the same two quantities as metrics of an object, which exist at zero pods. Its
+    /// minimum may be zero.
     HpaToZero(HpaSettings),
 }
 

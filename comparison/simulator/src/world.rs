@@ -135,7 +135,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             Autoscaler::Kpa(s) => s.min_scale,
             Autoscaler::Hpa(s, _) => s.min,
             Autoscaler::Keda(s) => s.min,
-            Autoscaler::HpaToZero(_) => 0,
+            Autoscaler::HpaToZero(s) => s.min,
         };
         let controller = match autoscaler {
             Autoscaler::Kpa(s) => Controller::Kpa(Box::new(Kpa::new(s.clone(), 0, replicas))),

@@ -24,6 +24,8 @@ pub(super) struct Pasted {
     pub(super) target: Option<Value>,
     /// Whether a component takes the VPA away.
     pub(super) vpa_off: bool,
+    /// Whether a component has the HPA scale to zero, without a VPA.
+    pub(super) to_zero: bool,
     pub(super) notes: Vec<String>,
 }
 
@@ -59,10 +61,10 @@ impl Pasted {
             }
         }
         for component in value["components"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if component == "../vpa-off" {
-                self.vpa_off = true;
-            } else {
-                self.notes.push(format!("the component {component} was not read"));
+            match component {
+                "../vpa-off" => self.vpa_off = true,
+                "../hpa-zero" => self.to_zero = true,
+                _ => self.notes.push(format!("the component {component} was not read")),
             }
         }
         for patch in value["patches"].as_array().into_iter().flatten() {
@@ -91,8 +93,9 @@ impl Pasted {
         for operation in operations {
             let path = operation["path"].as_str().unwrap_or_default();
             let sets = operation["op"] == "replace" || operation["op"] == "add";
-            if sets && kind == "HorizontalPodAutoscaler" && path == "/spec/metrics/0/pods/target/averageValue"
-            {
+            let targets = ["pods", "object", "external"];
+            let target = |of: &&str| path == format!("/spec/metrics/0/{of}/target/averageValue");
+            if sets && kind == "HorizontalPodAutoscaler" && targets.iter().any(target) {
                 self.target = Some(operation["value"].clone());
                 continue;
             }

@@ -12,11 +12,17 @@ const SET_LATER: &str = "set-by-replacement";
 const KNATIVE_TARGET: f64 = 100.0;
 /// The default of KEDA's `maxReplicaCount`.
 const KEDA_MOST: f64 = 100.0;
-/// From this threshold on, a trigger of KEDA wakes a Deployment and never asks for a second pod.
+/// From this target on, a trigger of KEDA or a metric of an HPA wakes a Deployment and never asks
+/// for a second pod.
 const WAKES_ONLY: f64 = 100_000.0;
 /// Parts of the names of metrics that count requests in flight.
 const IN_FLIGHT: [&str; 6] =
     ["concurrency", "in_flight", "inflight", "in-flight", "active_requests", "requests_active"];
+
+/// What is simulated of an HPA.
+const ONLY: &str = "only one metric of requests in flight with an averageValue is simulated, of type \
+                    Pods, Object or External (beside the latter two, others with an averageValue of \
+                    100000 or more, which wake)";
 
 #[derive(Default)]
 pub(super) struct Read {
@@ -172,9 +178,8 @@ impl Read {
         Ok(Kind::Keda)
     }
 
-    pub(super) fn hpa(&mut self, object: &Object, scaling: Option<&Value>) -> Result<(), String> {
-        const ONLY: &str =
-            "only one metric of type Pods with an averageValue of requests in flight is simulated";
+    /// Whether its metrics are those of an object, which exist at zero pods.
+    pub(super) fn hpa(&mut self, object: &Object, scaling: Option<&Value>) -> Result<bool, String> {
         let (version, spec) = (&object.value["apiVersion"], &object.value["spec"]);
         if !(version.is_null() || version == "autoscaling/v2") {
             return Err(format!("{version}: only autoscaling/v2 is read; {ONLY}"));
@@ -185,21 +190,57 @@ impl Read {
         if !(object.patch || self.values.contains_key("maxReplicas")) {
             return Err("maxReplicas: the HorizontalPodAutoscaler requires it".into());
         }
-        match spec["metrics"].as_array().map_or(&[][..], Vec::as_slice) {
-            [metric] if metric["type"] == "Pods" => {
-                in_flight(&metric["pods"]["metric"]["name"])?;
-                let target = &metric["pods"]["target"];
-                if target["type"] != "AverageValue" || target["averageValue"].is_null() {
-                    return Err(format!("target of type {}: {ONLY}", target["type"]));
-                }
-                self.target(&target["averageValue"], scaling, "averageValue", quantity::quantity)?;
-            }
+        let metrics = spec["metrics"].as_array().map_or(&[][..], Vec::as_slice);
+        let of_object = !metrics.is_empty() && metrics.iter().all(|m| exists_at_zero(m).is_some());
+        match metrics {
+            all if of_object => self.metrics_of_object(all, object.patch, scaling)?,
+            [metric] if metric["type"] == "Pods" => self.metric(&metric["pods"], scaling)?,
             [] if object.patch => self.target(&Value::Null, scaling, "averageValue", quantity::quantity)?,
             [] => return Err(format!("no metrics, which means 80 % of CPU: {ONLY}")),
             [metric] => return Err(format!("a metric of type {}: {ONLY}", metric["type"])),
             metrics => return Err(format!("{} metrics: {ONLY}", metrics.len())),
         }
-        self.behavior(&spec["behavior"])
+        self.behavior(&spec["behavior"])?;
+        Ok(of_object)
+    }
+
+    /// One metric, with its target.
+    fn metric(&mut self, metric: &Value, scaling: Option<&Value>) -> Result<(), String> {
+        in_flight(&metric["metric"]["name"])?;
+        let target = &metric["target"];
+        if target["type"] != "AverageValue" || target["averageValue"].is_null() {
+            return Err(format!("target of type {}: {ONLY}", target["type"]));
+        }
+        self.target(&target["averageValue"], scaling, "averageValue", quantity::quantity)
+    }
+
+    /// Metrics of an object: one that scales, and others that wake from zero.
+    fn metrics_of_object(
+        &mut self,
+        metrics: &[Value],
+        patch: bool,
+        scaling: Option<&Value>,
+    ) -> Result<(), String> {
+        let all = metrics.iter().filter_map(exists_at_zero);
+        let (wakes, scales): (Vec<&Value>, Vec<&Value>) = all.partition(|metric| {
+            let target = &metric["target"]["averageValue"];
+            quantity::quantity(target).is_ok_and(|value| value >= WAKES_ONLY)
+        });
+        let [metric] = scales[..] else {
+            return Err(format!("{} metrics that scale: {ONLY}", scales.len()));
+        };
+        self.metric(metric, scaling)?;
+        if !patch {
+            // The API's own default, also with such metrics.
+            self.values.entry("minReplicas".into()).or_insert(1.0);
+        }
+        if wakes.is_empty() && self.values.get("minReplicas") == Some(&0.0) {
+            return Err(format!(
+                "nothing wakes it from zero, where no request is in flight: add a metric of the requests \
+                 that found no pod, with an averageValue of {WAKES_ONLY} or more"
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn vpa(&mut self, object: &Object) -> Result<Kind, String> {
@@ -331,6 +372,15 @@ impl Read {
 /// A quantity of cores in millicores, without the last digits of a binary fraction.
 fn millicores(value: &Value) -> Result<f64, String> {
     Ok((quantity::quantity(value)? * 1e9).round() / 1e6)
+}
+
+/// What an HPA's metric says, if it exists without any pod.
+fn exists_at_zero(metric: &Value) -> Option<&Value> {
+    match metric["type"].as_str()? {
+        "Object" => Some(&metric["object"]),
+        "External" => Some(&metric["external"]),
+        _ => None,
+    }
 }
 
 /// An error if a metric's name or query does not say that it counts requests in flight.

@@ -36,6 +36,9 @@ fn objects_of_this_repository_are_read() {
     assert_eq!((kind, values["maxAllowed.cpu"], values["maxReplicas"]), (Kind::HpaVpa, 2000.0, 10.0));
     let keda = include_str!("../../../../k8s-autoscalers/components/keda/scaled-object.yaml");
     assert_eq!(import(keda).expect("valid").kind, Kind::Keda);
+    let zero = include_str!("../../../../k8s-autoscalers/components/hpa-zero/kustomization.yaml");
+    let Imported { kind, values, .. } = import(zero).expect("valid");
+    assert_eq!((kind, values["minReplicas"]), (Kind::HpaZero, 0.0));
 }
 
 const PODS: &str =
@@ -92,6 +95,35 @@ fn an_hpa_that_does_not_scale_on_requests_in_flight_is_refused() {
     refused(&hpa("maxReplicas: 2.5", PODS), "whole number");
     let reversed = hpa("minReplicas: 7\n  maxReplicas: 5", PODS);
     refused(&reversed, "minReplicas 7 is above maxReplicas 5");
+}
+
+const OBJECT: &str = "{type: Object, object: {metric: {name: concurrency_of_all}, describedObject: {kind: \
+                      Deployment, name: any}, target: {type: AverageValue, averageValue: \"2\"}}}";
+const WAKES: &str = "{type: External, external: {metric: {name: unserved}, target: {type: AverageValue, \
+                     averageValue: 1M}}}";
+
+#[test]
+fn an_hpa_with_metrics_that_exist_at_zero_pods_may_scale_to_zero() {
+    let both = format!("[{OBJECT}, {WAKES}]");
+    let zero = import(&hpa("minReplicas: 0\n  maxReplicas: 5", &both)).expect("valid");
+    assert_eq!(
+        (zero.kind, zero.values["minReplicas"], zero.values["averageValue"]),
+        (Kind::HpaZero, 0.0, 2.0)
+    );
+    // The API's own minimum is one.
+    let one = import(&hpa("maxReplicas: 5", &format!("[{OBJECT}]"))).expect("valid");
+    assert_eq!((one.kind, one.values["minReplicas"]), (Kind::HpaZero, 1.0));
+    refused(&hpa("minReplicas: 0\n  maxReplicas: 5", &format!("[{OBJECT}]")), "nothing wakes it from zero");
+    refused(&hpa("minReplicas: 0\n  maxReplicas: 5", PODS), "minReplicas: 0 is not between 1");
+    refused(&hpa("maxReplicas: 5", &format!("[{OBJECT}, {OBJECT}]")), "2 metrics that scale");
+    refused(&hpa("maxReplicas: 5", &format!("[{WAKES}]")), "0 metrics that scale");
+    refused(&hpa("maxReplicas: 5", &format!("[{OBJECT}, {{type: Resource}}]")), "2 metrics");
+    let ratio = OBJECT.replace("AverageValue", "Value").replace("averageValue", "value");
+    refused(&hpa("maxReplicas: 5", &format!("[{ratio}]")), "target of type \"Value\"");
+    let vpa = "\n---\napiVersion: autoscaling.k8s.io/v1\nkind: VerticalPodAutoscaler\nspec:\n  updatePolicy: \
+               {updateMode: InPlaceOrRecreate, minReplicas: 1}\n  resourcePolicy: {containerPolicies: \
+               [{minAllowed: {cpu: 100m}, maxAllowed: {cpu: 2}}]}\n";
+    refused(&format!("{}{vpa}", hpa("maxReplicas: 5", &both)), "without a VPA only");
 }
 
 #[test]

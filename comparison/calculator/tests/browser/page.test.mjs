@@ -58,15 +58,15 @@ test('it makes no request and logs no error', async () => {
   await page.context().close();
 });
 
-test('the four autoscalers stand side by side, each number with how far it was from recorded runs', async () => {
+test('the five autoscalers stand side by side, each number with how far it was from recorded runs', async () => {
   const page = await open();
   const names = await page.locator('#table tbody th').allTextContents();
-  assert.deepEqual(names, ['KPA', 'HPA', 'HPA + VPA', 'KEDA']);
+  assert.deepEqual(names, ['KPA', 'HPA', 'HPA + VPA', 'KEDA', 'HPA to zero']);
   assert.equal(await page.locator('#charts svg').count(), 4);
   const errors = JSON.parse(readFileSync(new URL('../../page/errors.json', import.meta.url)));
   const shown = /± ([\d.]+)$/.exec(await cell(page, 0, 0));
   assert.ok(Math.abs(Number(shown[1]) - errors.autoscalers.kpa.good_points) < 0.01, `${shown}`);
-  assert.match(await cell(page, 3, 0), /± \?$/, 'no run of KEDA was recorded');
+  for (const row of [3, 4]) assert.match(await cell(page, row, 0), /± \?$/, 'no run of it was recorded');
   await page.context().close();
 });
 
@@ -93,7 +93,7 @@ test('an address that was cut or is none gives the defaults, and says so until t
   const whole = packed({ s: 'sleep', k: 5, t: 1, e: 1, v: { kpa: { window: 42 } } });
   for (const hash of ['#%%%', whole.slice(0, -9), packed(7), packed({ s: 'nowhere' }), packed({ v: { kpa: { window: '42' } } }), packed({ v: { kpa: { windw: 42 } } })]) {
     const page = await open(hash);
-    assert.equal((await page.locator('#table tbody tr').count()), 4);
+    assert.equal((await page.locator('#table tbody tr').count()), 5);
     assert.match(await page.locator('#notice').textContent(), /default/, hash);
     assert.ok(await page.locator('#notice').isVisible());
     assert.deepEqual(page.complaints, []);
@@ -132,7 +132,7 @@ test('an invalid value is named and neither simulated nor exported', async () =>
     assert.equal(await page.locator('#export pre').count(), 0);
     assert.match(await page.locator('#export').textContent(), pattern);
     await and(page, () => set(page, setting, { 'hpa/minReplicas': '1', 'kpa/window': '60' }[setting]));
-    assert.equal(await page.locator('#table tbody tr').count(), 4);
+    assert.equal(await page.locator('#table tbody tr').count(), 5);
   }
   await page.context().close();
 });
@@ -253,6 +253,7 @@ const EDITS = {
   hpa: { averageValue: 2.5, minReplicas: 2, maxReplicas: 7, 'scaleUp.Pods': 3, 'scaleUp.tolerance': 0.05, 'scaleDown.stabilizationWindowSeconds': 90 },
   'hpa-vpa': { averageValue: 2, maxReplicas: 8, 'scaleDown.Percent': 0, 'minAllowed.cpu': 300, 'maxAllowed.cpu': 900 },
   keda: { threshold: 2, activationThreshold: 0.5, minReplicaCount: 1, pollingInterval: 11, cooldownPeriod: 77, 'scaleDown.Pods': 2 },
+  'hpa-zero': { averageValue: 0.5, maxReplicas: 7, 'scaleDown.stabilizationWindowSeconds': 60 },
 };
 
 for (const [kind, edits] of Object.entries(EDITS)) {
@@ -309,7 +310,7 @@ test('a search draws a frontier for each autoscaler, and a found setting can be 
   const page = await open();
   await page.locator('#frontier-button').click();
   await page.waitForFunction(() => document.body.dataset.searched);
-  assert.ok((await page.locator('#found tbody tr').count()) >= 4);
+  assert.ok((await page.locator('#found tbody tr').count()) >= 5);
   await and(page, () => page.locator('#found button').first().click());
   await page.context().close();
 });

@@ -51,6 +51,12 @@ pub(super) fn candidate(base: &Arm, autoscaler: &str, genes: &Genes) -> Autoscal
                     activation: 0.0,
                 });
             }
+            if autoscaler == "HPA to zero" {
+                return Autoscaler::HpaToZero(HpaSettings {
+                    min: choices.of(&[0, 0, 1, 2, 3, 4]),
+                    ..settings
+                });
+            }
             let min = choices.of(&[1, 1, 2, 3, 4]);
             let vpa = bounds.filter(|_| autoscaler == "HPA + VPA").map(|b| {
                 let (low, high) = b.cpu;
@@ -115,7 +121,9 @@ pub(super) fn described(autoscaler: &Autoscaler) -> String {
             s.cooldown_s,
             rules(&s.hpa)
         ),
-        Autoscaler::HpaToZero(s) => format!("averageValue {}m, minReplicas 0, {}", s.target_milli, rules(s)),
+        Autoscaler::HpaToZero(s) => {
+            format!("averageValue {}m, minReplicas {}, {}", s.target_milli, s.min, rules(s))
+        }
     }
 }
 

@@ -24,12 +24,19 @@ pub fn table(points: &[Point]) -> String {
 }
 
 /// Colours that are distinguishable with colour blindness (Okabe and Ito), and different shapes.
-const INK: [(&str, &str); 4] =
-    [("#0072b2", "circle"), ("#d55e00", "square"), ("#009e73", "diamond"), ("#cc79a7", "triangle")];
+const INK: [(&str, &str); 5] = [
+    ("#0072b2", "circle"),
+    ("#d55e00", "square"),
+    ("#009e73", "diamond"),
+    ("#cc79a7", "triangle"),
+    ("#333333", "cross"),
+];
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
-/// Between the labels of two autoscalers at the same place.
-const LABEL_HEIGHT: f64 = 13.0;
+/// Radius of the marks of known settings.
+const MARK: f64 = 7.0;
+/// Size of a label: its height, and the width of a letter of the largest common type.
+const LABEL: [f64; 2] = [13.0, 7.0];
 const MARGIN: [f64; 4] = [24.0, 24.0, 48.0, 64.0];
 
 /// The frontiers as a picture: good answers over cost, one line an autoscaler, the known settings
@@ -65,7 +72,7 @@ pub fn svg(points: &[Point], title: &str) -> String {
             number(cost)
         );
     }
-    for (i, (autoscaler, (colour, shape))) in AUTOSCALERS.iter().zip(INK).enumerate() {
+    for (autoscaler, (colour, shape)) in AUTOSCALERS.iter().zip(INK) {
         let line: Vec<String> =
             found(points, autoscaler).iter().map(|p| format!("{:.1} {:.1}", x(p.cost), y(p.good))).collect();
         if !line.is_empty() {
@@ -79,18 +86,25 @@ pub fn svg(points: &[Point], title: &str) -> String {
             out.push_str(&mark(shape, colour, x(p.cost), y(p.good), 3.0));
         }
         for p in known().filter(|p| p.autoscaler == *autoscaler) {
-            out.push_str(&mark(shape, colour, x(p.cost), y(p.good), 7.0));
-            // Beside its mark, to the left where there is no room; each autoscaler at a height of
-            // its own.
-            let (dx, anchor) = if p.cost > 0.7 * most { (-10.0, "end") } else { (10.0, "start") };
-            let _ = writeln!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\" text-anchor=\"{anchor}\">{autoscaler}, {}</text>",
-                x(p.cost) + dx,
-                y(p.good) + 4.0 + LABEL_HEIGHT * i as f64,
-                p.known
-            );
+            out.push_str(&mark(shape, colour, x(p.cost), y(p.good), MARK));
         }
+    }
+    let labels: Vec<(String, &str)> = known()
+        .map(|p| {
+            let i = AUTOSCALERS.iter().position(|a| *a == p.autoscaler).unwrap_or(0);
+            (format!("{}, {}", p.autoscaler, p.known), INK[i].0)
+        })
+        .collect();
+    let marks: Vec<[f64; 2]> = known().map(|p| [x(p.cost), y(p.good)]).collect();
+    let lengths: Vec<usize> = labels.iter().map(|(text, _)| text.len()).collect();
+    for ((text, colour), place) in labels.iter().zip(beside(&marks, &lengths)) {
+        let [[left, right], [top, bottom]] = place.area;
+        let (x, anchor) = if place.before { (right, "end") } else { (left, "start") };
+        let _ = writeln!(
+            out,
+            "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"{colour}\" text-anchor=\"{anchor}\">{text}</text>",
+            (top + bottom) / 2.0 + 4.0
+        );
     }
     let _ = writeln!(
         out,
@@ -102,6 +116,52 @@ pub fn svg(points: &[Point], title: &str) -> String {
         HEIGHT / 2.0
     );
     out
+}
+
+/// Left and right, top and bottom.
+type Area = [[f64; 2]; 2];
+
+/// Where a label stands.
+struct Place {
+    area: Area,
+    /// Whether it stands to the left of its mark.
+    before: bool,
+}
+
+/// A place for each label beside its mark, one after another: the nearest height at which it covers
+/// no other label and no mark, to the right where there is room.
+fn beside(marks: &[[f64; 2]], lengths: &[usize]) -> Vec<Place> {
+    let [height, letter] = LABEL;
+    let mut taken: Vec<Area> =
+        marks.iter().map(|[x, y]| [[x - MARK, x + MARK], [y - MARK, y + MARK]]).collect();
+    let places = marks.iter().zip(lengths).map(|([x, y], length)| {
+        let width = letter * *length as f64;
+        let gap = MARK + 3.0;
+        let steps = (0..).map(|i| f64::from((i + 1) / 2) * if i % 2 == 1 { 1.0 } else { -1.0 });
+        let at = |step: f64, before: bool| {
+            let left = if before { x - gap - width } else { x + gap };
+            let top = y + step * height / 2.0 - height / 2.0;
+            Place { area: [[left, left + width], [top, top + height]], before }
+        };
+        let within = |p: &Place| {
+            let [[left, right], [top, bottom]] = p.area;
+            left >= MARGIN[3] && right <= WIDTH && top >= 0.0 && bottom <= HEIGHT - MARGIN[2]
+        };
+        let free = |p: &Place| !taken.iter().any(|other| covers(&p.area, other));
+        let mut both = steps.take(MOST_STEPS).flat_map(|step| [at(step, false), at(step, true)]);
+        let place = both.find(|p| within(p) && free(p)).unwrap_or_else(|| at(0.0, false));
+        taken.push(place.area);
+        place
+    });
+    places.collect()
+}
+
+/// Half heights of a label that it is moved at most, up and down: the whole picture.
+const MOST_STEPS: usize = (4.0 * HEIGHT / LABEL[0]) as usize;
+
+/// Whether two areas have a part in common.
+fn covers(one: &Area, other: &Area) -> bool {
+    one.iter().zip(other).all(|(a, b)| a[0] < b[1] && b[0] < a[1])
 }
 
 fn mark(shape: &str, colour: &str, x: f64, y: f64, r: f64) -> String {
@@ -122,6 +182,14 @@ fn mark(shape: &str, colour: &str, x: f64, y: f64, r: f64) -> String {
             x - r - 1.0,
             y + r
         ),
+        "cross" => format!(
+            "<path d=\"M{:.1} {y:.1}H{:.1}M{x:.1} {:.1}V{:.1}\" stroke=\"{colour}\" stroke-width=\"{:.1}\"/>\n",
+            x - r,
+            x + r,
+            y - r,
+            y + r,
+            r * 0.7
+        ),
         _ => format!(
             "<path d=\"M{x:.1} {:.1}L{:.1} {y:.1}L{x:.1} {:.1}L{:.1} {y:.1}Z\" fill=\"{colour}\"/>\n",
             y - r - 1.0,
@@ -129,5 +197,25 @@ fn mark(shape: &str, colour: &str, x: f64, y: f64, r: f64) -> String {
             y + r + 1.0,
             x - r - 1.0
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_covers_another_one_or_a_mark() {
+        // Eight settings at nearly the same place, at an edge of the picture.
+        for at in [[WIDTH - 30.0, 30.0], [MARGIN[3] + 1.0, HEIGHT - 60.0], [400.0, 200.0]] {
+            let marks: Vec<[f64; 2]> = (0..8).map(|i| [at[0] + f64::from(i % 3), at[1]]).collect();
+            let places = beside(&marks, &[18; 8]);
+            for (i, one) in places.iter().enumerate() {
+                let [[left, right], [top, bottom]] = one.area;
+                assert!(left >= 0.0 && right <= WIDTH && top >= 0.0 && bottom <= HEIGHT);
+                assert!(places[..i].iter().all(|other| !covers(&one.area, &other.area)), "{i}");
+                assert!(marks.iter().all(|[x, y]| !covers(&one.area, &[[*x, *x], [*y, *y]])), "{i}");
+            }
+        }
     }
 }

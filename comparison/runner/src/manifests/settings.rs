@@ -105,19 +105,22 @@ struct PolicySpec {
     period_seconds: i64,
 }
 
-pub(super) fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
+/// And whether its metrics are those of an object, which exist at zero pods.
+pub(super) fn hpa(object: &Value, target: &str) -> Result<(HpaSettings, bool)> {
     let spec = object.get("spec").context("an HPA without spec")?.clone();
     let spec: HpaSpec = serde_json::from_value(spec).context("the HPA's spec")?;
     let [metric, others @ ..] = &spec.metrics[..] else { bail!("an HPA without metrics") };
-    // With a minimum of zero: the load's metric, and one that only wakes.
-    let (kind, path, count) = match spec.min_replicas {
-        0 => ("Object", "/object/target/averageValue", 1),
-        _ => ("Pods", "/pods/target/averageValue", 0),
+    // Those of an object: the load's metric, and one that only wakes.
+    let of_object = metric["type"] == "Object";
+    let (kind, path, count) = match of_object {
+        true => ("Object", "/object/target/averageValue", 1),
+        false => ("Pods", "/pods/target/averageValue", 0),
     };
     ensure!(
         others.len() == count && spec.metrics.iter().all(|metric| metric["type"] == kind),
-        "the simulator knows one metric of type Pods, or with minReplicas 0 two of type Object"
+        "the simulator knows one metric of type Pods, or two of type Object"
     );
+    ensure!(of_object || spec.min_replicas > 0, "minReplicas 0 takes metrics of type Object");
     for other in others {
         let wakes = quantity::parse(text(other, path)?).is_some_and(|target| target >= WAKES_ONLY);
         ensure!(wakes, "the second metric's target is so low that it would ask for more than one pod");
@@ -125,13 +128,14 @@ pub(super) fn hpa(object: &Value, target: &str) -> Result<HpaSettings> {
     let own = text(metric, path)?;
     let target = if own == REPLACED { target } else { own };
     let target = quantity::parse(target).context("the HPA's target is no quantity")?;
-    Ok(HpaSettings {
+    let settings = HpaSettings {
         target_milli: (target * 1000.0).round() as i64,
         min: spec.min_replicas,
         max: spec.max_replicas,
         up: rules(spec.behavior.scale_up)?,
         down: rules(spec.behavior.scale_down)?,
-    })
+    };
+    Ok((settings, of_object))
 }
 
 /// KEDA's own intervals and bounds; its HPA has the defaults.
