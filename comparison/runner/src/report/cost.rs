@@ -9,8 +9,9 @@ use crate::analysis::statistics::{Estimate, Spread};
 use scenario::arms::{Arm, Deciding};
 use scenario::recording::Origin;
 
+const WIDTH: f64 = 900.0;
+/// Most panels in a row; fewer are wider.
 const COLUMNS: usize = 3;
-const PANEL_WIDTH: f64 = 300.0;
 const PANEL_HEIGHT: f64 = 200.0;
 const LEFT: f64 = 44.0;
 const RIGHT: f64 = 16.0;
@@ -41,28 +42,29 @@ pub fn svg(arms: &[ArmRuns<'_>], origin: Origin) -> String {
         }
     }
     let legend_height = LEGEND_ROW * (shown.len().div_ceil(LEGEND_COLUMNS) + 1) as f64;
-    let width = PANEL_WIDTH * COLUMNS as f64;
-    let height = legend_height + PANEL_HEIGHT * scenarios.len().div_ceil(COLUMNS) as f64;
+    let columns = scenarios.len().min(COLUMNS);
+    let panel_width = WIDTH / columns as f64;
+    let height = legend_height + PANEL_HEIGHT * scenarios.len().div_ceil(columns) as f64;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          role=\"img\"><title>Good answers against CPU requested</title><style>{STYLE}</style>\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
+         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
-    legend(&mut svg, &shown, origin, width);
+    legend(&mut svg, &shown, origin);
     for (index, scenario) in scenarios.iter().enumerate() {
-        let left = (index % COLUMNS) as f64 * PANEL_WIDTH;
-        let top = legend_height + (index / COLUMNS) as f64 * PANEL_HEIGHT;
+        let left = (index % columns) as f64 * panel_width;
+        let top = legend_height + (index / columns) as f64 * PANEL_HEIGHT;
         let _ = write!(svg, "<g transform=\"translate({left} {top})\">");
         let panel: Vec<&ArmRuns<'_>> = of_origin().filter(|a| a.scenario == *scenario).collect();
-        draw(&mut svg, scenario, &panel, &shown, floor);
+        draw(&mut svg, scenario, &panel, &shown, (panel_width, floor));
         svg.push_str("</g>\n");
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-fn legend(svg: &mut String, shown: &[&Arm], origin: Origin, width: f64) {
-    let column = width / LEGEND_COLUMNS as f64;
+fn legend(svg: &mut String, shown: &[&Arm], origin: Origin) {
+    let column = WIDTH / LEGEND_COLUMNS as f64;
     for (index, arm) in shown.iter().enumerate() {
         let x = 14.0 + column * (index % LEGEND_COLUMNS) as f64;
         let y = 16.0 + LEGEND_ROW * (index / LEGEND_COLUMNS) as f64;
@@ -75,20 +77,26 @@ fn legend(svg: &mut String, shown: &[&Arm], origin: Origin, width: f64) {
     let y = 20.0 + LEGEND_ROW * shown.len().div_ceil(LEGEND_COLUMNS) as f64;
     let _ = write!(
         svg,
-        "<text class=\"n\" x=\"8\" y=\"{y}\">{simulated}Lines: t intervals, or ranges of fewer than six repeats.</text>"
+        "<text class=\"n\" x=\"8\" y=\"{y}\">{simulated}Lines: 95 % t intervals, or ranges of fewer than six repeats.</text>"
     );
 }
 
-fn draw(svg: &mut String, scenario: &str, panel: &[&ArmRuns<'_>], shown: &[&Arm], floor: f64) {
+fn draw(
+    svg: &mut String,
+    scenario: &str,
+    panel: &[&ArmRuns<'_>],
+    shown: &[&Arm],
+    (width, floor): (f64, f64),
+) {
     let points: Vec<(&Arm, Estimate, Estimate)> = panel
         .iter()
         .filter_map(|a| Some((&a.arm, a.estimate("cost_per_1000")?, a.estimate("good_share")?)))
         .collect();
     let most = points.iter().map(|p| ends(&p.1).1).fold(1.0, f64::max) * 1.1;
-    let x = |value: f64| LEFT + (PANEL_WIDTH - LEFT - RIGHT) * value / most;
+    let x = |value: f64| LEFT + (width - LEFT - RIGHT) * value / most;
     let y = |value: f64| TOP + (PANEL_HEIGHT - TOP - BOTTOM) * (100.0 - value) / (100.0 - floor).max(1.0);
-    let (right, bottom) = (PANEL_WIDTH - RIGHT, PANEL_HEIGHT - BOTTOM);
-    let _ = write!(svg, "<text class=\"t\" x=\"{LEFT}\" y=\"16\">{}</text>", escape(scenario));
+    let (right, bottom) = (width - RIGHT, PANEL_HEIGHT - BOTTOM);
+    let _ = write!(svg, "<text class=\"t\" x=\"{LEFT}\" y=\"16\">{}: good answers</text>", escape(scenario));
     for tick in ticks(100.0 - floor, 5.0) {
         let (value, at) = (floor + tick, y(floor + tick));
         let _ = write!(
