@@ -152,6 +152,7 @@ function restore(hash) {
     const curve = (p) => Array.isArray(p) && p.length > 1 && p.every((q) => Array.isArray(q) && q.length === 2 && q.every(Number.isFinite));
     if (curve(from.p)) state.points = from.p; else unread ||= from.s === DRAWN;
     for (const [key] of POD) state.pod[key] = number(from.o?.[key], state.pod[key]);
+    unread ||= Object.keys(from.v ?? {}).some((kind) => ARMS.every((a) => a.kind !== kind));
     for (const { kind } of ARMS) {
       for (const f of fields[kind]) state.values[kind][f.name] = number(from.v?.[kind]?.[f.name], f.default);
       unread ||= Object.keys(from.v?.[kind] ?? {}).some((name) => fields[kind].every((f) => f.name !== name));
@@ -649,7 +650,7 @@ async function searchFrontier() {
 }
 
 function drawFrontier(answers) {
-  const box = { left: 52, right: 20, top: 28, bottom: 40, width: 760, height: 380 };
+  const box = { left: 68, right: 20, top: 28, bottom: 40, width: 760, height: 380 };
   const all = answers.flatMap((a) => [a.own, ...a.frontier]);
   const most = largest(all.map((p) => p.cost), 1e-9) * 1.08;
   const least = Math.floor(Math.min(...all.map((p) => p.good), 99) / 10) * 10;

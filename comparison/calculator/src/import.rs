@@ -45,7 +45,11 @@ pub fn import(text: &str) -> Result<Imported, String> {
         (Some(service), None, None, None) => read.knative(service, pasted.target.as_ref())?,
         (None, None, None, Some(object)) => read.keda(object, pasted.target.as_ref())?,
         (None, Some(object), vpa, None) => {
-            let of_object = read.hpa(object, pasted.target.as_ref())? || pasted.to_zero;
+            let own = read.hpa(object, pasted.target.as_ref())?;
+            if pasted.to_zero && own == Some(false) {
+                return Err("a metric of type Pods, where a minimum of zero takes one of type Object".into());
+            }
+            let of_object = own.unwrap_or(pasted.to_zero);
             let with_vpa = vpa.map(|vpa| read.vpa(vpa)).transpose()?;
             match (of_object, with_vpa) {
                 (true, Some(Kind::HpaVpa)) => {

@@ -94,8 +94,10 @@ impl Pasted {
             let path = operation["path"].as_str().unwrap_or_default();
             let sets = operation["op"] == "replace" || operation["op"] == "add";
             let targets = ["pods", "object", "external"];
-            let target = |of: &&str| path == format!("/spec/metrics/0/{of}/target/averageValue");
-            if sets && kind == "HorizontalPodAutoscaler" && targets.iter().any(target) {
+            let target = |of: &&&str| path == format!("/spec/metrics/0/{of}/target/averageValue");
+            let target = targets.iter().find(target).filter(|_| kind == "HorizontalPodAutoscaler");
+            if let Some(of) = target.filter(|_| sets) {
+                self.to_zero |= *of != "pods";
                 self.target = Some(operation["value"].clone());
                 continue;
             }

@@ -178,8 +178,9 @@ impl Read {
         Ok(Kind::Keda)
     }
 
-    /// Whether its metrics are those of an object, which exist at zero pods.
-    pub(super) fn hpa(&mut self, object: &Object, scaling: Option<&Value>) -> Result<bool, String> {
+    /// Whether its metrics are those of an object, which exist at zero pods; nothing if a patch has
+    /// none.
+    pub(super) fn hpa(&mut self, object: &Object, scaling: Option<&Value>) -> Result<Option<bool>, String> {
         let (version, spec) = (&object.value["apiVersion"], &object.value["spec"]);
         if !(version.is_null() || version == "autoscaling/v2") {
             return Err(format!("{version}: only autoscaling/v2 is read; {ONLY}"));
@@ -201,7 +202,7 @@ impl Read {
             metrics => return Err(format!("{} metrics: {ONLY}", metrics.len())),
         }
         self.behavior(&spec["behavior"])?;
-        Ok(of_object)
+        Ok((!metrics.is_empty()).then_some(of_object))
     }
 
     /// One metric, with its target.
@@ -222,10 +223,7 @@ impl Read {
         scaling: Option<&Value>,
     ) -> Result<(), String> {
         let all = metrics.iter().filter_map(exists_at_zero);
-        let (wakes, scales): (Vec<&Value>, Vec<&Value>) = all.partition(|metric| {
-            let target = &metric["target"]["averageValue"];
-            quantity::quantity(target).is_ok_and(|value| value >= WAKES_ONLY)
-        });
+        let (wakes, scales): (Vec<&Value>, Vec<&Value>) = all.partition(|metric| wakes_only(metric));
         let [metric] = scales[..] else {
             return Err(format!("{} metrics that scale: {ONLY}", scales.len()));
         };
@@ -234,7 +232,11 @@ impl Read {
             // The API's own default, also with such metrics.
             self.values.entry("minReplicas".into()).or_insert(1.0);
         }
-        if wakes.is_empty() && self.values.get("minReplicas") == Some(&0.0) {
+        for name in wakes.iter().filter_map(|metric| metric["metric"]["name"].as_str()) {
+            self.notes.push(format!("{name} is simulated as the requests that found no pod"));
+        }
+        // A patch leaves the form's default, which is zero.
+        if wakes.is_empty() && self.values.get("minReplicas").is_none_or(|least| *least == 0.0) {
             return Err(format!(
                 "nothing wakes it from zero, where no request is in flight: add a metric of the requests \
                  that found no pod, with an averageValue of {WAKES_ONLY} or more"
@@ -246,6 +248,9 @@ impl Read {
     pub(super) fn vpa(&mut self, object: &Object) -> Result<Kind, String> {
         const IN_PLACE: &str = "InPlaceOrRecreate";
         let spec = &object.value["spec"];
+        if spec["updatePolicy"]["updateMode"].is_boolean() {
+            return Err("updateMode: write \"Off\" in quotes, YAML reads it as a boolean without".into());
+        }
         let mode = spec["updatePolicy"]["updateMode"].as_str();
         match mode {
             Some("Off") => {
@@ -372,6 +377,16 @@ impl Read {
 /// A quantity of cores in millicores, without the last digits of a binary fraction.
 fn millicores(value: &Value) -> Result<f64, String> {
     Ok((quantity::quantity(value)? * 1e9).round() / 1e6)
+}
+
+/// Whether a metric never asks for a second pod. Requests in flight do not wake: without a pod
+/// there are none.
+fn wakes_only(metric: &Value) -> bool {
+    let (name, target) = (&metric["metric"]["name"], &metric["target"]);
+    name.is_string()
+        && in_flight(name).is_err()
+        && target["type"] == "AverageValue"
+        && quantity::quantity(&target["averageValue"]).is_ok_and(|value| value >= WAKES_ONLY)
 }
 
 /// What an HPA's metric says, if it exists without any pod.

@@ -118,6 +118,16 @@ fn an_hpa_with_metrics_that_exist_at_zero_pods_may_scale_to_zero() {
     refused(&hpa("maxReplicas: 5", &format!("[{OBJECT}, {OBJECT}]")), "2 metrics that scale");
     refused(&hpa("maxReplicas: 5", &format!("[{WAKES}]")), "0 metrics that scale");
     refused(&hpa("maxReplicas: 5", &format!("[{OBJECT}, {{type: Resource}}]")), "2 metrics");
+    let waking_flight = OBJECT.replace("\"2\"", "1M");
+    refused(&hpa("maxReplicas: 5", &format!("[{OBJECT}, {waking_flight}]")), "2 metrics that scale");
+    let component = |spec: &str| {
+        let patch = format!("kind: HorizontalPodAutoscaler\nspec: {{maxReplicas: 4, {spec}}}");
+        serde_json::json!({ "kind": "Component", "components": ["../hpa-zero"], "patches": [{ "patch": patch }] })
+            .to_string()
+    };
+    refused(&component(&format!("metrics: [{OBJECT}]")), "nothing wakes it from zero");
+    refused(&component(&format!("metrics: {PODS}")), "takes one of type Object");
+    assert_eq!(import(&component("minReplicas: 0")).expect("valid").kind, Kind::HpaZero);
     let ratio = OBJECT.replace("AverageValue", "Value").replace("averageValue", "value");
     refused(&hpa("maxReplicas: 5", &format!("[{ratio}]")), "target of type \"Value\"");
     let vpa = "\n---\napiVersion: autoscaling.k8s.io/v1\nkind: VerticalPodAutoscaler\nspec:\n  updatePolicy: \
@@ -157,6 +167,7 @@ fn a_vpa_that_is_off_leaves_the_hpa_alone_and_others_are_refused() {
     let on = import(&vpa("updateMode: InPlaceOrRecreate, minReplicas: 1")).expect("valid");
     assert_eq!((on.kind, on.values["maxAllowed.cpu"], on.notes), (Kind::HpaVpa, 2000.0, vec![]));
     refused(&vpa("updateMode: Initial"), "Initial");
+    refused(&vpa("updateMode: false"), "in quotes");
     refused(&vpa(""), "Recreate");
 }
 

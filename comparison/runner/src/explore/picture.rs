@@ -35,6 +35,8 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
 /// Radius of the marks of known settings.
 const MARK: f64 = 7.0;
+/// Radius of the marks of found settings.
+const SMALL_MARK: f64 = 3.0;
 /// Size of a label: its height, and the width of a letter of the largest common type.
 const LABEL: [f64; 2] = [13.0, 7.0];
 const MARGIN: [f64; 4] = [24.0, 24.0, 48.0, 64.0];
@@ -83,7 +85,7 @@ pub fn svg(points: &[Point], title: &str) -> String {
             );
         }
         for p in found(points, autoscaler) {
-            out.push_str(&mark(shape, colour, x(p.cost), y(p.good), 3.0));
+            out.push_str(&mark(shape, colour, x(p.cost), y(p.good), SMALL_MARK));
         }
         for p in known().filter(|p| p.autoscaler == *autoscaler) {
             out.push_str(&mark(shape, colour, x(p.cost), y(p.good), MARK));
@@ -97,7 +99,8 @@ pub fn svg(points: &[Point], title: &str) -> String {
         .collect();
     let marks: Vec<[f64; 2]> = known().map(|p| [x(p.cost), y(p.good)]).collect();
     let lengths: Vec<usize> = labels.iter().map(|(text, _)| text.len()).collect();
-    for ((text, colour), place) in labels.iter().zip(beside(&marks, &lengths)) {
+    let small: Vec<[f64; 2]> = shown.iter().map(|p| [x(p.cost), y(p.good)]).collect();
+    for ((text, colour), place) in labels.iter().zip(beside(&marks, &lengths, &small)) {
         let [[left, right], [top, bottom]] = place.area;
         let (x, anchor) = if place.before { (right, "end") } else { (left, "start") };
         let _ = writeln!(
@@ -129,11 +132,12 @@ struct Place {
 }
 
 /// A place for each label beside its mark, one after another: the nearest height at which it covers
-/// no other label and no mark, to the right where there is room.
-fn beside(marks: &[[f64; 2]], lengths: &[usize]) -> Vec<Place> {
+/// no other label and no mark, also none of the `small` ones, to the right where there is room.
+fn beside(marks: &[[f64; 2]], lengths: &[usize], small: &[[f64; 2]]) -> Vec<Place> {
     let [height, letter] = LABEL;
-    let mut taken: Vec<Area> =
-        marks.iter().map(|[x, y]| [[x - MARK, x + MARK], [y - MARK, y + MARK]]).collect();
+    let area = |[x, y]: &[f64; 2], r: f64| [[x - r, x + r], [y - r, y + r]];
+    let mut taken: Vec<Area> = marks.iter().map(|at| area(at, MARK)).collect();
+    taken.extend(small.iter().map(|at| area(at, SMALL_MARK)));
     let places = marks.iter().zip(lengths).map(|([x, y], length)| {
         let width = letter * *length as f64;
         let gap = MARK + 3.0;
@@ -209,12 +213,16 @@ mod tests {
         // Eight settings at nearly the same place, at an edge of the picture.
         for at in [[WIDTH - 30.0, 30.0], [MARGIN[3] + 1.0, HEIGHT - 60.0], [400.0, 200.0]] {
             let marks: Vec<[f64; 2]> = (0..8).map(|i| [at[0] + f64::from(i % 3), at[1]]).collect();
-            let places = beside(&marks, &[18; 8]);
+            let small: Vec<[f64; 2]> = (0..5).map(|i| [at[0] + 20.0 * f64::from(i), at[1]]).collect();
+            let places = beside(&marks, &[18; 8], &small);
             for (i, one) in places.iter().enumerate() {
                 let [[left, right], [top, bottom]] = one.area;
                 assert!(left >= 0.0 && right <= WIDTH && top >= 0.0 && bottom <= HEIGHT);
                 assert!(places[..i].iter().all(|other| !covers(&one.area, &other.area)), "{i}");
-                assert!(marks.iter().all(|[x, y]| !covers(&one.area, &[[*x, *x], [*y, *y]])), "{i}");
+                assert!(
+                    marks.iter().chain(&small).all(|[x, y]| !covers(&one.area, &[[*x, *x], [*y, *y]])),
+                    "{i}"
+                );
             }
         }
     }
