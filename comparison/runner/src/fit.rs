@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use scenario::Scenario;
-use scenario::recording::{Container, Origin, Pod, Run};
+use scenario::recording::{Container, Origin, Pod, QUOTA_PERIOD, Run};
 use scenario::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use simulator::Plant;
@@ -41,6 +41,10 @@ pub struct MeasuredVariant {
     pub background_millicores: f64,
     /// Part of a request's latency that is not CPU time of the pod, ms.
     pub hop_ms: f64,
+    /// Period of the pods' CPU quota, ms: the kubelet's `cpuCFSQuotaPeriod`. Not in recordings of
+    /// version 2, whose nodes had the default of 100 ms.
+    #[serde(default)]
+    pub quota_ms: Option<f64>,
     /// Time from losing readiness to deletion, seconds.
     pub drain_s: f64,
     /// CPU requests that fit on the node at the same time, millicores. Present only if pods had to
@@ -86,8 +90,9 @@ const WAITED_FOR_ROOM_S: f64 = 1.0;
 const AT_THE_START_S: f64 = 0.05;
 /// Pods scheduled within this time of each other share the node's CPUs while they start, seconds.
 pub const TOGETHER_S: f64 = 1.0;
-/// Share of the answers assumed to have met neither a queue nor an exhausted CPU quota. The time
-/// outside the pod is derived from this quantile of the latency.
+/// Share of the answers assumed to have met no queue and, where a request takes less CPU time than
+/// a period gives, no exhausted CPU quota. The time outside the pod is derived from this quantile
+/// of the latency.
 const UNDISTURBED: f64 = 0.2;
 
 impl Measured {
@@ -133,7 +138,9 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
     });
     let drain_s = median(drains.collect()).context("no pod was removed in these runs")?;
     let (work_s, background) = cpu(runs).context("these runs do not determine the CPU time of a request")?;
-    let hop_s = (undisturbed(runs).context("no answers")? - work_s).max(0.0);
+    let quota_ms = quota_ms(runs)?;
+    let quota = quota_ms.map(|ms| (ms / 1000.0, cores(runs) - background));
+    let hop_s = (undisturbed(runs).context("no answers")? - in_pod_s(work_s, quota)).max(0.0);
     let knative = runs[0].variant == "knative";
     let phases: Vec<f64> = runs.iter().filter_map(|run| phase(run)).map(rounded).collect();
     let (kpa_phases_s, hpa_phases_s) = if knative { (phases, vec![]) } else { (vec![], phases) };
@@ -141,6 +148,7 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
         work_ms: rounded(work_s * 1000.0),
         background_millicores: rounded(background * 1000.0),
         hop_ms: rounded(hop_s * 1000.0),
+        quota_ms,
         drain_s: rounded(drain_s),
         room_millicores: None,
         gateway_threads: cpus(runs[0]),
@@ -286,6 +294,42 @@ fn undisturbed(runs: &[&Run]) -> Option<f64> {
     found.map(|(us, _)| *us as f64 / 1e6)
 }
 
+/// The period of the CPU quota in these runs, ms, if they have it.
+fn quota_ms(runs: &[&Run]) -> Result<Option<f64>> {
+    let of = |run: &&Run| -> Option<f64> {
+        run.environment.get(QUOTA_PERIOD)?.strip_suffix(" ms")?.parse().ok().filter(|ms| *ms > 0.0)
+    };
+    let first = runs.first().and_then(of);
+    ensure!(
+        runs.iter().all(|run| of(run) == first),
+        "{} has runs with several periods of the CPU quota: fit them apart",
+        runs[0].variant
+    );
+    Ok(first)
+}
+
+/// The cores of a pod's first container: the median over the pods, as they were at the end.
+fn cores(runs: &[&Run]) -> f64 {
+    let pods = runs.iter().flat_map(|r| &r.recording.pods);
+    let last = pods.filter_map(|pod| Some(pod.containers.first()?.requests.last()?.1));
+    median(last.collect()).unwrap_or(0.0)
+}
+
+/// The time of a request alone in a pod, seconds, at the quantile [`UNDISTURBED`] of the moments
+/// within a period at which it may come; `quota` is the period, seconds, and the pod's cores. What
+/// a period does not give waits for the next.
+fn in_pod_s(work_s: f64, quota: Option<(f64, f64)>) -> f64 {
+    let Some((period, cores)) = quota.filter(|(_, cores)| (0.0..1.0).contains(cores) && *cores > 0.0) else {
+        return work_s;
+    };
+    let each = period * cores;
+    let waits = (work_s / each).ceil() - 1.0;
+    if waits < 1.0 {
+        return work_s;
+    }
+    (waits - 1.0 + UNDISTURBED) * period + work_s - waits * each
+}
+
 /// CPU requests of the scheduled pods while another pod waited for a node, millicores: one value
 /// for each pod that waited.
 fn placed_while_waiting(run: &Run) -> Vec<f64> {
@@ -370,11 +414,38 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_take_several_periods_of_the_quota_are_not_counted_as_slow_networks() {
+        let mut arm = arms().arm("k8s-autoscalers", "hpa").expect("shipped");
+        arm.plant = Plant { work: 3_900, hop: 1_500, quota_period: micros(0.01), ..arm.plant };
+        let mut runs: Vec<Run> = ["spike", "ramp"]
+            .map(|name| {
+                let scenario = Scenario::shipped_named(name).expect("shipped");
+                let drawn = Drawn { scale: 10.0, stretch: 0.5, seed: 1, chance: 0 };
+                let mut run = arm.run(&scenario, 1, drawn, 340.0);
+                run.environment.insert(QUOTA_PERIOD.into(), "10 ms".into());
+                Run { origin: Origin::Measured, ..run }
+            })
+            .into();
+        let found = Measured::of(&runs, &Scenario::shipped()).expect("measured");
+        let found = &found.variants["k8s-autoscalers"];
+        assert_eq!(found.quota_ms, Some(10.0));
+        assert!((found.work_ms - 3.9).abs() < 0.2, "{}", found.work_ms);
+        assert!((found.hop_ms - 1.5).abs() < 3.0, "{}", found.hop_ms);
+        let told = Arms { measured: Measured::of(&runs, &[]).expect("measured"), ..arms() };
+        let plant = told.arm("k8s-autoscalers", "hpa").expect("shipped").plant;
+        assert_eq!(plant.quota_period, micros(0.01), "the simulation has the nodes' period");
+        runs[0].environment.insert(QUOTA_PERIOD.into(), "100 ms".into());
+        let error = Measured::of(&runs, &[]).expect_err("two conditions");
+        assert!(error.to_string().contains("several periods"), "{error}");
+    }
+
+    #[test]
     fn a_fit_survives_being_written_and_read() {
         let variant = MeasuredVariant {
             work_ms: 8.0,
             background_millicores: 5.0,
             hop_ms: 1.0,
+            quota_ms: Some(10.0),
             drain_s: 6.0,
             room_millicores: Some(1750),
             kpa_phases_s: vec![],

@@ -80,6 +80,9 @@ pub struct Calibration {
     pub steps: Vec<CalibrationStep>,
 }
 
+/// Name of the pods' quota period in [`Run::environment`]: `10 ms`.
+pub const QUOTA_PERIOD: &str = "CPU quota's period";
+
 /// One rate of a calibration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationStep {

@@ -20,7 +20,7 @@ use load::images::Pictures;
 use load::pace::send_schedule;
 use load::rehearsal::rehearse;
 use scenario::arms::{Arm, Deciding};
-use scenario::recording::{Draw, Origin, Recording, Run, SCHEMA};
+use scenario::recording::{Draw, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ impl Runner<'_> {
         let period_ms = self.cfs_period_ms(&recorder);
         quota::check(&job.arm, period_ms, sync_s)?;
         let shown = period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
-        environment.insert("CPU quota's period".into(), shown);
+        environment.insert(QUOTA_PERIOD.into(), shown);
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;
         let counted = draw.counted.map_or(range, |[from, to]| range.part(from, to));

@@ -67,6 +67,9 @@ fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
     plant.work = ms(measured.work_ms);
     plant.background_millicores = measured.background_millicores;
     plant.hop = ms(measured.hop_ms);
+    if let Some(period) = measured.quota_ms {
+        plant.quota_period = ms(period);
+    }
     plant.drain = micros(measured.drain_s);
     plant.room_millicores = measured.room_millicores;
     plant.gateway_workers = measured.gateway_threads.unwrap_or(1);
