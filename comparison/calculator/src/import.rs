@@ -1,6 +1,7 @@
 //! Settings from pasted manifests. What the simulator does not have is an error that says what it
 //! has, so that an import never stands for something else than what was pasted.
 
+mod metric;
 mod pasted;
 mod read;
 #[cfg(test)]

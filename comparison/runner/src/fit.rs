@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use scenario::Scenario;
-use scenario::recording::{Container, Origin, Pod, QUOTA_PERIOD, Run};
+use scenario::recording::{Container, Origin, Pod, Run};
 use scenario::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use simulator::Plant;
@@ -18,8 +18,10 @@ use simulator::vpa::INTERVAL;
 
 use arms::begin_of;
 pub use arms::{Arm, Arms};
+use request::{cpu, hop_s, quota_ms};
 
 mod arms;
+mod request;
 
 /// Measured parameters by variant, serialized as TOML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -90,11 +92,6 @@ const WAITED_FOR_ROOM_S: f64 = 1.0;
 const AT_THE_START_S: f64 = 0.05;
 /// Pods scheduled within this time of each other share the node's CPUs while they start, seconds.
 pub const TOGETHER_S: f64 = 1.0;
-/// Share of the answers assumed to have met no queue and, where a request takes less CPU time than
-/// a period gives, no exhausted CPU quota. The time outside the pod is derived from this quantile
-/// of the latency.
-const UNDISTURBED: f64 = 0.2;
-
 impl Measured {
     /// Parses the output of `comparison fit`.
     pub fn read(path: &Path) -> Result<Self> {
@@ -139,8 +136,7 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
     let drain_s = median(drains.collect()).context("no pod was removed in these runs")?;
     let (work_s, background) = cpu(runs).context("these runs do not determine the CPU time of a request")?;
     let quota_ms = quota_ms(runs)?;
-    let quota = quota_ms.map(|ms| (ms / 1000.0, cores(runs) - background));
-    let hop_s = (undisturbed(runs).context("no answers")? - in_pod_s(work_s, quota)).max(0.0);
+    let hop_s = hop_s(runs, work_s, background, quota_ms).context("no answers")?;
     let knative = runs[0].variant == "knative";
     let phases: Vec<f64> = runs.iter().filter_map(|run| phase(run)).map(rounded).collect();
     let (kpa_phases_s, hpa_phases_s) = if knative { (phases, vec![]) } else { (vec![], phases) };
@@ -249,87 +245,6 @@ fn start(pod: &Pod, all: &[Pod]) -> Option<[f64; 3]> {
     Some([rounded(pod.started_s? - scheduled), rounded(pod.first_ready()? - scheduled), together])
 }
 
-/// CPU time of a request in seconds and CPU use of a pod without requests in cores: least squares
-/// over the runs.
-fn cpu(runs: &[&Run]) -> Option<(f64, f64)> {
-    let mut sums = [0.0; 5];
-    for run in runs {
-        let observed = run.recording.observed_s;
-        let answered = run.load.count(scenario::Outcome::Ok) as f64;
-        let alive: f64 = run
-            .recording
-            .pods
-            .iter()
-            .filter_map(|p| {
-                let from = p.started_s?.max(0.0);
-                Some((p.gone_s.unwrap_or(observed).min(observed) - from).max(0.0))
-            })
-            .sum();
-        let used: f64 =
-            run.recording.pods.iter().filter_map(|p| p.containers.first()).map(|c| c.core_seconds).sum();
-        let terms = [answered * answered, answered * alive, alive * alive, answered * used, alive * used];
-        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
-    }
-    let [aa, ab, bb, ay, by] = sums;
-    let determinant = aa * bb - ab * ab;
-    let (work, background) = ((ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant);
-    if background < 0.0 {
-        return Some((ay / aa, 0.0)).filter(|w| w.0 > 0.0);
-    }
-    (work > 0.0).then_some((work, background))
-}
-
-/// The quantile [`UNDISTURBED`] of the latency of all answers, seconds.
-fn undisturbed(runs: &[&Run]) -> Option<f64> {
-    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-    for bucket in runs.iter().flat_map(|r| &r.load.latency_us) {
-        *counts.entry(bucket[0]).or_insert(0) += bucket[1];
-    }
-    let total: u64 = counts.values().sum();
-    let mut seen = 0;
-    let found = counts.iter().find(|(_, count)| {
-        seen += **count;
-        seen as f64 >= UNDISTURBED * total as f64
-    });
-    found.map(|(us, _)| *us as f64 / 1e6)
-}
-
-/// The period of the CPU quota in these runs, ms, if they have it.
-fn quota_ms(runs: &[&Run]) -> Result<Option<f64>> {
-    let of = |run: &&Run| -> Option<f64> {
-        run.environment.get(QUOTA_PERIOD)?.strip_suffix(" ms")?.parse().ok().filter(|ms| *ms > 0.0)
-    };
-    let first = runs.first().and_then(of);
-    ensure!(
-        runs.iter().all(|run| of(run) == first),
-        "{} has runs with several periods of the CPU quota: fit them apart",
-        runs[0].variant
-    );
-    Ok(first)
-}
-
-/// The cores of a pod's first container: the median over the pods, as they were at the end.
-fn cores(runs: &[&Run]) -> f64 {
-    let pods = runs.iter().flat_map(|r| &r.recording.pods);
-    let last = pods.filter_map(|pod| Some(pod.containers.first()?.requests.last()?.1));
-    median(last.collect()).unwrap_or(0.0)
-}
-
-/// The time of a request alone in a pod, seconds, at the quantile [`UNDISTURBED`] of the moments
-/// within a period at which it may come; `quota` is the period, seconds, and the pod's cores. What
-/// a period does not give waits for the next.
-fn in_pod_s(work_s: f64, quota: Option<(f64, f64)>) -> f64 {
-    let Some((period, cores)) = quota.filter(|(_, cores)| (0.0..1.0).contains(cores) && *cores > 0.0) else {
-        return work_s;
-    };
-    let each = period * cores;
-    let waits = (work_s / each).ceil() - 1.0;
-    if waits < 1.0 {
-        return work_s;
-    }
-    (waits - 1.0 + UNDISTURBED) * period + work_s - waits * each
-}
-
 /// CPU requests of the scheduled pods while another pod waited for a node, millicores: one value
 /// for each pod that waited.
 fn placed_while_waiting(run: &Run) -> Vec<f64> {
@@ -350,6 +265,7 @@ mod tests {
     use simulator::plant::{Start, VpaBegin};
 
     use super::*;
+    use scenario::recording::QUOTA_PERIOD;
 
     #[test]
     fn a_run_begins_as_another_one_did() {

@@ -343,6 +343,11 @@ impl Recording {
 }
 
 impl Run {
+    /// The period of the pods' CPU quota, ms, if the run has it.
+    pub fn quota_period_ms(&self) -> Option<f64> {
+        self.environment.get(QUOTA_PERIOD)?.strip_suffix(" ms")?.parse().ok().filter(|ms| *ms > 0.0)
+    }
+
     /// Reads a results file of this version or the one before it. Version 2 knew neither cycles nor
     /// rest nor calibration, and had other names for some settings.
     pub fn parse(text: &str) -> Result<Self> {

@@ -64,6 +64,10 @@ pub enum Autoscaler {
     HpaToZero(HpaSettings),
 }
 
+/// From this target on, a metric of an HPA or a trigger of KEDA wakes and never asks for a second
+/// pod: it is far above any number of requests.
+pub const WAKES_ONLY: f64 = 100_000.0;
+
 /// Names of a run in its results file.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {

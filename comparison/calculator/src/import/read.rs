@@ -1,7 +1,9 @@
 //! What each kind of object says, and what of it is not simulated.
 
 use serde_json::Value;
+use simulator::WAKES_ONLY;
 
+use super::metric::{exists_at_zero, in_flight, wakes_only};
 use super::pasted::Object;
 use crate::quantity;
 use crate::settings::{Kind, POLICY_PERIOD_S, Values};
@@ -12,12 +14,6 @@ const SET_LATER: &str = "set-by-replacement";
 const KNATIVE_TARGET: f64 = 100.0;
 /// The default of KEDA's `maxReplicaCount`.
 const KEDA_MOST: f64 = 100.0;
-/// From this target on, a trigger of KEDA or a metric of an HPA wakes a Deployment and never asks
-/// for a second pod.
-const WAKES_ONLY: f64 = 100_000.0;
-/// Parts of the names of metrics that count requests in flight.
-const IN_FLIGHT: [&str; 6] =
-    ["concurrency", "in_flight", "inflight", "in-flight", "active_requests", "requests_active"];
 
 /// What is simulated of an HPA.
 const ONLY: &str = "only one metric of requests in flight with an averageValue is simulated, of type \
@@ -377,36 +373,4 @@ impl Read {
 /// A quantity of cores in millicores, without the last digits of a binary fraction.
 fn millicores(value: &Value) -> Result<f64, String> {
     Ok((quantity::quantity(value)? * 1e9).round() / 1e6)
-}
-
-/// Whether a metric never asks for a second pod. Requests in flight do not wake: without a pod
-/// there are none.
-fn wakes_only(metric: &Value) -> bool {
-    let (name, target) = (&metric["metric"]["name"], &metric["target"]);
-    name.is_string()
-        && in_flight(name).is_err()
-        && target["type"] == "AverageValue"
-        && quantity::quantity(&target["averageValue"]).is_ok_and(|value| value >= WAKES_ONLY)
-}
-
-/// What an HPA's metric says, if it exists without any pod.
-fn exists_at_zero(metric: &Value) -> Option<&Value> {
-    match metric["type"].as_str()? {
-        "Object" => Some(&metric["object"]),
-        "External" => Some(&metric["external"]),
-        _ => None,
-    }
-}
-
-/// An error if a metric's name or query does not say that it counts requests in flight.
-fn in_flight(metric: &Value) -> Result<(), String> {
-    let text = metric.as_str().unwrap_or_default().to_lowercase();
-    if IN_FLIGHT.iter().any(|part| text.contains(part)) {
-        return Ok(());
-    }
-    Err(format!(
-        "metric {metric}: only requests in flight are simulated (their metric has one of these in its name: \
-         {})",
-        IN_FLIGHT.join(", ")
-    ))
 }

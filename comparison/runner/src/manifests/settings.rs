@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+use simulator::WAKES_ONLY;
 use simulator::hpa::{HpaSettings, Policy, Rules, Select, TOLERANCE};
 use simulator::keda::KedaSettings;
 use simulator::kpa::KpaSettings;
@@ -13,8 +14,6 @@ use scenario::quantity;
 
 const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
 const PREFIX: &str = "autoscaling.knative.dev/";
-/// From this target on, a metric asks for one pod at most.
-const WAKES_ONLY: f64 = 100_000.0;
 /// Placeholder in the bases for the target, which function/manifests fills in.
 const REPLACED: &str = "set-by-replacement";
 
