@@ -33,8 +33,9 @@ impl Pasted {
     /// Objects of a document: itself, the items of a list, the patches of a kustomization.
     pub(super) fn collect(&mut self, value: Value) -> Result<(), String> {
         match value["kind"].as_str().unwrap_or_default() {
-            "List" => {
-                value["items"].as_array().into_iter().flatten().try_for_each(|i| self.collect(i.clone()))
+            kind if kind.ends_with("List") => {
+                let items = value["items"].as_array().into_iter().flatten();
+                items.map(|item| listed(item, &value)).try_for_each(|item| self.collect(item))
             }
             "Component" | "Kustomization" => self.kustomization(&value),
             "ConfigMap" if value["metadata"]["name"] == "eye-state-scaling" => {
@@ -132,6 +133,18 @@ impl Pasted {
         }
         Ok(first)
     }
+}
+
+/// An item of a list. In one that has a kind of its own (`kubectl get --raw`), as
+/// HorizontalPodAutoscalerList, the API server leaves out the kind of the items.
+fn listed(item: &Value, list: &Value) -> Value {
+    let mut item = item.clone();
+    let kind = list["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).unwrap_or_default();
+    if item.is_object() && item["kind"].is_null() && !kind.is_empty() {
+        item["kind"] = kind.into();
+        item["apiVersion"] = list["apiVersion"].clone();
+    }
+    item
 }
 
 fn role(value: &Value) -> Option<Role> {

@@ -41,6 +41,18 @@ fn objects_of_this_repository_are_read() {
     assert_eq!((kind, values["minReplicas"]), (Kind::HpaZero, 0.0));
 }
 
+#[test]
+fn a_list_of_one_kind_is_read_whose_items_have_none() {
+    let spec = hpa("maxReplicas: 7", PODS).split_once("spec:").expect("a spec").1.to_owned();
+    let item = format!("- spec:{}", spec.replace('\n', "\n  "));
+    let list = |version: &str, kind: &str| format!("apiVersion: {version}\nkind: {kind}\nitems:\n{item}\n");
+    let Imported { kind, values, .. } =
+        import(&list("autoscaling/v2", "HorizontalPodAutoscalerList")).expect("valid");
+    assert_eq!((kind, values["maxReplicas"], values["averageValue"]), (Kind::Hpa, 7.0, 1.5));
+    assert!(import(&list("v1", "List")).is_err(), "a mixed list names the kind of each item");
+    assert!(import("kind: PodList\nitems: [{spec: {}}, 1]").is_err(), "nothing that scales");
+}
+
 const PODS: &str =
     "[{type: Pods, pods: {metric: {name: concurrency}, target: {type: AverageValue, averageValue: 1500m}}}]";
 
