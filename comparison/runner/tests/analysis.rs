@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comparison::analysis::measures::{measure, measure_until};
-use comparison::analysis::statistics::ALPHA;
+use comparison::analysis::statistics::{ALPHA, Spread};
 use comparison::analysis::{MEASURES, by_key};
 use comparison::files::{read_run, read_runs, write_run};
 use comparison::report::claims::claims;
@@ -365,6 +365,24 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
 }
 
 #[test]
+#[test]
+fn no_interval_leaves_what_its_measure_can_be() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../campaigns/spike-apart");
+    let runs = read_runs(&folder).expect("the committed recordings");
+    let mut cut = 0;
+    for arm in arm_runs(&runs) {
+        for measure in MEASURES {
+            let (least, most) = measure.range();
+            let Some(found) = arm.estimate(measure.key) else { continue };
+            let Spread::Interval(low, high) = found.spread else { continue };
+            assert!(low >= least && high <= most, "{}: {low} … {high}", measure.title);
+            assert!(low <= found.mean && found.mean <= high, "{}: {low} … {high}", measure.title);
+            cut += usize::from(low == least && found.mean > least);
+        }
+    }
+    assert!(cut > 0, "there are some that would leave it: latencies of the HPA, whose runs differ much");
+}
+
 fn blocks_of_sessions_on_different_machines_are_joined_and_runs_within_a_block_are_not() {
     let of = |repeat: u32, node: &str, scale: f64| {
         let mut one = run(two_pods(), &[]);

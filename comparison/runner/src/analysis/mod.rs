@@ -31,6 +31,17 @@ pub struct Measure {
     pub definition: &'static str,
 }
 
+impl Measure {
+    /// The values that it can have: shares end at 100 %, and only a difference can be negative.
+    pub fn range(&self) -> (f64, f64) {
+        match (self.key, self.unit) {
+            ("cost_apart", _) => (f64::NEG_INFINITY, f64::INFINITY),
+            (_, "%") => (0.0, 100.0),
+            _ => (0.0, f64::INFINITY),
+        }
+    }
+}
+
 const fn measure(
     key: &'static str,
     title: &'static str,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::analysis::measures::{Values, measure_until};
 use crate::analysis::statistics::{Estimate, Spread, estimate};
-use crate::analysis::{MEASURES, Measure};
+use crate::analysis::{MEASURES, Measure, by_key};
 use scenario::arms::{self, Arm};
 use scenario::recording::{Origin, Run};
 
@@ -60,7 +60,13 @@ impl ArmRuns<'_> {
     /// Mean and spread of a measure over the repeats.
     pub fn estimate(&self, key: &str) -> Option<Estimate> {
         let values: Vec<f64> = self.values.iter().filter_map(|v| v.get(key).copied()).collect();
-        Some(Estimate { of: self.runs.len(), ..estimate(&values)? })
+        let found = estimate(&values)?;
+        let (least, most) = by_key(key)?.range();
+        let spread = match found.spread {
+            Spread::Interval(low, high) => Spread::Interval(low.max(least), high.min(most)),
+            other => other,
+        };
+        Some(Estimate { of: self.runs.len(), spread, ..found })
     }
 }
 
@@ -131,7 +137,7 @@ impl Group<'_> {
 
     /// The row of one measure.
     pub fn row(&self, key: &str) -> Option<Row> {
-        let measure = crate::analysis::by_key(key)?;
+        let measure = by_key(key)?;
         let [first, second] = self.arms;
         let paired = first.runs.iter().zip(&first.values).filter_map(|(run, values)| {
             let other = second.runs.iter().position(|r| r.repeat == run.repeat)?;
