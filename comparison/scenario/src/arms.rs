@@ -64,7 +64,7 @@ pub struct Pair {
 pub struct Claim {
     /// Name of the scenario.
     pub scenario: String,
-    /// Names of the arms of a pair.
+    /// Names of the arms of a pair, or of an arm and an ablation of it.
     pub arms: [String; 2],
     /// Key of the measure.
     pub measure: String,
@@ -210,7 +210,11 @@ mod tests {
         assert!(pairs().iter().flat_map(|p| &p.arms).all(|name| Arm::named(name).is_some()));
         let shipped: Vec<String> = crate::Scenario::shipped().into_iter().map(|s| s.name).collect();
         assert!(claims().iter().all(|claim| shipped.contains(&claim.scenario)));
-        assert!(claims().iter().all(|claim| pairs().iter().any(|pair| pair.arms == claim.arms)));
+        let ablation = |[first, second]: &[String; 2]| {
+            Arm::named(second).and_then(|arm| arm.base()).is_some_and(|base| base.name == *first)
+        };
+        let compared = |arms: &[String; 2]| pairs().iter().any(|pair| pair.arms == *arms) || ablation(arms);
+        assert!(claims().iter().all(|claim| compared(&claim.arms)));
     }
 
     #[test]

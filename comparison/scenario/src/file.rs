@@ -85,7 +85,7 @@ enum RateFile {
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("azure-llm-code", include_str!("../../scenarios/azure-llm-code.toml")),
     ("idle-wake", include_str!("../../scenarios/idle-wake.toml")),
     ("late-spike", include_str!("../../scenarios/late-spike.toml")),
@@ -96,6 +96,7 @@ const SHIPPED: [(&str, &str); 10] = [
     ("spike", include_str!("../../scenarios/spike.toml")),
     ("spike-apart", include_str!("../../scenarios/spike-apart.toml")),
     ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
+    ("steady", include_str!("../../scenarios/steady.toml")),
 ];
 /// The tables that they refer to.
 const TABLES: [(&str, &str); 2] = [
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ten_scenarios_are_shipped() {
+    fn the_eleven_scenarios_are_shipped() {
         let names: Vec<String> = Scenario::shipped().into_iter().map(|s| s.name).collect();
         let expected = [
             "azure-llm-code",
@@ -200,6 +201,7 @@ mod tests {
             "spike",
             "spike-apart",
             "spike-cycles",
+            "steady",
         ];
         assert_eq!(names, expected);
     }
@@ -207,6 +209,8 @@ mod tests {
     #[test]
     fn the_shapes_say_what_their_names_say() {
         assert_eq!(named("soak").rate.steps_up(), Vec::<f64>::new());
+        assert_eq!(named("steady").rate.steps_up(), Vec::<f64>::new());
+        assert_eq!(named("steady").counted.window(1.0, 300.0), Some([120.0, 300.0]));
         assert_eq!(named("spike").rate.steps_up(), [60.0]);
         assert_eq!(named("late-spike").rate.steps_up(), [120.0]);
         assert_eq!(named("idle-wake").rate.steps_up(), [10.0, 150.0]);

@@ -164,6 +164,7 @@ mod tests {
             "spike",
             "spike-apart",
             "spike-cycles",
+            "steady",
         ] {
             let scenario = scenario(name);
             let schedule = Schedule::draw(&scenario, 40.0, 1.0, 3);

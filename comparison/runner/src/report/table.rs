@@ -57,7 +57,8 @@ pub fn arm_runs(runs: &[Run]) -> Vec<ArmRuns<'_>> {
 }
 
 impl ArmRuns<'_> {
-    /// Mean and spread of a measure over the repeats.
+    /// Mean and spread of a measure over the repeats. An interval ends where the measure does: the
+    /// mean lies on this side, so that it covers the mean as often as before.
     pub fn estimate(&self, key: &str) -> Option<Estimate> {
         let values: Vec<f64> = self.values.iter().filter_map(|v| v.get(key).copied()).collect();
         let found = estimate(&values)?;
@@ -125,7 +126,7 @@ impl Group<'_> {
             && self.arms.iter().zip(&claim.arms).all(|(a, name)| a.arm.name == *name)
     }
 
-    /// Whether claims are made about it: not about ablations, which explain differences.
+    /// Whether claims are made about it: not about most ablations, which explain differences.
     pub fn is_claimed(&self) -> bool {
         arms::claims().iter().any(|claim| self.has(claim))
     }
