@@ -113,6 +113,12 @@ pub fn make_void(path: &Path, reason: &str) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
+/// Adds to a run what one pod answered at most, before its session and after its block.
+pub fn add_throughput(path: &Path, throughput: [f64; 2]) -> Result<()> {
+    let run = Run { throughput: Some(throughput), ..read_run(path)? };
+    write_run(&run, path.parent().unwrap_or(Path::new("."))).map(drop)
+}
+
 /// The calibration of this folder, if there is one.
 pub fn read_calibration(folder: &Path) -> Result<Option<Calibration>> {
     let path = folder.join(CALIBRATION);
@@ -163,6 +169,19 @@ mod tests {
     use scenario::recording::CalibrationStep;
 
     use super::*;
+
+    #[test]
+    fn what_one_pod_answered_around_a_run_is_added_to_its_file_and_nothing_else_changes() {
+        let folder = std::env::temp_dir().join(format!("throughput-{}", std::process::id()));
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/spike-knative-tuned-1.json");
+        let run = read_run(&shipped).expect("a recording");
+        let path = write_run(&run, &folder).expect("written");
+        add_throughput(&path, [40.0, 39.0]).expect("added");
+        let after = read_run(&path).expect("still a run");
+        assert_eq!(after.throughput, Some([40.0, 39.0]));
+        assert_eq!(Run { throughput: None, ..after }, run);
+        std::fs::remove_dir_all(&folder).expect("cleaned");
+    }
 
     #[test]
     fn a_calibration_comes_back_and_none_is_none() {

@@ -82,6 +82,7 @@ fn run(recording: Recording, steps_up: &[f64]) -> Run {
         recording,
         calibration: None,
         session: None,
+        throughput: None,
         void: None,
     }
 }

@@ -58,6 +58,10 @@ pub struct Run {
     /// before sessions.
     #[serde(default)]
     pub session: Option<String>,
+    /// What one pod answered a second at most, when the session began and after the run's block.
+    /// Absent in files from before it was kept, and where it was not measured.
+    #[serde(default)]
+    pub throughput: Option<[f64; 2]>,
     /// The reason why this run is void, if it is. Void runs are kept apart.
     #[serde(default)]
     pub void: Option<String>,

@@ -148,6 +148,7 @@ pub fn simulated_run(
         recording,
         calibration: None,
         session: None,
+        throughput: None,
         void: None,
     }
 }

@@ -110,6 +110,7 @@ impl Runner<'_> {
             recording,
             calibration: self.calibration.clone(),
             session: Some(self.session.clone()),
+            throughput: None,
             void,
         };
         if let Some(apart) = cost_apart(&run).filter(|apart| apart.abs() > cost::MOST_APART) {

@@ -220,6 +220,7 @@ impl<'a> Runner<'a> {
         }
         let reason = format!("one pod answered {:.1}/s before and {now:.1}/s after it", before.saturated);
         for path in since {
+            since.iter().try_for_each(|path| files::add_throughput(path, [before.saturated, now]))?;
             files::make_void(path, &reason)?;
         }
         log_progress(&format!(
