@@ -366,7 +366,6 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
 }
 
 #[test]
-#[test]
 fn no_interval_leaves_what_its_measure_can_be() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../campaigns/spike-apart");
     let runs = read_runs(&folder).expect("the committed recordings");
@@ -384,6 +383,7 @@ fn no_interval_leaves_what_its_measure_can_be() {
     assert!(cut > 0, "there are some that would leave it: latencies of the HPA, whose runs differ much");
 }
 
+#[test]
 fn blocks_of_sessions_on_different_machines_are_joined_and_runs_within_a_block_are_not() {
     let of = |repeat: u32, node: &str, scale: f64| {
         let mut one = run(two_pods(), &[]);

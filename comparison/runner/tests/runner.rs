@@ -166,6 +166,32 @@ fn a_block_that_was_begun_at_another_speed_is_passed_over_and_the_next_ones_are_
     assert_eq!(done, ids.map(|id| format!("short-k8s-autoscalers-{id}")));
 }
 
+#[test]
+fn a_setting_of_the_node_is_made_before_the_runs_that_need_it_and_is_as_usual_afterwards() {
+    let stage = Stage::new("node", FIT);
+    let made = stage.folder.join("made");
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    let set = format!("echo {{value}} >> {}", made.display());
+    let node = format!("[node.cfs_period_ms]\nvalue = 10\nset = [\"{set}\"]\n");
+    std::fs::write(stage.cluster_file(), format!("{text}\n{node}")).expect("written");
+    let names = ["hpa-vpa", "hpa-vpa+cfs-100ms"];
+    let both = Plan { arms: names.map(|n| Arm::named(n).expect("listed")).into(), ..plan(&stage) };
+    patiently(|| {
+        let _ = (std::fs::remove_file(&made), std::fs::remove_dir_all(stage.results()));
+        run(&stage, &both).map_err(|e| format!("{e:#}"))
+    });
+    let mut runs = read_runs(&stage.results()).expect("results");
+    runs.sort_by(|a, b| a.started.cmp(&b.started));
+    let mut expected: Vec<&str> = runs
+        .iter()
+        .map(|run| if run.configuration.contains("cfs-100ms") { "100" } else { "10" })
+        .chain(["10"])
+        .collect();
+    expected.dedup();
+    let made = std::fs::read_to_string(&made).expect("it was made");
+    assert_eq!(made.lines().collect::<Vec<_>>(), expected);
+}
+
 /// The program itself, with two scenarios to run.
 fn start(stage: &Stage) -> Child {
     let path = |p: &Path| p.display().to_string();

@@ -293,6 +293,7 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
         let matters = match name.as_str() {
             "Image ID" => !sourced,
             NODE => block || !in_sessions,
+            QUOTA_PERIOD => one.variant == other.variant && one.configuration == other.configuration,
             name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
         };
         if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {

@@ -126,6 +126,7 @@ impl Runner<'_> {
 
     fn with_one_pod<T>(&mut self, measure: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         self.remove_all()?;
+        self.set_node(None)?;
         let variant = self.config.variant(VARIANT)?;
         self.removed.remove(VARIANT);
         variant.apply.iter().try_for_each(|command| shell(&command.replace(SETTINGS, ONE_POD)))?;

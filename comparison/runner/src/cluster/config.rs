@@ -32,6 +32,9 @@ pub struct ClusterConfig {
     /// a run: see [`super::others`].
     #[serde(default = "other_cpu_most")]
     pub other_cpu_most: f64,
+    /// Settings of the node that ablations change (optional): see [`super::node`].
+    #[serde(default)]
+    pub node: NodeConfig,
     /// By name: `knative`, `k8s-autoscalers`.
     pub variants: BTreeMap<String, VariantConfig>,
 }
@@ -46,6 +49,28 @@ fn platform() -> Vec<String> {
     ["keda", "kube-*", "knative-*", "kourier-*", "local-path-storage", "monitoring", "vpa"]
         .map(Into::into)
         .into()
+}
+
+/// How settings of the node are made. Without commands whoever runs the comparison makes them, and
+/// runs that need another setting than the node has are refused.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The kubelet's `cpuCFSQuotaPeriod`, milliseconds.
+    pub cfs_period_ms: Option<NodeCommands>,
+    /// The controller manager's `--horizontal-pod-autoscaler-sync-period`, seconds.
+    pub hpa_sync_period_s: Option<NodeCommands>,
+}
+
+/// Commands for one setting of the node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeCommands {
+    /// Its value in runs without an ablation of it.
+    pub value: u32,
+    /// Shell commands that make it and return when the node has it; [`VALUE`] in them stands for
+    /// the value.
+    pub set: Vec<String>,
 }
 
 /// One variant.
@@ -73,6 +98,8 @@ pub struct VariantConfig {
 
 /// Placeholder for the settings in [`VariantConfig::apply`].
 pub const SETTINGS: &str = "{settings}";
+/// Placeholder for the value in [`NodeCommands::set`].
+pub const VALUE: &str = "{value}";
 
 impl VariantConfig {
     /// The object whose condition says whether an arm can scale, and that condition.

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod interrupt;
 pub mod kube;
 pub mod marker;
+pub mod node;
 pub mod others;
 pub mod plan;
 pub mod pods;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use scenario::arms::{Arm, NodeSetting};
 
+use super::config::NodeConfig;
 use super::kube::{Kube, pods_path};
+use super::node;
 
 /// Where control groups are mounted: version 2, and version 1's controller of CPU time.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
@@ -56,10 +58,10 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
     said.map_or(Some(15.0), |text| text.strip_suffix('s')?.parse().ok())
 }
 
-/// Whether the node has the setting of an ablation. A setting that cannot be read is assumed, and
-/// the results file says so.
-pub fn check(arm: &Arm, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
-    for setting in arm.ablations().iter().filter_map(|a| a.node) {
+/// Whether the node has the settings of an arm. A setting that cannot be read is assumed, and the
+/// results file says so.
+pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
+    for (setting, _) in node::wanted(config, Some(arm)) {
         let (name, wanted, found) = match setting {
             NodeSetting::CfsPeriodMs(ms) => ("the period of the CPU quota", format!("{ms} ms"), period_ms),
             NodeSetting::HpaSyncPeriodS(s) => ("the HPA's sync period", format!("{s} s"), sync_s),
@@ -77,6 +79,7 @@ pub fn check(arm: &Arm, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::NodeCommands;
     use super::*;
 
     #[test]
@@ -97,8 +100,14 @@ mod tests {
     #[test]
     fn an_ablation_of_the_node_is_refused_on_a_node_without_it() {
         let arm = Arm::named("hpa+cfs-20ms").expect("listed");
-        assert!(check(&arm, Some(20.0), None).is_ok() && check(&arm, None, None).is_ok());
-        let error = check(&arm, Some(100.0), None).expect_err("another period").to_string();
+        let unknown = NodeConfig::default();
+        assert!(check(&arm, &unknown, Some(20.0), None).is_ok() && check(&arm, &unknown, None, None).is_ok());
+        let error = check(&arm, &unknown, Some(100.0), None).expect_err("another period").to_string();
         assert!(error.contains("is to be 20 ms, and is 100"), "{error}");
+        let usual = NodeCommands { value: 10, set: vec![] };
+        let told = NodeConfig { cfs_period_ms: Some(usual), ..unknown };
+        let arm = Arm::named("hpa").expect("listed");
+        let error = check(&arm, &told, Some(100.0), None).expect_err("not as the file says").to_string();
+        assert!(error.contains("is to be 10 ms, and is 100"), "{error}");
     }
 }

@@ -85,7 +85,7 @@ impl Runner<'_> {
         let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
         environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
         let period_ms = self.cfs_period_ms(&recorder);
-        quota::check(&job.arm, period_ms, sync_s)?;
+        quota::check(&job.arm, &self.config.node, period_ms, sync_s)?;
         let shown = period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
         environment.insert(QUOTA_PERIOD.into(), shown);
         let mut recording = recorder.finish(start, observed_s);

@@ -16,6 +16,7 @@ use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
+use scenario::arms::NodeSetting;
 use scenario::recording::{Calibration, Run, joinable};
 use scenario::schedule::Schedule;
 
@@ -87,6 +88,8 @@ pub(super) struct Runner<'a> {
     pub(super) prometheus: Prometheus,
     /// When each variant was last removed.
     pub(super) removed: HashMap<String, Instant>,
+    /// The settings of the node that were made: see [`super::node`].
+    pub(super) node: Vec<NodeSetting>,
     /// Requests a second for a rate of 1.0.
     pub(super) scale: f64,
     /// The calibration to which the current block belongs.
@@ -147,6 +150,7 @@ impl<'a> Runner<'a> {
             kube,
             prometheus,
             removed: HashMap::new(),
+            node: vec![],
             scale: plan.scale,
             calibration: None,
             session: clock::format(SystemTime::now()),
@@ -216,11 +220,11 @@ impl<'a> Runner<'a> {
         let changed = drift(&before, now);
         log_progress(&format!("  {now:.1}/s, {:.1} % from the session's calibration", changed * 100.0));
         if changed <= MOST_DRIFT {
+            since.iter().try_for_each(|path| files::add_throughput(path, [before.saturated, now]))?;
             return Ok(true);
         }
         let reason = format!("one pod answered {:.1}/s before and {now:.1}/s after it", before.saturated);
         for path in since {
-            since.iter().try_for_each(|path| files::add_throughput(path, [before.saturated, now]))?;
             files::make_void(path, &reason)?;
         }
         log_progress(&format!(
@@ -319,6 +323,7 @@ impl<'a> Runner<'a> {
     fn attempt(&mut self, job: &Job) -> Result<Run> {
         if !self.plan.as_is {
             self.remove_all()?;
+            self.set_node(Some(&job.arm))?;
             self.apply(job)?;
         }
         self.await_rest(job)?;
