@@ -177,6 +177,7 @@ mod tests {
         assert_eq!((tuned.stable_window_s, tuned.panic_window_s()), (30.0, 6.0));
         assert_eq!((tuned.target_burst_capacity, tuned.scale_down_delay_s), (0.0, 60.0));
         assert_eq!(kpa_of("hand-tuned+tbc-211").target_burst_capacity, 211.0);
+        assert_eq!(kpa_of("defaults+utilization-35").utilization * 2.0, kpa_of("defaults").utilization);
         let (tuned, _) = hpa_of("hand-tuned", None);
         assert_eq!((tuned.min, tuned.up.tolerance, tuned.down.tolerance), (2, 0.05, 0.2));
         assert_eq!(tuned.down.policies, [Policy::Percent(50, 15)]);
