@@ -84,6 +84,27 @@ pub struct Calibration {
     pub steps: Vec<CalibrationStep>,
 }
 
+/// Up to this share of its throughput hardly any request of a pod waits for another one.
+const HARDLY_BUSY: f64 = 0.25;
+
+impl Calibration {
+    /// Requests that one pod would have in flight at its throughput if none waited for another one:
+    /// the time of a request in a pod that is hardly busy, times the throughput (Little's law).
+    /// `None` if no such rate was tried.
+    ///
+    /// An autoscaler multiplies the requests in flight that it sees. Where it is to hold more of
+    /// them per pod than this, it wants fewer pods than the load needs as soon as they are hardly
+    /// busy.
+    pub fn unqueued_in_flight(&self) -> Option<f64> {
+        let hardly_busy = |step: &&CalibrationStep| step.rate <= self.saturated * HARDLY_BUSY;
+        let (in_flight, answered) =
+            self.steps.iter().filter(hardly_busy).fold((0.0, 0.0), |(in_flight, answered), s| {
+                (in_flight + s.in_flight, answered + s.answered)
+            });
+        (answered > 0.0).then(|| in_flight / answered * self.saturated)
+    }
+}
+
 /// Name of the pods' quota period in [`Run::environment`]: `10 ms`.
 pub const QUOTA_PERIOD: &str = "CPU quota's period";
 

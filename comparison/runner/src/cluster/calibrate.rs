@@ -223,6 +223,23 @@ mod tests {
     }
 
     #[test]
+    fn the_requests_in_flight_without_a_queue_are_those_of_a_pod_that_is_hardly_busy() {
+        let queueing = CalibrationStep { in_flight: 9.0, ..pod(16.0) };
+        let with = |steps: Vec<CalibrationStep>| Calibration {
+            at: String::new(),
+            slo_ms: 500,
+            capacity: 14.0,
+            saturated: 19.0,
+            rate_at_one: None,
+            steps,
+        };
+        let found =
+            with(vec![pod(2.0), pod(4.0), queueing]).unqueued_in_flight().expect("there are such rates");
+        assert!((found - 1.9).abs() < 1e-9, "0.1 s a request, 19 requests a second: {found}");
+        assert_eq!(with(vec![queueing]).unqueued_in_flight(), None);
+    }
+
+    #[test]
     fn a_pod_that_never_saturates_or_never_meets_its_objective_is_an_error() {
         let tireless = |rate: f64, _| Ok(CalibrationStep { rate, answered: rate, good: 1.0, in_flight: 0.1 });
         assert!(saturate(tireless).is_err());

@@ -68,6 +68,12 @@ pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<(
     runner.tidy();
     let found = measured?;
     let at_one = found.rate_at_one.map_or(String::new(), |rate| format!(", {rate:.1}/s at one in flight"));
+    if let Some(unqueued) = found.unqueued_in_flight() {
+        log_progress(&format!(
+            "without a queue it would have {unqueued:.2} in flight at most: an autoscaler that holds more per pod wants \
+             too few pods once they are hardly busy"
+        ));
+    }
     log_progress(&format!(
         "one pod carries {:.1}/s within {} ms, {:.1}/s at most{at_one}; kept in {}",
         found.capacity,
