@@ -113,7 +113,7 @@ pub fn make_void(path: &Path, reason: &str) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// Adds to a run what one pod answered at most, before its session and after its block.
+/// Adds to a run what one pod answered at most, before and after its block.
 pub fn add_throughput(path: &Path, throughput: [f64; 2]) -> Result<()> {
     let run = Run { throughput: Some(throughput), ..read_run(path)? };
     write_run(&run, path.parent().unwrap_or(Path::new("."))).map(drop)

@@ -13,7 +13,9 @@ use comparison::report::table::{arm_runs, groups};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
 use scenario::rate::uniform;
-use scenario::recording::{Component, Container, Cost, Draw, Origin, Pod, Recording, Run, SCHEMA, joinable};
+use scenario::recording::{
+    Component, Container, Cost, Draw, Origin, Pod, QUOTA_PERIOD, Recording, Run, SCHEMA, joinable,
+};
 use scenario::summary::LoadSummary;
 use scenario::{Outcome, RequestRecord};
 
@@ -354,7 +356,7 @@ fn a_results_file_comes_back_as_it_was_and_a_foreign_one_is_refused() {
 
 #[test]
 fn every_committed_recording_is_read_and_belongs_to_an_arm() {
-    for (folder, least) in [("results", 72), ("campaigns/spike-apart", 12)] {
+    for (folder, least) in [("results", 72), ("campaigns/spike-apart", 13), ("campaigns/quota", 12)] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let runs = read_runs(&folder).expect("the committed recordings");
         assert!(runs.len() >= least, "{}", folder.display());
@@ -367,20 +369,23 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
 
 #[test]
 fn no_interval_leaves_what_its_measure_can_be() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../campaigns/spike-apart");
-    let runs = read_runs(&folder).expect("the committed recordings");
-    let mut cut = 0;
-    for arm in arm_runs(&runs) {
+    let campaigns = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../campaigns");
+    let read = |name: &str| read_runs(&campaigns.join(name)).expect("the committed recordings");
+    let (spike, quota) = (read("spike-apart"), read("quota"));
+    let (mut cut_at_zero, mut cut_at_hundred) = (0, 0);
+    for arm in arm_runs(&spike).iter().chain(&arm_runs(&quota)) {
         for measure in MEASURES {
             let (least, most) = measure.range();
             let Some(found) = arm.estimate(measure.key) else { continue };
             let Spread::Interval(low, high) = found.spread else { continue };
             assert!(low >= least && high <= most, "{}: {low} … {high}", measure.title);
             assert!(low <= found.mean && found.mean <= high, "{}: {low} … {high}", measure.title);
-            cut += usize::from(low == least && found.mean > least);
+            cut_at_zero += usize::from(low == least && found.mean > least);
+            cut_at_hundred += usize::from(high == most && found.mean < most);
         }
     }
-    assert!(cut > 0, "there are some that would leave it: latencies of the HPA, whose runs differ much");
+    assert!(cut_at_zero > 0, "latencies of the HPA, whose runs differ much, would leave it");
+    assert!(cut_at_hundred > 0, "good answers that are nearly all of them would leave it");
 }
 
 #[test]
@@ -405,6 +410,25 @@ fn blocks_of_sessions_on_different_machines_are_joined_and_runs_within_a_block_a
         error.to_string().contains("0.6 of a pod") && error.to_string().contains("0.9 of a pod"),
         "{error}"
     );
+}
+
+#[test]
+fn runs_of_different_periods_of_the_quota_are_joined_only_as_an_ablation() {
+    let of = |variant: &str, configuration: &str, period: &str| {
+        let mut one = run(two_pods(), &[]);
+        (one.origin, one.repeat) = (Origin::Measured, 1);
+        (one.variant, one.configuration) = (variant.into(), configuration.into());
+        one.environment.insert(QUOTA_PERIOD.into(), period.into());
+        one
+    };
+    let kpa = of("knative", "defaults", "10 ms");
+    let joined = |other: Run| joinable(&[kpa.clone(), other]).is_ok();
+    assert!(joined(of("k8s-autoscalers", "defaults", "10 ms")));
+    assert!(joined(of("knative", "defaults+cfs-100ms", "100 ms")), "that is the ablation");
+    assert!(joined(of("knative", "defaults+no-limit", "100 ms")), "it has no quota");
+    assert!(joined(of("k8s-autoscalers", "defaults", "not known")));
+    assert!(!joined(of("k8s-autoscalers", "defaults", "100 ms")), "two arms on different nodes");
+    assert!(!joined(of("knative", "defaults", "100 ms")), "one arm on different nodes");
 }
 
 #[test]

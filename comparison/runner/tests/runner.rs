@@ -182,14 +182,28 @@ fn a_setting_of_the_node_is_made_before_the_runs_that_need_it_and_is_as_usual_af
     });
     let mut runs = read_runs(&stage.results()).expect("results");
     runs.sort_by(|a, b| a.started.cmp(&b.started));
-    let mut expected: Vec<&str> = runs
+    let expected: Vec<&str> = runs
         .iter()
         .map(|run| if run.configuration.contains("cfs-100ms") { "100" } else { "10" })
         .chain(["10"])
         .collect();
-    expected.dedup();
-    let made = std::fs::read_to_string(&made).expect("it was made");
-    assert_eq!(made.lines().collect::<Vec<_>>(), expected);
+    let text = std::fs::read_to_string(&made).expect("it was made");
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_setting_of_the_node_that_fails_is_an_error_and_is_put_right() {
+    let stage = Stage::new("unsettable", FIT);
+    let made = stage.folder.join("made");
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    let set = format!("echo {{value}} >> {}; test {{value}} = 10", made.display());
+    let node = format!("[node.cfs_period_ms]\nvalue = 10\nset = [\"{set}\"]\n");
+    std::fs::write(stage.cluster_file(), format!("{text}\n{node}")).expect("written");
+    let arms = vec![Arm::named("hpa-vpa+cfs-100ms").expect("listed")];
+    let said = error_of(&stage, &Plan { arms, ..plan(&stage) });
+    assert!(said.contains("setting cfs_period_ms of the node"), "{said}");
+    let text = std::fs::read_to_string(&made).expect("it was tried");
+    assert_eq!(text.lines().collect::<Vec<_>>(), ["100", "10"]);
 }
 
 /// The program itself, with two scenarios to run.

@@ -146,6 +146,19 @@ impl Arm {
         changes.filter_map(ablation).collect()
     }
 
+    /// The period of the CPU quota that an ablation asks for, milliseconds.
+    pub fn cfs_period_ms(&self) -> Option<u32> {
+        self.ablations().iter().find_map(|ablation| match ablation.node {
+            Some(NodeSetting::CfsPeriodMs(ms)) => Some(ms),
+            _ => None,
+        })
+    }
+
+    /// Whether its pods have a CPU limit. Without one, the period of their quota means nothing.
+    pub fn has_cpu_quota(&self) -> bool {
+        self.ablations().iter().all(|ablation| ablation.name != NO_LIMIT)
+    }
+
     /// The deployed configuration, without the settings of the node.
     pub fn deployed_settings(&self) -> String {
         let (base, changes) = split(&self.configuration);
@@ -176,6 +189,9 @@ impl Arm {
         })
     }
 }
+
+/// The ablation that takes the CPU limit away.
+const NO_LIMIT: &str = "no-limit";
 
 fn ablation(name: &str) -> Option<&'static Ablation> {
     FILE.ablation.iter().find(|a| a.name == name)
@@ -234,5 +250,8 @@ mod tests {
         let nodes: Vec<_> = arm.ablations().iter().filter_map(|a| a.node).collect();
         assert_eq!(arm.deployed_settings(), "hpa", "nothing is deployed for them");
         assert_eq!(nodes, [NodeSetting::CfsPeriodMs(20), NodeSetting::HpaSyncPeriodS(5)]);
+        assert_eq!((arm.cfs_period_ms(), arm.has_cpu_quota()), (Some(20), true));
+        let unlimited = Arm::named("hpa+no-limit").expect("known");
+        assert_eq!((unlimited.cfs_period_ms(), unlimited.has_cpu_quota()), (None, false));
     }
 }

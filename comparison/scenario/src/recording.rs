@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
+use crate::arms::Arm;
 use crate::schedule::Schedule;
 use crate::summary::LoadSummary;
 
@@ -58,8 +59,9 @@ pub struct Run {
     /// before sessions.
     #[serde(default)]
     pub session: Option<String>,
-    /// What one pod answered a second at most, when the session began and after the run's block.
-    /// Absent in files from before it was kept, and where it was not measured.
+    /// What one pod answered a second at most, at the calibration before the run's block and after
+    /// it, with the node's usual settings. Absent in files from before it was kept, and where it
+    /// was not measured.
     #[serde(default)]
     pub throughput: Option<[f64; 2]>,
     /// The reason why this run is void, if it is. Void runs are kept apart.
@@ -92,9 +94,9 @@ impl Calibration {
     /// the time of a request in a pod that is hardly busy, times the throughput (Little's law).
     /// `None` if no such rate was tried.
     ///
-    /// An autoscaler multiplies the requests in flight that it sees. Where it is to hold more of
-    /// them per pod than this, it wants fewer pods than the load needs as soon as they are hardly
-    /// busy.
+    /// An autoscaler divides the requests in flight that it sees by its target. With a target above
+    /// this it wants fewer pods than the load needs while they are hardly busy. The time is the
+    /// client's: it has the gateway in it, and neither queue-proxy nor activator.
     pub fn unqueued_in_flight(&self) -> Option<f64> {
         let hardly_busy = |step: &&CalibrationStep| step.rate <= self.saturated * HARDLY_BUSY;
         let (in_flight, answered) =
@@ -305,6 +307,16 @@ pub fn joinable(runs: &[Run]) -> Result<()> {
     Ok(())
 }
 
+/// Whether two runs must have the same period of the CPU quota: the period of both is known and
+/// matters, and both have the usual one or the same ablation of it.
+fn same_quota_period(one: &Run, other: &Run) -> bool {
+    let arm = |run: &Run| {
+        let arm = Arm::of(&run.variant, &run.configuration)?;
+        (arm.has_cpu_quota() && run.quota_period_ms().is_some()).then_some(arm)
+    };
+    arm(one).zip(arm(other)).is_some_and(|(one, other)| one.cfs_period_ms() == other.cfs_period_ms())
+}
+
 /// The first fact that must be equal and differs.
 fn conflict(one: &Run, other: &Run) -> Option<String> {
     let block = one.scenario == other.scenario && one.repeat == other.repeat;
@@ -314,7 +326,7 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
         let matters = match name.as_str() {
             "Image ID" => !sourced,
             NODE => block || !in_sessions,
-            QUOTA_PERIOD => one.variant == other.variant && one.configuration == other.configuration,
+            QUOTA_PERIOD => same_quota_period(one, other),
             name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
         };
         if let Some(theirs) = other.environment.get(name).filter(|theirs| matters && *theirs != value) {

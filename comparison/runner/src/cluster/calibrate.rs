@@ -225,6 +225,7 @@ mod tests {
     #[test]
     fn the_requests_in_flight_without_a_queue_are_those_of_a_pod_that_is_hardly_busy() {
         let queueing = CalibrationStep { in_flight: 9.0, ..pod(16.0) };
+        let slower = CalibrationStep { in_flight: 0.8, ..pod(4.0) };
         let with = |steps: Vec<CalibrationStep>| Calibration {
             at: String::new(),
             slo_ms: 500,
@@ -233,9 +234,11 @@ mod tests {
             rate_at_one: None,
             steps,
         };
-        let found =
-            with(vec![pod(2.0), pod(4.0), queueing]).unqueued_in_flight().expect("there are such rates");
-        assert!((found - 1.9).abs() < 1e-9, "0.1 s a request, 19 requests a second: {found}");
+        let found = |steps| with(steps).unqueued_in_flight().expect("there are such rates");
+        let even = found(vec![pod(2.0), pod(4.0), queueing]);
+        assert!((even - 1.9).abs() < 1e-9, "0.1 s a request, 19 requests a second: {even}");
+        let weighted = found(vec![pod(2.0), slower]);
+        assert!((weighted - 19.0 / 6.0).abs() < 1e-9, "1 s of six requests: {weighted}");
         assert_eq!(with(vec![queueing]).unqueued_in_flight(), None);
     }
 

@@ -1,7 +1,8 @@
 //! Settings of the node that no manifest can change. The commands of the cluster file make them
-//! before each run that needs another one, so that a block has runs with and without an ablation in
-//! the order that its seed draws. Done one after the other instead, all runs of one setting and then
-//! all of the other, whatever changes with time would look like an effect of the setting.
+//! before each run, so that a block has runs with and without an ablation in the order that its
+//! seed draws. Done one after the other instead, all runs of one setting and then all of the other,
+//! whatever changes with time would look like an effect of the setting. They are called for a
+//! setting that is there already, too: what else they do, such as a restart, belongs to every run.
 
 use anyhow::{Context, Result};
 use scenario::arms::{Arm, NodeSetting};
@@ -33,14 +34,13 @@ impl Runner<'_> {
             return Ok(());
         }
         for (setting, commands) in wanted(&self.config.node, arm) {
-            let Some(commands) = commands.filter(|_| !self.node.contains(&setting)) else { continue };
+            let Some(commands) = commands else { continue };
             let (name, value) = named(setting);
             log_progress(&format!("  {name}: {value}"));
+            // From here on it has to be put right at the end, even if a command fails.
+            self.node_changed = true;
             let set = |command: &String| shell(&command.replace(VALUE, &value.to_string()));
-            // Until all its commands are through, nobody knows what the node has.
-            self.node.retain(|had| named(*had).0 != name);
             commands.set.iter().try_for_each(set).with_context(|| format!("setting {name} of the node"))?;
-            self.node.push(setting);
         }
         Ok(())
     }

@@ -61,6 +61,7 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
 /// Whether the node has the settings of an arm. A setting that cannot be read is assumed, and the
 /// results file says so.
 pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
+    let period_ms = period_ms.filter(|_| arm.has_cpu_quota());
     for (setting, _) in node::wanted(config, Some(arm)) {
         let (name, wanted, found) = match setting {
             NodeSetting::CfsPeriodMs(ms) => ("the period of the CPU quota", format!("{ms} ms"), period_ms),
@@ -109,5 +110,7 @@ mod tests {
         let arm = Arm::named("hpa").expect("listed");
         let error = check(&arm, &told, Some(100.0), None).expect_err("not as the file says").to_string();
         assert!(error.contains("is to be 10 ms, and is 100"), "{error}");
+        let unlimited = Arm::named("hpa+no-limit").expect("listed");
+        assert!(check(&unlimited, &told, Some(100.0), None).is_ok(), "it has no quota");
     }
 }

@@ -135,22 +135,22 @@ impl Runner<'_> {
         Ok(self.runtime.block_on(client.send(pictures.of(first))))
     }
 
-    /// Removes all variants from the cluster, and leaves the node as it is without ablations. A failure is only printed, because there may be a
-    /// more important error to report.
+    /// Removes all variants from the cluster, and leaves the node as it is without ablations. A
+    /// failure is only printed, because there may be a more important error to report.
     pub(super) fn tidy(&mut self) {
         if self.plan.as_is {
             return;
-        }
-        // Nothing was set where no run was done.
-        if !self.node.is_empty()
-            && let Err(error) = self.set_node(None)
-        {
-            log_progress(&format!("could not clean up: {error:#}"));
         }
         for command in self.config.variants.values().flat_map(|v| &v.remove) {
             if let Err(error) = shell(command) {
                 log_progress(&format!("could not clean up: {error:#}"));
             }
+        }
+        // After the pods: a setting may need a restart of the kubelet.
+        if self.node_changed
+            && let Err(error) = self.set_node(None)
+        {
+            log_progress(&format!("could not clean up: {error:#}"));
         }
     }
 }

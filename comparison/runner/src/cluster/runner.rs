@@ -16,7 +16,6 @@ use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
-use scenario::arms::NodeSetting;
 use scenario::recording::{Calibration, Run, joinable};
 use scenario::schedule::Schedule;
 
@@ -68,12 +67,14 @@ pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<(
     runner.tidy();
     let found = measured?;
     let at_one = found.rate_at_one.map_or(String::new(), |rate| format!(", {rate:.1}/s at one in flight"));
-    if let Some(unqueued) = found.unqueued_in_flight() {
-        log_progress(&format!(
-            "without a queue it would have {unqueued:.2} in flight at most: an autoscaler that holds more per pod wants \
-             too few pods once they are hardly busy"
-        ));
-    }
+    log_progress(&match found.unqueued_in_flight() {
+        Some(in_flight) => format!(
+            "without a queue it has {in_flight:.2} in flight when it is full: a target above 60 % of that \
+             ({:.2}) asks for too few pods while they are hardly busy",
+            in_flight * MOST_BUSY
+        ),
+        None => "it carries too little to say what is in flight without a queue".into(),
+    });
     log_progress(&format!(
         "one pod carries {:.1}/s within {} ms, {:.1}/s at most{at_one}; kept in {}",
         found.capacity,
@@ -94,8 +95,8 @@ pub(super) struct Runner<'a> {
     pub(super) prometheus: Prometheus,
     /// When each variant was last removed.
     pub(super) removed: HashMap<String, Instant>,
-    /// The settings of the node that were made: see [`super::node`].
-    pub(super) node: Vec<NodeSetting>,
+    /// Whether settings of the node were made: see [`super::node`].
+    pub(super) node_changed: bool,
     /// Requests a second for a rate of 1.0.
     pub(super) scale: f64,
     /// The calibration to which the current block belongs.
@@ -138,6 +139,9 @@ impl Progress {
     }
 }
 
+/// How busy a pod may be on average, of 1: above it, requests at random moments wait long.
+const MOST_BUSY: f64 = 0.6;
+
 /// How often a disturbed run is repeated, and a block in which the machine's speed changed.
 const ATTEMPTS: usize = 3;
 
@@ -156,7 +160,7 @@ impl<'a> Runner<'a> {
             kube,
             prometheus,
             removed: HashMap::new(),
-            node: vec![],
+            node_changed: false,
             scale: plan.scale,
             calibration: None,
             session: clock::format(SystemTime::now()),

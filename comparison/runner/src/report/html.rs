@@ -173,8 +173,8 @@ fn environment<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
     for run in runs {
         run.environment.iter().for_each(|(name, value)| note(name, value.clone()));
         if let Some([before, after]) = run.throughput {
-            let pair = format!("{before:.1}/s, {after:.1}/s");
-            note("One pod's throughput as a session began, and after its block", pair);
+            let pair = format!("{before:.1} and {after:.1}/s");
+            note("One pod's throughput before and after a block", pair);
         }
         note("Requests a second for a rate of 1", format!("{}", run.draw.scale));
         note("Factor on the scenarios' time", format!("{}", run.draw.stretch));

@@ -64,7 +64,10 @@ impl ArmRuns<'_> {
         let found = estimate(&values)?;
         let (least, most) = by_key(key)?.range();
         let spread = match found.spread {
-            Spread::Interval(low, high) => Spread::Interval(low.max(least), high.min(most)),
+            // A mean outside, of clocks that disagree, is still within its interval.
+            Spread::Interval(low, high) => {
+                Spread::Interval(low.max(least).min(found.mean), high.min(most).max(found.mean))
+            }
             other => other,
         };
         Some(Estimate { of: self.runs.len(), spread, ..found })
