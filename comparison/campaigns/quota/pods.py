@@ -9,11 +9,19 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ARMS = {"defaults": "10 ms", "defaults+cfs-100ms": "100 ms"}
+ARMS = {
+    "defaults": "10 ms",
+    "defaults+cfs-100ms": "100 ms",
+    "defaults+utilization-35": "10 ms, half the utilization (blocks 1 to 3)",
+}
 
 
 def wanted(configuration: str, repeat: int) -> tuple[list[tuple[float, float]], float]:
-    run = json.loads((FOLDER / f"steady-knative-{configuration}-{repeat}.json").read_text())
+    """The steps of one run, none if it was not recorded, and its length."""
+    path = FOLDER / f"steady-knative-{configuration}-{repeat}.json"
+    if not path.exists():
+        return [], 0.0
+    run = json.loads(path.read_text())
     seconds = run["draw"]["rate"][-1][0]
     pods = [(at, pods) for at, pods in run["recording"]["desired"] if at < seconds]
     before = [count for at, count in pods if at <= 0.0] or [0.0]
