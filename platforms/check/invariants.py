@@ -103,13 +103,18 @@ def metrics_are_the_same(documents: Documents) -> list[str]:
 
 def targets_are_equal(documents: Documents) -> list[str]:
     """Not for tuned settings, whose targets were searched on both sides."""
-    target, utilization = _annotation(documents, "target"), _annotation(documents, "target-utilization-percentage")
-    found = []
-    if Decimal(target or "100") != _quantity(_horizontal(documents)[1]):
-        found.append(f"the KPA's target is {target}, the Deployment's {_horizontal(documents)[1]}")
-    if utilization not in ("70", "100"):
-        found.append(f"the KPA holds {utilization} % of its target: Knative's default is 70, the HPA's target itself 100")
-    return found
+    target = _annotation(documents, "target")
+    if Decimal(target or "100") == _quantity(_horizontal(documents)[1]):
+        return []
+    return [f"the KPA's target is {target}, the Deployment's {_horizontal(documents)[1]}"]
+
+
+def utilization_is_a_default(documents: Documents) -> list[str]:
+    """Not for tuned settings, nor for ablations of it."""
+    utilization = _annotation(documents, "target-utilization-percentage")
+    if utilization in ("70", "100"):
+        return []
+    return [f"the KPA holds {utilization} % of its target: Knative's default is 70, the HPA's target itself 100"]
 
 
 def upper_bounds_are_equal(documents: Documents) -> list[str]:
@@ -291,6 +296,7 @@ ALL: list[Callable[[Documents], list[str]]] = [
     pods_are_alike,
     metrics_are_the_same,
     targets_are_equal,
+    utilization_is_a_default,
     upper_bounds_are_equal,
     hpa_and_vpa_share_no_metric,
     nothing_sets_port,

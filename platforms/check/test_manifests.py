@@ -31,7 +31,10 @@ def of(settings: str) -> list[Callable]:
     dropped = []
     # Their targets were searched.
     if settings == "tuned":
-        dropped.append(invariants.targets_are_equal)
+        dropped += [invariants.targets_are_equal, invariants.utilization_is_a_default]
+    # It is there to have another one.
+    if settings.endswith("+utilization-35"):
+        dropped.append(invariants.utilization_is_a_default)
     # It is there to take the limits away.
     if settings.endswith("+no-limit"):
         dropped.append(invariants.memory_holds_the_largest_images)
@@ -258,7 +261,7 @@ MUTATIONS = [
     (_cpu, invariants.containers_are_identical),
     (_service_links, invariants.pods_are_alike),
     (_annotate("target", "3"), invariants.targets_are_equal),
-    (_annotate("target-utilization-percentage", "85"), invariants.targets_are_equal),
+    (_annotate("target-utilization-percentage", "85"), invariants.utilization_is_a_default),
     (_annotate("metric", "rps"), invariants.metrics_are_the_same),
     (_hpa_target, invariants.targets_are_equal),
     (_annotate("max-scale", "5"), invariants.upper_bounds_are_equal),
