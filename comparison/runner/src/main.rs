@@ -25,7 +25,8 @@ use comparison::{against, explore, files, replay};
 use load::client::{LoadClient, Target};
 use load::images::Pictures;
 use load::pace::send_schedule;
-use scenario::recording::{Origin, Run, joinable};
+use scenario::joinable::joinable;
+use scenario::recording::{Origin, Run};
 use scenario::summary::LoadSummary;
 use simulator::Drawn;
 

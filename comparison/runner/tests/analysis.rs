@@ -12,9 +12,10 @@ use comparison::report::html::page;
 use comparison::report::table::{arm_runs, groups};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
+use scenario::joinable::joinable;
 use scenario::rate::uniform;
 use scenario::recording::{
-    Component, Container, Cost, Draw, Origin, Pod, QUOTA_PERIOD, Recording, Run, SCHEMA, joinable,
+    Component, Container, Cost, Draw, Origin, Pod, QUOTA_PERIOD, Recording, Run, SCHEMA,
 };
 use scenario::summary::LoadSummary;
 use scenario::{Outcome, RequestRecord};

@@ -3,7 +3,7 @@
 
 mod played;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -166,14 +166,21 @@ fn a_block_that_was_begun_at_another_speed_is_passed_over_and_the_next_ones_are_
     assert_eq!(done, ids.map(|id| format!("short-k8s-autoscalers-{id}")));
 }
 
+/// Has the cluster file make the quota's period, by writing it into the returned file and what
+/// `more` does.
+fn make_periods(stage: &Stage, more: &str) -> PathBuf {
+    let made = stage.folder.join("made");
+    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
+    let set = format!("echo {{value}} >> {}{more}", made.display());
+    let node = format!("[node.cfs_period_ms]\nvalue = 10\nset = [\"{set}\"]\n");
+    std::fs::write(stage.cluster_file(), format!("{text}\n{node}")).expect("written");
+    made
+}
+
 #[test]
 fn a_setting_of_the_node_is_made_before_the_runs_that_need_it_and_is_as_usual_afterwards() {
     let stage = Stage::new("node", FIT);
-    let made = stage.folder.join("made");
-    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
-    let set = format!("echo {{value}} >> {}", made.display());
-    let node = format!("[node.cfs_period_ms]\nvalue = 10\nset = [\"{set}\"]\n");
-    std::fs::write(stage.cluster_file(), format!("{text}\n{node}")).expect("written");
+    let made = make_periods(&stage, "");
     let names = ["hpa-vpa", "hpa-vpa+cfs-100ms"];
     let both = Plan { arms: names.map(|n| Arm::named(n).expect("listed")).into(), ..plan(&stage) };
     patiently(|| {
@@ -194,11 +201,7 @@ fn a_setting_of_the_node_is_made_before_the_runs_that_need_it_and_is_as_usual_af
 #[test]
 fn a_setting_of_the_node_that_fails_is_an_error_and_is_put_right() {
     let stage = Stage::new("unsettable", FIT);
-    let made = stage.folder.join("made");
-    let text = std::fs::read_to_string(stage.cluster_file()).expect("a file");
-    let set = format!("echo {{value}} >> {}; test {{value}} = 10", made.display());
-    let node = format!("[node.cfs_period_ms]\nvalue = 10\nset = [\"{set}\"]\n");
-    std::fs::write(stage.cluster_file(), format!("{text}\n{node}")).expect("written");
+    let made = make_periods(&stage, "; test {value} = 10");
     let arms = vec![Arm::named("hpa-vpa+cfs-100ms").expect("listed")];
     let said = error_of(&stage, &Plan { arms, ..plan(&stage) });
     assert!(said.contains("setting cfs_period_ms of the node"), "{said}");

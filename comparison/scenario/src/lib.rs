@@ -14,6 +14,7 @@
 
 pub mod arms;
 mod file;
+pub mod joinable;
 mod outcome;
 pub mod quantity;
 pub mod rate;

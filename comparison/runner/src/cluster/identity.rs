@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::config::VariantConfig;
 use super::kube::Kube;
 use scenario::arms::Arm;
-use scenario::recording::settings_key;
+use scenario::joinable::settings_key;
 
 /// Facts of a deployed arm, from the API server.
 pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BTreeMap<String, String>> {

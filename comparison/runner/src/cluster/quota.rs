@@ -63,14 +63,13 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
 pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
     let period_ms = period_ms.filter(|_| arm.has_cpu_quota());
     for (setting, _) in node::wanted(config, Some(arm)) {
-        let (name, wanted, found) = match setting {
-            NodeSetting::CfsPeriodMs(ms) => ("the period of the CPU quota", format!("{ms} ms"), period_ms),
-            NodeSetting::HpaSyncPeriodS(s) => ("the HPA's sync period", format!("{s} s"), sync_s),
+        let (name, wanted, unit, found) = match setting {
+            NodeSetting::CfsPeriodMs(ms) => ("the period of the CPU quota", ms, "ms", period_ms),
+            NodeSetting::HpaSyncPeriodS(s) => ("the HPA's sync period", s, "s", sync_s),
         };
-        let number: f64 = wanted.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(f64::NAN);
         ensure!(
-            found.is_none_or(|found| (found - number).abs() < 0.5),
-            "{}: {name} is to be {wanted}, and is {}: it is a setting of the node (docs/comparison/method.md)",
+            found.is_none_or(|found| (found - f64::from(wanted)).abs() < 0.5),
+            "{}: {name} is to be {wanted} {unit}, and is {}: it is a setting of the node (docs/comparison/method.md)",
             arm.name,
             found.unwrap_or_default()
         );

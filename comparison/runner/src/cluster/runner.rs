@@ -16,7 +16,8 @@ use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
-use scenario::recording::{Calibration, Run, joinable};
+use scenario::joinable::joinable;
+use scenario::recording::{Calibration, Run};
 use scenario::schedule::Schedule;
 
 /// Threads for watches, queries and waiting; the load has its own.
