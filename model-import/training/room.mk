@@ -38,7 +38,7 @@ START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
 
-.PHONY: train train-gpu choose negatives mine start widen average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
+.PHONY: train train-gpu choose negatives mine start widen narrow average sizes neighbours evaluate audit curves calibrate crosscheck test-training need-yolov5
 train: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## fine-tune from START=yolov5n.pt: DATASET=folder with train.tar, YOLOV5=checkout [ARGS="--minutes 90"]
 	$(TRAINING_PY) $(TRAINING)/prepare.py $(DATASET) --out $(TRAINING_DATA)
 	$(CARGO) run --release -p night-faces -- generate --count 200 --seed 7 --out $(TRAINING_DATA)/drawn
@@ -71,6 +71,10 @@ start: need-yolov5 $(TRAINING_ENV)/.ready ## a checkpoint to train on from, out 
 widen: need-yolov5 $(TRAINING_ENV)/.ready ## a YOLOv5s that computes what a YOLOv5n does: WEIGHTS=n.pt OUT=start.pt YOLOV5=checkout
 	@[ -f $(call quoted,$(WEIGHTS)) ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make widen WEIGHTS=n.pt OUT=start.pt YOLOV5=path" >&2; exit 1; }
 	$(TRAINING_PY) $(TRAINING)/widen.py $(call quoted,$(WEIGHTS)) --out $(call quoted,$(OUT)) --yolov5 $(YOLOV5)
+
+narrow: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## a start for a network of half the width, out of a trained one: WEIGHTS=n.pt OUT=start.pt DATASET=path YOLOV5=checkout
+	@[ -f $(call quoted,$(WEIGHTS)) ] && [ -n "$(OUT)" ] || { echo "give a checkpoint and a new file: make narrow WEIGHTS=n.pt OUT=start.pt DATASET=path YOLOV5=path" >&2; exit 1; }
+	$(TRAINING_PY) $(TRAINING)/narrow.py $(call quoted,$(WEIGHTS)) --data $(DATASET) --out $(call quoted,$(OUT)) --yolov5 $(YOLOV5)
 
 average: need-yolov5 $(TRAINING_ENV)/.ready ## the mean of checkpoints' weights: WEIGHTS="a.pt b.pt" OUT=average.pt YOLOV5=checkout
 	@[ -n "$(WEIGHTS)" ] && [ -n "$(OUT)" ] || { echo "give checkpoints and a new file: make average WEIGHTS=\"a.pt b.pt\" OUT=average.pt YOLOV5=path" >&2; exit 1; }

@@ -13,6 +13,7 @@ import yolov5
 from yolov5.models.yolo import Model
 from yolov5.utils.augmentations import letterbox as yolov5_letterbox
 from yolov5.utils.general import non_max_suppression, scale_boxes
+from yolov5.utils.loss import ComputeLoss
 
 import audit
 import augment
@@ -28,7 +29,9 @@ import evaluate
 import from_onnx
 import halve
 import metrics
+import narrow
 import negatives
+import teacher
 import widen
 
 
@@ -96,6 +99,50 @@ class Widening(unittest.TestCase):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         first = wide.model[1].conv.weight
         self.assertFalse(torch.equal(first[:, 0::2], first[:, 1::2]))
+
+
+class Narrowing(unittest.TestCase):
+    def test_a_network_half_of_whose_channels_give_nothing_is_narrowed_to_one_that_computes_the_same(self):
+        folder = pathlib.Path(yolov5.__file__).parent / "models"
+        wide = Model(folder / "yolov5s.yaml", ch=3, nc=2)
+        generator = torch.Generator().manual_seed(4)
+        modules = dict(wide.named_modules())
+        for name, module in modules.items():
+            if not hasattr(module, "bn"):
+                continue
+            module.bn.running_var.uniform_(0.5, 2, generator=generator)
+            module.bn.running_mean.normal_(generator=generator)
+            added = name.endswith(".cv2") and ".m." in name and modules[name.rsplit(".", 1)[0]].add
+            if not added:
+                silent = torch.randperm(len(module.bn.weight), generator=generator)[: len(module.bn.weight) // 2]
+            else:  # those of the C3's first convolution, to whose outputs these are added
+                silent = (modules[name.split(".m.")[0] + ".cv1"].bn.weight == 0).nonzero()[:, 0]
+            with torch.no_grad():
+                module.bn.weight[silent] = 0
+                module.bn.bias[silent] = 0
+        targets = torch.tensor([[0, 0, 0.3, 0.4, 0.2, 0.1], [1, 1, 0.6, 0.5, 0.3, 0.3]])
+        batches = [((255 * torch.rand(2, 128, 128, generator=generator)).byte(), targets)]
+        yolo = types.SimpleNamespace(Model=Model, ComputeLoss=ComputeLoss)
+        half = narrow.narrow(yolo, wide, narrow.importances(yolo, wide, batches))
+        self.assertEqual(half.yaml["width_multiple"], wide.yaml["width_multiple"] / 2)
+        nano = Model(folder / "yolov5n.yaml", ch=3, nc=2)
+        self.assertEqual({k: v.shape for k, v in half.state_dict().items()}, {k: v.shape for k, v in nano.state_dict().items()})
+        image = torch.rand(1, 3, 96, 160, generator=generator)
+        with torch.no_grad():
+            expected, found = (model.eval()(image)[0] for model in (wide, half))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+class Teaching(unittest.TestCase):
+    def test_no_other_answer_is_nearer_to_the_teacher_than_its_own(self):
+        generator = torch.Generator().manual_seed(5)
+        taught = [torch.randn(2, 3, 4, 4, 7, generator=generator)]
+        gains = dict(obj=1.0, cls=0.15, box=0.1)
+        least = teacher.distance(taught, taught, gains)
+        for changed in (slice(0, 4), slice(4, 5), slice(5, 7)):  # boxes, objectness, classes
+            other = taught[0].clone()
+            other[..., changed] += 0.1
+            self.assertGreater(teacher.distance([other], taught, gains), least)
 
 
 class Labels(unittest.TestCase):

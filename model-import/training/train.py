@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import checkpoint
+import teacher as teaching
 import yolov5_code
 from dataset import Pictures, Things, TrainingSet, collate, mined, names_in
 
@@ -79,6 +80,7 @@ def main(opt):
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
     model.hyp = dict(GAINS)
     compute_loss = yolo.ComputeLoss(model)
+    teacher = teaching.load(yolo, opt.teacher, device) if opt.teacher else None
     optimizer = yolo.smart_optimizer(model, "SGD", opt.lr, MOMENTUM, WEIGHT_DECAY * opt.batch / 64)
     ema = yolo.ModelEMA(model, decay=EMA_DECAY, tau=200)
     state = {"steps": 0, "pictures": 0, "seconds": 0.0, "rounds": 0}
@@ -115,7 +117,11 @@ def main(opt):
         x = images.to(device).float().div_(255).unsqueeze(1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16 or device.type != "cpu"):
             maps = model(x)
+            with torch.no_grad():
+                taught = teacher(x) if teacher else None
         loss, items = compute_loss([m.float() for m in maps], targets.to(device))
+        if teacher:  # that loss is the sum over the batch
+            loss = loss + len(images) * teaching.distance(maps, taught, compute_loss.hyp)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
@@ -155,6 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("--things-share", type=float, default=0.3, help="share of those among the drawn pictures")
     parser.add_argument("--mined", help="what a model fired on among them (mine.py): drawn more often")
     parser.add_argument("--freeze", type=int, default=0, help="first layers of the network that stay as they are")
+    parser.add_argument("--teacher", help="checkpoint whose outputs are learned, too")
     parser.add_argument("--out", required=True)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--minutes", type=float, help="length of the schedule by the clock")

@@ -14,11 +14,11 @@ import pathlib
 import time
 
 import torch
-import torch.nn.functional as F
 
 import checkpoint
 import device_augment
 import device_data
+import teacher as teaching
 import yolov5_code
 from dataset import SILENT_WEIGHT, names_in
 from train import GAINS, MOMENTUM, PHASES, WARMUP_STEPS
@@ -66,20 +66,6 @@ def groups(model, rate):
     return torch.optim.SGD([{"params": decaying, "weight_decay": WEIGHT_DECAY}, {"params": free}], lr=rate, momentum=MOMENTUM, nesterov=True)
 
 
-def like_teacher(maps, taught, gains):
-    """How far the raw outputs are from a teacher's: its objectness everywhere, its boxes and classes where it sees something."""
-    loss = 0.0
-    for own, other in zip(maps, taught):
-        own, sure = own.float(), torch.sigmoid(other[..., 4:5].float())
-        target = torch.sigmoid(other.float())
-        # As YOLOv5's loss: a mean over places for objectness, over what is there for the rest.
-        loss = loss + 2 * gains["obj"] * F.binary_cross_entropy_with_logits(own[..., 4], target[..., 4])
-        there = sure / sure.sum().clamp(min=1)
-        loss = loss + 4 * gains["cls"] * (F.binary_cross_entropy_with_logits(own[..., 5:], target[..., 5:], reduction="none") * there).sum()
-        loss = loss + 10 * gains["box"] * ((torch.sigmoid(own[..., :4]) - target[..., :4]).abs() * there).sum()
-    return loss
-
-
 def surest(maps, where):
     """The largest confidence in each of some pictures of a batch."""
     best = torch.zeros(len(where), device=where.device)
@@ -110,12 +96,7 @@ def main(opt):
     compute_loss = yolo.ComputeLoss(model)
     optimizer = groups(model, opt.lr)
     average = Average(model, opt.average)
-    teacher = None
-    if opt.teacher:
-        teacher = checkpoint.build(yolo, opt.teacher).to(device).train()  # in training mode it gives raw maps
-        for module in teacher.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval()
+    teacher = teaching.load(yolo, opt.teacher, device) if opt.teacher else None
 
     def step(size, count, mosaic, plain, rate):
         with torch.no_grad():
@@ -131,7 +112,7 @@ def main(opt):
         loss, items = compute_loss([m.float() for m in maps], targets)
         loss = loss / len(images)
         if teacher:
-            loss = loss + like_teacher(maps, taught, compute_loss.hyp)
+            loss = loss + teaching.distance(maps, taught, compute_loss.hyp)
         loss.sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimizer.step()
