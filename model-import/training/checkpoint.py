@@ -22,6 +22,15 @@ def build(yolo, file, key=None):
     return model.float()
 
 
+def giving_raw_maps(model):
+    """In training mode, in which YOLOv5 gives raw maps, but with the statistics of its normalizations as they are."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    return model
+
+
 def plain(model):
     """A copy as the exporter wants it: float32, weights in PyTorch's usual order (training has them channels-last)."""
     return copy.deepcopy(model).float().cpu().to(memory_format=torch.contiguous_format)

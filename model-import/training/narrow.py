@@ -36,10 +36,7 @@ def importances(yolo, model, batches):
             hooks.append(module.register_forward_hook(keep(name)))
     model.hyp = dict(GAINS)
     loss_of = yolo.ComputeLoss(model)
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
+    checkpoint.giving_raw_maps(model)
     for images, targets in batches:
         loss, _ = loss_of(model(images.float().div(255)[:, None].expand(-1, 3, -1, -1)), targets)
         loss.sum().backward()
@@ -121,7 +118,7 @@ def main(opt):
     drawn = TrainingSet(Pictures(opt.data, "train"))
     batches = (collate([drawn[(batch * BATCH + i, SIZE, 0.1, 0.4)] for i in range(BATCH)]) for batch in range(BATCHES))
     model = checkpoint.build(yolo, opt.weights)
-    half = narrow(yolo, model, importances(yolo, checkpoint.build(yolo, opt.weights), batches))
+    half = narrow(yolo, model, importances(yolo, model, batches))
     torch.save({"model": checkpoint.plain(half), "ema": None}, opt.out)
 
 

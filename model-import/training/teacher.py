@@ -11,10 +11,7 @@ OBJECTNESS, CLASSES, BOXES = 2, 4, 10
 
 def load(yolo, file, device):
     """A checkpoint as a function from a batch to its raw maps; nothing in it changes."""
-    model = checkpoint.build(yolo, file).to(device).train()  # in training mode it gives raw maps
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
+    model = checkpoint.giving_raw_maps(checkpoint.build(yolo, file).to(device))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
         if parameter.dim() == 4:
