@@ -23,6 +23,21 @@ PICTURES, BATCH, SIZE = 512, 16, 416  # enough for statistics: the last layers h
 MOSAICS, UNTURNED = 0.2, 0.25  # as most of a training
 
 
+def weights_of(file):
+    """What an exported model stores, by the names of a checkpoint without normalizations (`model.N.….conv.weight`).
+
+    YOLOv5's exporter keeps those names. This project's leaves out `conv` and puts `/` between a layer and its parts.
+    """
+    stored = {}
+    for tensor in onnx.load(file).graph.initializer:
+        value = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        name = tensor.name.replace("/", ".")
+        stored[name] = value
+        layer, _, kind = name.rpartition(".")
+        stored.setdefault(f"{layer}.conv.{kind}", value)
+    return stored
+
+
 def unfold(model, stored):
     """Loads folded weights (`model.N.….conv.weight`, `….conv.bias`); every normalization then only adds its bias."""
     missing = []
@@ -98,7 +113,7 @@ def main(opt):
     yolo = yolov5_code.load(opt.yolov5)
     torch.set_num_threads(opt.threads)
     cv2.setNumThreads(0)
-    stored = {t.name: torch.from_numpy(numpy_helper.to_array(t).astype(np.float32)) for t in onnx.load(opt.model).graph.initializer}
+    stored = weights_of(opt.model)
     model = checkpoint.build(yolo, opt.lengths)
     lengths = {name: value.clone() for name, value in model.state_dict().items()}
     unfold(model, stored)

@@ -357,6 +357,17 @@ class FromOnnx(unittest.TestCase):
         torch.testing.assert_close(other.model[0].bn.running_var, first.var((0, 2, 3)), rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(other.model[0].conv.weight.norm(), lengths["model.0.conv.weight"].norm(), rtol=1e-4, atol=1e-4)
 
+    def test_the_built_in_model_can_be_trained_on_from(self):
+        (built_in,) = (pathlib.Path(__file__).parents[2] / "model-import" / "weights").glob("*.onnx")
+        model = Model(pathlib.Path(yolov5.__file__).parent / "models" / "yolov5n.yaml", ch=3, nc=2)
+        from_onnx.unfold(model, from_onnx.weights_of(built_in))
+        found = detector.Onnx(built_in)
+        image = cv2.imread(str(pathlib.Path(__file__).parents[2] / "function/samples/open.jpg"), cv2.IMREAD_GRAYSCALE)
+        canvas = choose.canvases([image], found.size[0])
+        with torch.no_grad():
+            raw = next(choose.outputs(model.eval(), canvas, "cpu"))[0].numpy()
+        np.testing.assert_allclose(raw, found.run(image)[0], rtol=1e-3, atol=0.05)
+
 
 class Averaging(unittest.TestCase):
     def test_every_number_is_the_mean_and_other_networks_are_refused(self):
