@@ -32,8 +32,16 @@ def giving_raw_maps(model):
 
 
 def plain(model):
-    """A copy as the exporter wants it: float32, weights in PyTorch's usual order (training has them channels-last)."""
-    return copy.deepcopy(model).float().cpu().to(memory_format=torch.contiguous_format)
+    """A copy as the exporter wants it: float32, weights in PyTorch's usual order (training has them channels-last).
+
+    Hooks and methods that are set on its layers, as quantized.py does, are not part of it.
+    """
+    copied = copy.deepcopy(model).float().cpu().to(memory_format=torch.contiguous_format)
+    for module in copied.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+        module.__dict__.pop("forward", None)
+    return copied
 
 
 def save(file, model, ema, optimizer, state):

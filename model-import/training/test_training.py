@@ -1,13 +1,17 @@
 """make test-training: the parts of the pipeline against YOLOv5's own code and against drawn ellipses."""
 
+import copy
 import pathlib
+import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
 
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 import yolov5
 from yolov5.models.yolo import Model
@@ -19,6 +23,7 @@ import audit
 import augment
 import average
 import calibrate
+import checkpoint
 import choose
 import dataset
 import detector
@@ -31,8 +36,13 @@ import halve
 import metrics
 import narrow
 import negatives
+import quantized
 import teacher
 import widen
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "quantize"))
+import quantize  # noqa: E402
+import rounding  # noqa: E402
 
 
 class Ellipse(unittest.TestCase):
@@ -367,6 +377,144 @@ class FromOnnx(unittest.TestCase):
         with torch.no_grad():
             raw = next(choose.outputs(model.eval(), canvas, "cpu"))[0].numpy()
         np.testing.assert_allclose(raw, found.run(image)[0], rtol=1e-3, atol=0.05)
+
+
+class Quantized(unittest.TestCase):
+    """Against ONNX Runtime on the built-in 8-bit file, layer by layer."""
+
+    @classmethod
+    def setUpClass(cls):
+        root = pathlib.Path(__file__).parents[2]
+        (cls.file,) = (root / "model-import" / "weights" / "int8").glob("*.onnx")
+        cls.model = Model(pathlib.Path(yolov5.__file__).parent / "models" / "yolov5n.yaml", ch=3, nc=2)
+        graph = onnx.load(cls.file)
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+        cls.convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
+        folded = {}
+        for node in cls.convolutions:
+            name = node.input[1].removesuffix(".weight.quantized")
+            levels, scale = stored[f"{name}.weight.levels"], stored[f"{name}.weight.scale"]
+            path = name.replace("/", ".")
+            for kind, value in (("weight", levels * scale[:, None, None, None]), ("bias", stored[node.input[2]])):
+                folded[f"{path}.{kind}"] = folded[f"{path}.conv.{kind}"] = torch.from_numpy(value.astype(np.float32))
+        from_onnx.unfold(cls.model, folded)
+        cls.model.eval()
+        cls.names = sorted({name for node in graph.graph.node for name in node.output if name.endswith(".quantized") and "weight" not in name} | {n.input[0] for n in cls.convolutions})
+        del graph.graph.output[:]
+        graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in cls.names)
+        image = cv2.imread(str(root / "function/samples/open.jpg"), cv2.IMREAD_GRAYSCALE)
+        canvas = detector.letterbox(image, (416, 416))[0]
+        picture = np.broadcast_to(canvas[None, None].astype(np.float32) / 255, (1, 3, 416, 416))
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        cls.values = {n: torch.from_numpy(v) for n, v in zip(cls.names, session.run(cls.names, {"images": picture}))}
+
+    def rounding(self):
+        model = copy.deepcopy(self.model)
+        quantized.attach(model, self.file)
+        return model
+
+    def assert_same_levels(self, value, expected, scale, name):
+        off = ((value - expected) / scale).abs()
+        self.assertLess(off.max().item(), 1.01, name)
+        self.assertLess((off > 0.01).float().mean().item(), 1e-3, name)
+
+    @torch.no_grad()
+    def test_each_layer_stores_the_levels_that_onnx_runtime_stores(self):
+        model, scales = self.rounding(), quantized.map_scales(self.file)
+        modules, compared = dict(model.named_modules()), 0
+        with unittest.mock.patch.object(quantized, "stored_weights", lambda weights: weights):  # they are in levels already
+            for node in self.convolutions:
+                name = node.output[0].removesuffix("/Conv")
+                stored = f"{name}/Mul.quantized"
+                if stored in self.values:
+                    value = modules[name.replace("/", ".")](self.values[node.input[0]])
+                    self.assert_same_levels(value, self.values[stored], scales[f"{name}/Mul"][0], name)
+                    compared += 1
+            for name in (name for name in scales if name.endswith("/Add")):
+                owner = name.removesuffix("/Add")
+                reads = next(node.input[0] for node in self.convolutions if node.output[0] == f"{owner}/cv1/Conv")
+                value = modules[owner.replace("/", ".")](self.values[reads])
+                self.assert_same_levels(value, self.values[f"{name}.quantized"], scales[name][0], name)
+                compared += 1
+        self.assertEqual(compared, sum(not n.endswith(quantized.FOR_HEAD) for n in scales) - 1)  # all but the picture
+
+    @torch.no_grad()
+    def test_a_normalization_is_folded_into_weights_and_bias(self):
+        layer = copy.deepcopy(self.model.model[1])
+        generator = torch.Generator().manual_seed(3)
+        for value, low, high in ((layer.bn.weight, -2, 2), (layer.bn.bias, -1, 1), (layer.bn.running_mean, -1, 1), (layer.bn.running_var, 0.1, 3)):
+            value.data.uniform_(low, high, generator=generator)
+        image = torch.rand(1, 16, 20, 24, generator=generator)
+        with unittest.mock.patch.object(quantized, "stored_weights", lambda weights: weights):
+            torch.testing.assert_close(quantized.folded(layer, image), layer.bn(layer.conv(image)), rtol=1e-4, atol=1e-4)
+
+    def test_weights_are_rounded_to_255_levels_of_each_channel_and_learn(self):
+        weights = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(4)) * torch.logspace(-3, 1, 5)[:, None, None, None]
+        weights.requires_grad_(True)
+        rounded = quantized.stored_weights(weights)
+        scale = weights.detach().flatten(1).abs().amax(1)[:, None] / 127
+        levels = rounded.detach().flatten(1) / scale
+        torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
+        self.assertLessEqual(((rounded - weights).detach().flatten(1) / scale).abs().max().item(), 0.501)
+        self.assertEqual(levels.abs().amax(1).round().tolist(), [127] * 5)
+        rounded.sum().backward()
+        self.assertEqual(weights.grad.unique().tolist(), [1])
+
+    def test_the_levels_are_those_that_the_quantizer_writes(self):
+        self.assertEqual((quantized.MOST, quantized.LEVELS, quantized.FOR_HEAD), (rounding.MOST, rounding.LEVELS, quantize.ALIAS))
+
+    @torch.no_grad()
+    def test_heads_read_maps_with_scales_of_their_own(self):
+        model, scales = self.rounding(), quantized.map_scales(self.file)
+        read = []
+        model.model[-1].register_forward_pre_hook(lambda module, inputs: read.extend(inputs[0]))
+        model(torch.rand(1, 3, 96, 160))
+        own = [f"model.{layer}/cv3/Mul" for layer in model.model[-1].f]
+        for value, name in zip(read, own, strict=True):
+            scale, zero = scales.get(name + quantized.FOR_HEAD, scales[name])
+            levels = value / scale + zero
+            torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
+        self.assertEqual(sum(name + quantized.FOR_HEAD in scales for name in own), 2)
+
+    @torch.no_grad()
+    def test_a_head_reads_what_onnx_runtime_rounds_for_it_and_not_what_was_rounded_for_others(self):
+        model, scales = self.rounding(), quantized.map_scales(self.file)
+        detect, read = model.model[-1], []
+        detect.register_forward_pre_hook(lambda module, inputs: read.extend(inputs[0]))
+        own = [f"model.{layer}/cv3/Mul" for layer in detect.f]
+        given = []
+        with unittest.mock.patch.object(quantized, "stored_weights", lambda weights: weights):
+            for name in own:  # runs each layer before the heads on what ONNX Runtime gives it
+                owner = name.removesuffix("/Mul")
+                reads = next(node.input[0] for node in self.convolutions if node.output[0] == f"{owner}/Conv")
+                given.append(dict(model.named_modules())[owner.replace("/", ".")](self.values[reads]))
+            detect(given)
+        for value, name in zip(read, own, strict=True):
+            stored = name + quantized.FOR_HEAD if name + quantized.FOR_HEAD in scales else name
+            self.assert_same_levels(value, self.values[f"{stored}.quantized"], scales[stored][0], stored)
+
+    def test_gradients_pass_what_is_rounded_and_stop_at_what_is_clipped(self):
+        value = torch.tensor([-1.0, 0.2, 0.31, 100.0], requires_grad=True)
+        scale, zero = torch.tensor(0.1), torch.tensor(3.0)
+        stored = quantized.stored_map(value, scale, zero)
+        torch.testing.assert_close(stored.detach(), torch.fake_quantize_per_tensor_affine(value.detach(), 0.1, 3, 0, 255))
+        stored.sum().backward()
+        self.assertEqual(value.grad.tolist(), [0, 1, 1, 0])
+
+    def test_a_checkpoint_is_the_network_without_its_rounding(self):
+        image, model = torch.rand(1, 3, 96, 160), self.rounding()
+        sum(m.sum() for m in model.train()(image)).backward()
+        with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "last.pt"
+            torch.save({"model": checkpoint.plain(model)}, file)
+            again = torch.load(file, weights_only=False)["model"].eval()
+            torch.testing.assert_close(again(image)[0], self.model(image)[0])
+            quantized.attach(again, self.file)
+            self.assertFalse(torch.equal(again(image)[0], self.model(image)[0]))
+
+    def test_another_network_is_refused(self):
+        with self.assertRaisesRegex(SystemExit, "8-bit form of this network"):
+            quantized.attach(Model(pathlib.Path(yolov5.__file__).parent / "models" / "yolov5s.yaml", ch=3, nc=2), self.file)
 
 
 class Averaging(unittest.TestCase):

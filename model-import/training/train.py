@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import checkpoint
+import quantized
 import teacher as teaching
 import yolov5_code
 from dataset import Pictures, Things, TrainingSet, collate, mined, names_in
@@ -88,6 +89,11 @@ def main(opt):
         optimizer.load_state_dict(resume["optimizer"])
         ema.ema.load_state_dict(resume["ema"].float().state_dict())
         ema.updates, state = resume["updates"], resume["state"]
+    if resume is not None and bool(opt.quantized) != state.get("quantized", False):
+        raise SystemExit(f"{out / 'last.pt'} was trained with{'out' if opt.quantized else ''} --quantized: resume it in the same way")
+    state["quantized"] = bool(opt.quantized)
+    if opt.quantized:  # after the moving average took its copy, which stays as it is
+        quantized.attach(model, opt.quantized)
 
     things = Things(Pictures(opt.things, "train"), mined(opt.mined) if opt.mined else {}) if opt.things else None
     training = TrainingSet(Pictures(opt.data, "train", names_in(opt.leave_out)), things, opt.things_share)
@@ -162,6 +168,7 @@ if __name__ == "__main__":
     parser.add_argument("--mined", help="what a model fired on among them (mine.py): drawn more often")
     parser.add_argument("--freeze", type=int, default=0, help="first layers of the network that stay as they are")
     parser.add_argument("--teacher", help="checkpoint whose outputs are learned, too")
+    parser.add_argument("--quantized", help="8-bit file of the same network (make quantize): trained with its rounding")
     parser.add_argument("--out", required=True)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--minutes", type=float, help="length of the schedule by the clock")
