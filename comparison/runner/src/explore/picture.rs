@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{AUTOSCALERS, Point, found};
+use super::{AUTOSCALERS, Point, found, whole_frontier};
 use crate::report::table::number;
 
-/// The frontiers as a Markdown table, with the known settings.
+/// The frontiers as a Markdown table: the known settings, and what the search adds to them.
 pub fn table(points: &[Point]) -> String {
     let mut text = String::from(
         "| autoscaler | good answers | core-seconds requested | settings |\n|---|--:|--:|---|\n",
@@ -75,8 +75,10 @@ pub fn svg(points: &[Point], title: &str) -> String {
         );
     }
     for (autoscaler, (colour, shape)) in AUTOSCALERS.iter().zip(INK) {
-        let line: Vec<String> =
-            found(points, autoscaler).iter().map(|p| format!("{:.1} {:.1}", x(p.cost), y(p.good))).collect();
+        let line: Vec<String> = whole_frontier(points, autoscaler)
+            .iter()
+            .map(|p| format!("{:.1} {:.1}", x(p.cost), y(p.good)))
+            .collect();
         if !line.is_empty() {
             let _ = writeln!(
                 out,
