@@ -18,7 +18,7 @@ use simulator::vpa::INTERVAL;
 
 use arms::begin_of;
 pub use arms::{Arm, Arms};
-use request::{cpu, hop_s, quota_ms};
+use request::{cpu, hop_s, quota_ms, quota_share};
 
 mod arms;
 mod request;
@@ -47,6 +47,11 @@ pub struct MeasuredVariant {
     /// version 2, whose nodes had the default of 100 ms.
     #[serde(default)]
     pub quota_ms: Option<f64>,
+    /// What a full pod answered in the calibrations of the runs, as a share of what its CPU quota
+    /// would give at `work_ms`. Present only if the runs have calibrations with the same period of
+    /// the quota, and pods less than a core.
+    #[serde(default)]
+    pub quota_share: Option<f64>,
     /// Time from losing readiness to deletion, seconds.
     pub drain_s: f64,
     /// CPU requests that fit on the node at the same time, millicores. Present only if pods had to
@@ -136,7 +141,8 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
     let drain_s = median(drains.collect()).context("no pod was removed in these runs")?;
     let (work_s, background) = cpu(runs).context("these runs do not determine the CPU time of a request")?;
     let quota_ms = quota_ms(runs)?;
-    let hop_s = hop_s(runs, work_s, background, quota_ms).context("no answers")?;
+    let quota_share = quota_share(runs, work_s, background);
+    let hop_s = hop_s(runs, work_s, background, quota_ms, quota_share).context("no answers")?;
     let knative = runs[0].variant == "knative";
     let phases: Vec<f64> = runs.iter().filter_map(|run| phase(run)).map(rounded).collect();
     let (kpa_phases_s, hpa_phases_s) = if knative { (phases, vec![]) } else { (vec![], phases) };
@@ -145,6 +151,7 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
         background_millicores: rounded(background * 1000.0),
         hop_ms: rounded(hop_s * 1000.0),
         quota_ms,
+        quota_share: quota_share.map(rounded),
         drain_s: rounded(drain_s),
         room_millicores: None,
         gateway_threads: cpus(runs[0]),
@@ -265,7 +272,7 @@ mod tests {
     use simulator::plant::{Start, VpaBegin};
 
     use super::*;
-    use scenario::recording::QUOTA_PERIOD;
+    use scenario::recording::{Calibration, POD_LIMITS, QUOTA_PERIOD};
 
     #[test]
     fn a_run_begins_as_another_one_did() {
@@ -339,6 +346,7 @@ mod tests {
                 let drawn = Drawn { scale: 10.0, stretch: 0.5, seed: 1, chance: 0 };
                 let mut run = arm.run(&scenario, 1, drawn, 340.0);
                 run.environment.insert(QUOTA_PERIOD.into(), "10 ms".into());
+                run.environment.insert(POD_LIMITS.into(), "150m CPU, 192Mi".into());
                 Run { origin: Origin::Measured, ..run }
             })
             .into();
@@ -347,9 +355,28 @@ mod tests {
         assert_eq!(found.quota_ms, Some(10.0));
         assert!((found.work_ms - 3.9).abs() < 0.2, "{}", found.work_ms);
         assert!((found.hop_ms - 1.5).abs() < 3.0, "{}", found.hop_ms);
+        assert_eq!(found.quota_share, None, "no calibration says what a full pod answers");
+        let calibrated = |saturated: f64| Calibration {
+            at: String::new(),
+            slo_ms: 500,
+            capacity: saturated,
+            saturated,
+            rate_at_one: None,
+            steps: vec![],
+        };
+        // Of 150m it uses 3.9 ms for each of 30 answers a second.
+        runs[0].calibration = Some(calibrated(30.0));
+        runs[1].calibration = Some(calibrated(40.0));
+        runs[1].throughput = Some([40.0, 20.0]);
         let told = Arms { measured: Measured::of(&runs, &[]).expect("measured"), ..arms() };
         let plant = told.arm("k8s-autoscalers", "hpa").expect("shipped").plant;
         assert_eq!(plant.quota_period, micros(0.01), "the simulation has the nodes' period");
+        assert!((plant.quota_share - 30.0 * 0.0039 / 0.15).abs() < 0.05, "{}", plant.quota_share);
+        for run in &mut runs {
+            run.configuration = "hpa+cfs-100ms".into();
+        }
+        let other = Measured::of(&runs, &[]).expect("measured").variants["k8s-autoscalers"].quota_share;
+        assert_eq!(other, None, "one pod was calibrated with the usual period");
         runs[0].environment.insert(QUOTA_PERIOD.into(), "100 ms".into());
         let error = Measured::of(&runs, &[]).expect_err("two conditions");
         assert!(error.to_string().contains("several periods"), "{error}");
@@ -362,6 +389,7 @@ mod tests {
             background_millicores: 5.0,
             hop_ms: 1.0,
             quota_ms: Some(10.0),
+            quota_share: Some(0.75),
             drain_s: 6.0,
             room_millicores: Some(1750),
             kpa_phases_s: vec![],

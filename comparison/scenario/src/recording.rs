@@ -107,6 +107,9 @@ impl Calibration {
     }
 }
 
+/// Name of the pods' limits in [`Run::environment`]: `150m CPU, 192Mi`.
+pub const POD_LIMITS: &str = "Pod limits";
+
 /// Name of the pods' quota period in [`Run::environment`]: `10 ms`.
 pub const QUOTA_PERIOD: &str = "CPU quota's period";
 

@@ -150,7 +150,7 @@ pub fn simulate(
         Autoscaler::HpaToZero(s) => (Controller::HpaToZero(Box::new(Hpa::at_zero(s.clone()))), s.min),
     };
     let workers = (size.millicores as usize).div_ceil(1000).max(1);
-    let usable = (size.millicores as f64 - plant.background_millicores).max(1.0);
+    let usable = plant.usable_millicores(size.millicores);
     let speed = (usable / 1000.0 / workers as f64).min(1.0);
     let service = ((plant.work as f64 / speed) as Micros).max(1);
     let most = workers + plant.queue;

@@ -89,6 +89,9 @@ pub struct Plant {
     /// Period of the kernel's CPU quota; 0: a pod works at a constant fraction of a core's speed
     /// instead.
     pub quota_period: Micros,
+    /// Share of its limit that a pod of less than a core can use, at most 1. The rest of each
+    /// period's quota is lost.
+    pub quota_share: f64,
     /// Prometheus' scrape interval.
     pub scrape: Micros,
     /// Period in which Prometheus takes up new pods. All pods that began to run since the last one
@@ -106,6 +109,14 @@ pub struct Plant {
     /// States of the VPA when the load began, to draw from. If empty, its first round is drawn
     /// uniformly within its period, and no pod is resized yet.
     pub vpa_begins: Vec<VpaBegin>,
+}
+
+impl Plant {
+    /// CPU of a pod that is left for requests, millicores.
+    pub(crate) fn usable_millicores(&self, limit: i64) -> f64 {
+        let share = if limit < 1000 { self.quota_share } else { 1.0 };
+        (limit as f64 * share - self.background_millicores).max(1.0)
+    }
 }
 
 impl Default for Plant {
@@ -131,6 +142,7 @@ impl Default for Plant {
             gateway_workers: 1,
             activator_balance: Balance::LeastOfTwo,
             quota_period: SECOND / 10,
+            quota_share: 1.0,
             scrape: 5 * SECOND,
             // `updatert` of Prometheus' discovery/manager.go.
             discovery: 5 * SECOND,

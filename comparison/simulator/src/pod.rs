@@ -40,10 +40,10 @@ impl Quota {
     }
 
     fn resize(&mut self, plant: &Plant, millicores: i64) {
-        let usable = (millicores as f64 - plant.background_millicores).max(1.0);
+        self.period = if millicores < 1000 { plant.quota_period } else { 0 };
+        let usable = plant.usable_millicores(millicores);
         let workers = workers(millicores) as f64;
         self.speed = (usable / 1000.0 / workers).min(1.0);
-        self.period = if millicores < 1000 { plant.quota_period } else { 0 };
         self.quota = ((usable / 1000.0 * self.period as f64) as Micros).max(1);
     }
 
@@ -276,6 +276,17 @@ mod tests {
         // 8 ms, then 7 ms of the second request, whose last millisecond waits for the next period,
         // and so on.
         assert_eq!(ends, [18_000, 101_000, 109_000, 202_000].map(Taken::Done));
+    }
+
+    #[test]
+    fn what_a_pod_does_not_get_of_its_quota_is_lost_in_each_period() {
+        let plant = Plant { quota_share: 0.8, ..plant() };
+        let mut pod = Pod::new(&plant, 150, 0, 0);
+        // 12 ms of each 100: 8 ms, then 4 ms of the second request.
+        let ends: Vec<Taken> = (0..2).map(|_| pod.take(&plant, 10_000)).collect();
+        assert_eq!(ends, [18_000, 104_000].map(Taken::Done));
+        let mut whole = Pod::new(&plant, 1000, 0, 0);
+        assert_eq!(whole.take(&plant, 10_000), Taken::Done(18_000), "a whole core has no quota");
     }
 
     #[test]

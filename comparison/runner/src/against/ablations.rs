@@ -27,8 +27,9 @@ const NEVER: Micros = 1_000_000 * SECOND;
 const ENOUGH_MEMORY: f64 = 256.0 * 1024.0 * 1024.0;
 
 /// Every part that can be switched off.
-pub const PARTS: [Part; 18] = [
+pub const PARTS: [Part; 19] = [
     Part { name: "quota", instead: "a steady part of a core", off: |a| a.plant.quota_period = 0 },
+    Part { name: "quota-share", instead: "the whole quota is used", off: |a| a.plant.quota_share = 1.0 },
     Part { name: "room", instead: "room for every pod", off: |a| a.plant.room_millicores = None },
     Part { name: "drain", instead: "pods gone at once", off: |a| a.plant.drain = 0 },
     Part {
@@ -163,6 +164,7 @@ mod tests {
         arm.plant.hpa_phases = vec![SECOND];
         arm.plant.answers = vec![(SECOND, 1)];
         arm.plant.gateway_workers = 2;
+        arm.plant.quota_share = 0.8;
         let start = |s: i64, together: u32| Start { running: s * SECOND, ready: s * SECOND, together };
         arm.plant.starts = vec![start(1, 1), start(4, 8)];
         for part in PARTS {

@@ -9,6 +9,7 @@ use super::config::VariantConfig;
 use super::kube::Kube;
 use scenario::arms::Arm;
 use scenario::joinable::settings_key;
+use scenario::recording::POD_LIMITS;
 
 /// Facts of a deployed arm, from the API server.
 pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BTreeMap<String, String>> {
@@ -33,7 +34,7 @@ pub async fn facts(kube: &Kube, variant: &VariantConfig, arm: &Arm) -> Result<BT
         let limits = &function["resources"]["limits"];
         let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
         facts.insert(
-            "Pod limits".to_owned(),
+            POD_LIMITS.to_owned(),
             format!("{} CPU, {}", text(&limits["cpu"]), text(&limits["memory"])),
         );
     }

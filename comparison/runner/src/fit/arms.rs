@@ -70,6 +70,7 @@ fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
     if let Some(period) = measured.quota_ms {
         plant.quota_period = ms(period);
     }
+    plant.quota_share = measured.quota_share.unwrap_or(1.0);
     plant.drain = micros(measured.drain_s);
     plant.room_millicores = measured.room_millicores;
     plant.gateway_workers = measured.gateway_threads.unwrap_or(1);

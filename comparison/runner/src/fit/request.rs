@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use scenario::recording::Run;
+use scenario::arms::Arm;
+use scenario::recording::{POD_LIMITS, Run};
 
 use super::median;
 
@@ -43,8 +44,16 @@ pub(super) fn cpu(runs: &[&Run]) -> Option<(f64, f64)> {
 }
 
 /// The part of a request's latency that is not its time in the pod, seconds.
-pub(super) fn hop_s(runs: &[&Run], work_s: f64, background: f64, quota_ms: Option<f64>) -> Option<f64> {
-    let quota = quota_ms.map(|ms| (ms / 1000.0, cores(runs) - background));
+pub(super) fn hop_s(
+    runs: &[&Run],
+    work_s: f64,
+    background: f64,
+    quota_ms: Option<f64>,
+    quota_share: Option<f64>,
+) -> Option<f64> {
+    let cores = Some(cores(runs)).filter(|cores| *cores < 1.0);
+    let usable = cores.map(|cores| cores * quota_share.unwrap_or(1.0) - background);
+    let quota = quota_ms.map(|ms| ms / 1000.0).zip(usable);
     Some((undisturbed(runs)? - in_pod_s(work_s, quota)).max(0.0))
 }
 
@@ -72,6 +81,36 @@ pub(super) fn quota_ms(runs: &[&Run]) -> Result<Option<f64>> {
         runs[0].variant
     );
     Ok(first)
+}
+
+/// What a pod answers a second at most, by the calibrations before the runs and after them, as a
+/// share of what its limit would give at the fitted CPU time of a request. The median over the
+/// runs, at most 1; `None` without a calibration, for pods of a core or more, and for runs with
+/// another period of the quota than the node's usual one, with which one pod is calibrated.
+///
+/// The recordings do not tell quota that is lost from a CPU time that was fitted too low. The share
+/// makes up for both: throughput is what was measured.
+pub(super) fn quota_share(runs: &[&Run], work_s: f64, background: f64) -> Option<f64> {
+    let share = |run: &&Run| {
+        let usual = Arm::of(&run.variant, &run.configuration)?.cfs_period_ms().is_none();
+        let answered = match (run.throughput, &run.calibration) {
+            (Some([before, after]), _) => (before + after) / 2.0,
+            (None, calibration) => calibration.as_ref()?.saturated,
+        };
+        let limit = limit(run).filter(|cores| usual && *cores > 0.0 && *cores < 1.0)?;
+        Some((answered * work_s + background) / limit)
+    };
+    median(runs.iter().filter_map(share).collect()).map(|share| share.min(1.0))
+}
+
+/// The limit with which a run's pods begin, cores; the calibrated pod has the same container. A VPA
+/// may change the pods later.
+fn limit(run: &Run) -> Option<f64> {
+    let limit = run.environment.get(POD_LIMITS)?.split_once(" CPU")?.0;
+    match limit.strip_suffix('m') {
+        Some(millicores) => Some(millicores.parse::<f64>().ok()? / 1000.0),
+        None => limit.parse().ok(),
+    }
 }
 
 /// The cores of a pod's first container: the median over the pods, as they were at the end.
