@@ -64,6 +64,8 @@ def frozen(model, layers):
 
 
 def main(opt):
+    if opt.only_taught and not opt.teacher:
+        raise SystemExit("--only-taught needs --teacher checkpoint.pt")
     yolo = yolov5_code.load(opt.yolov5)
     out = pathlib.Path(opt.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,8 @@ def main(opt):
                 taught = teacher(x) if teacher else None
         loss, items = compute_loss([m.float() for m in maps], targets.to(device))
         if teacher:  # that loss is the sum over the batch
-            loss = loss + len(images) * teaching.distance(maps, taught, compute_loss.hyp)
+            away = len(images) * teaching.distance(maps, taught, compute_loss.hyp)
+            loss = away if opt.only_taught else loss + away
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
@@ -168,6 +171,7 @@ if __name__ == "__main__":
     parser.add_argument("--mined", help="what a model fired on among them (mine.py): drawn more often")
     parser.add_argument("--freeze", type=int, default=0, help="first layers of the network that stay as they are")
     parser.add_argument("--teacher", help="checkpoint whose outputs are learned, too")
+    parser.add_argument("--only-taught", action="store_true", help="learn the teacher's outputs alone, no labels: with --quantized, a form that rounding changes less")
     parser.add_argument("--quantized", help="8-bit file of the same network (make quantize): trained with its rounding")
     parser.add_argument("--out", required=True)
     parser.add_argument("--resume", action="store_true")
