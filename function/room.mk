@@ -90,10 +90,13 @@ soak-short:
 
 
 BROWSER_TESTS := function/tests/browser
-.PHONY: test-page
-test-page: build-function ## test the page in a headless Chromium (installs it on Debian as root)
-	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+.PHONY: test-page need-chromium
+# Other rooms test pages in it, too.
+need-chromium:
 	@[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "Chromium is missing: install it (Debian: apt-get install chromium) or set CHROMIUM=/path/to/it" >&2; exit 1; }
+
+test-page: build-function need-chromium ## test the page in a headless Chromium (installs it on Debian as root)
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
 	cd $(BROWSER_TESTS) && npm ci --silent && npm test
