@@ -10,17 +10,14 @@ use scenario::Scenario;
 use scenario::recording::{Container, Origin, Pod, Run};
 use scenario::schedule::Schedule;
 use serde::{Deserialize, Serialize};
-use simulator::Plant;
-use simulator::hpa::SYNC;
-use simulator::kpa::TICK;
-use simulator::time::{SECOND, micros};
-use simulator::vpa::INTERVAL;
 
-use arms::begin_of;
 pub use arms::{Arm, Arms};
+pub use begin::begin_as;
+use begin::{phase, vpa_begin};
 use request::{cpu, hop_s, quota_ms, quota_share};
 
 mod arms;
+mod begin;
 mod request;
 
 /// Measured parameters by variant, serialized as TOML.
@@ -93,8 +90,6 @@ pub struct MeasuredBegin {
 
 /// A pod that is scheduled later than this after its creation had to wait for room, seconds.
 const WAITED_FOR_ROOM_S: f64 = 1.0;
-/// An event recorded before this time describes the state at the start of the recording, seconds.
-const AT_THE_START_S: f64 = 0.05;
 /// Pods scheduled within this time of each other share the node's CPUs while they start, seconds.
 pub const TOGETHER_S: f64 = 1.0;
 impl Measured {
@@ -163,55 +158,11 @@ fn variant(runs: &[&Run], scenarios: &[Scenario]) -> Result<MeasuredVariant> {
     })
 }
 
-/// The offset of the autoscaler's clock within its period, seconds. The KPA is known to have ticked
-/// when its decision changed, the HPA when its metric did.
-fn phase(run: &Run) -> Option<f64> {
-    let (ticked, period) = match &*run.variant {
-        "knative" => (first_after_start(&run.recording.desired), TICK),
-        _ => (run.recording.seen.iter().find(|s| s.0 > AT_THE_START_S).map(|s| s.0), SYNC),
-    };
-    Some(ticked?.rem_euclid(period as f64 / SECOND as f64))
-}
-
-/// Gives a plant the state that one run had when its load began: the phases of its autoscalers'
-/// clocks, and the VPA's.
-pub fn begin_as(run: &Run, plant: &mut Plant) {
-    if let Some(phase) = phase(run).map(micros) {
-        (plant.kpa_phases, plant.hpa_phases) = (vec![phase], vec![phase]);
-    }
-    if let Some(begin) = vpa_begin(run) {
-        plant.vpa_begins = vec![begin_of(&begin)];
-    }
-}
-
-fn vpa_begin(run: &Run) -> Option<MeasuredBegin> {
-    let first = run.recording.vpa_target_cores.first()?.0;
-    let there = run.recording.pods.iter().filter(|pod| pod.ready_at(0.0));
-    let requested = |pod: &Pod| {
-        let own = pod.containers.first()?.requests.iter().rev().find(|r| r.0 <= AT_THE_START_S)?.1;
-        Some((own * 1000.0).round() as i64)
-    };
-    Some(MeasuredBegin {
-        first_s: if first < AT_THE_START_S { 0.0 } else { rounded(first) },
-        at_rest: there.filter_map(requested).collect(),
-        updater_s: resized(run).map(|at| rounded(at.rem_euclid(INTERVAL as f64 / SECOND as f64))),
-    })
-}
-
 /// CPUs of the node, if there is one node.
 fn cpus(run: &Run) -> Option<usize> {
     let fact = |name: &str| run.environment.get(name).map(String::as_str);
     fact("Nodes").filter(|nodes| *nodes == "1")?;
     fact("Node")?.split_once(" CPUs")?.0.parse().ok()
-}
-
-/// When the updater first resized a pod.
-fn resized(run: &Run) -> Option<f64> {
-    let resizes = run.recording.pods.iter().filter_map(|pod| {
-        let later = pod.containers.first()?.requests.iter().skip(1);
-        later.map(|request| request.0).find(|at| *at > AT_THE_START_S)
-    });
-    resizes.min_by(f64::total_cmp)
 }
 
 /// Time from the first running container to the first answer of a run that began without a pod. All
@@ -228,10 +179,6 @@ fn first_answer(run: &Run, scenarios: &[Scenario]) -> Option<[f64; 2]> {
     let all = schedule.fingerprint() == run.draw.fingerprint && second.ok == second.planned;
     let answered = sent + second.p99_ms.filter(|_| all)? / 1000.0;
     Some([rounded((answered - running).max(0.0)), together])
-}
-
-fn first_after_start(series: &[(f64, f64)]) -> Option<f64> {
-    series.iter().find(|p| p.0 > AT_THE_START_S && p.1 > 0.0).map(|p| p.0)
 }
 
 fn rounded(value: f64) -> f64 {
@@ -268,29 +215,12 @@ fn placed_while_waiting(run: &Run) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use simulator::Drawn;
-    use simulator::plant::{Start, VpaBegin};
+    use simulator::plant::Start;
+    use simulator::time::micros;
+    use simulator::{Drawn, Plant};
 
     use super::*;
     use scenario::recording::{Calibration, POD_LIMITS, QUOTA_PERIOD};
-
-    #[test]
-    fn a_run_begins_as_another_one_did() {
-        let arm = arms().arm("k8s-autoscalers", "defaults").expect("shipped");
-        let scenario = Scenario::shipped_named("spike").expect("shipped");
-        let begin = VpaBegin { first: micros(12.0), at_rest: vec![100], updater: Some(micros(31.0)) };
-        let mut told = arm.clone();
-        told.plant.hpa_phases = vec![micros(7.5)];
-        told.plant.vpa_begins = vec![begin.clone()];
-        let drawn = Drawn { scale: 12.0, stretch: 0.5, seed: 1, chance: 0 };
-        let run = told.run(&scenario, 1, drawn, 90.0);
-        let mut plant = arm.plant.clone();
-        begin_as(&run, &mut plant);
-        assert_eq!(plant.hpa_phases, told.plant.hpa_phases);
-        assert_eq!((plant.vpa_begins[0].first, &plant.vpa_begins[0].at_rest), (begin.first, &begin.at_rest));
-        let updater = plant.vpa_begins[0].updater;
-        assert!(updater.is_none_or(|at| at == micros(31.0)), "{updater:?}");
-    }
 
     fn arms() -> Arms {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

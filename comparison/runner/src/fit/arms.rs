@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use scenario::Scenario;
 use scenario::recording::Run;
-use simulator::plant::{Start, VpaBegin};
+use simulator::plant::Start;
 use simulator::time::{Micros, SECOND, micros};
 use simulator::{Autoscaler, Drawn, Named, Plant, PodSize, simulated_run};
 
-use super::{Measured, MeasuredBegin, MeasuredVariant};
+use super::begin::begin_of;
+use super::{Measured, MeasuredVariant};
 use crate::manifests;
 
 /// The arms that can be simulated: settings from the manifests, pods as measured.
@@ -55,11 +56,6 @@ impl Arms {
             plant,
         })
     }
-}
-
-pub(super) fn begin_of(begin: &MeasuredBegin) -> VpaBegin {
-    let updater = begin.updater_s.map(micros);
-    VpaBegin { first: micros(begin.first_s), at_rest: begin.at_rest.clone(), updater }
 }
 
 fn apply(measured: &MeasuredVariant, plant: &mut Plant) {
