@@ -21,9 +21,8 @@ def constants(file):
     return {t.name: numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
 
 
-def map_scales(file):
-    """Name of a map -> (scale, zero point)."""
-    found = constants(file)
+def map_scales(found):
+    """Of a file's constants: name of a map -> (scale, zero point)."""
     ends = (".scale", ".zero_point")
     names = [name.removesuffix(ends[0]) for name in found if name.endswith(ends[0]) and not name.endswith(".weight.scale")]
     return {name: tuple(torch.tensor(float(found[name + end])) for end in ends) for name in names}
@@ -64,8 +63,8 @@ def biased(self, value):
 
 def attach(model, file):
     """Makes `model` round its maps as the 8-bit `file` does, and its weights; `checkpoint.plain` gives a copy without that."""
-    device = next(model.parameters()).device
-    scales = {name: tuple(value.to(device) for value in pair) for name, pair in map_scales(file).items()}
+    found, device = constants(file), next(model.parameters()).device
+    scales = {name: tuple(value.to(device) for value in pair) for name, pair in map_scales(found).items()}
     modules = dict(model.named_modules())
     detect = model.model[-1]
     exact = {}  # of maps that a head reads with a scale of its own: before they are rounded for the others
@@ -96,7 +95,7 @@ def attach(model, file):
         return hook
 
     owned = {name.rpartition("/")[0].replace("/", "."): name for name in scales if name.endswith(("/Mul", "/Add"))}
-    shapes = {name.removesuffix(".weight.levels").replace("/", "."): value.shape for name, value in constants(file).items() if name.endswith(".weight.levels")}
+    shapes = {name.removesuffix(".weight.levels").replace("/", "."): value.shape for name, value in found.items() if name.endswith(".weight.levels")}
     own = {path.removesuffix(".conv"): module.weight.shape for path, module in modules.items() if isinstance(module, torch.nn.Conv2d)}
     heads = [f"model.{layer}.cv3" for layer in detect.f]
     if shapes != own or not set(heads) <= owned.keys() <= modules.keys():

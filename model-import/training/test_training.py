@@ -388,7 +388,8 @@ class Quantized(unittest.TestCase):
         (cls.file,) = (root / "model-import" / "weights" / "int8").glob("*.onnx")
         cls.model = Model(pathlib.Path(yolov5.__file__).parent / "models" / "yolov5n.yaml", ch=3, nc=2)
         graph = onnx.load(cls.file)
-        stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+        stored = quantized.constants(cls.file)
+        cls.scales = quantized.map_scales(stored)
         cls.convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
         folded = {}
         for node in cls.convolutions:
@@ -420,7 +421,7 @@ class Quantized(unittest.TestCase):
 
     @torch.no_grad()
     def test_each_layer_stores_the_levels_that_onnx_runtime_stores(self):
-        model, scales = self.rounding(), quantized.map_scales(self.file)
+        model, scales = self.rounding(), self.scales
         modules, compared = dict(model.named_modules()), 0
         with unittest.mock.patch.object(quantized, "stored_weights", lambda weights: weights):  # they are in levels already
             for node in self.convolutions:
@@ -465,7 +466,7 @@ class Quantized(unittest.TestCase):
 
     @torch.no_grad()
     def test_heads_read_maps_with_scales_of_their_own(self):
-        model, scales = self.rounding(), quantized.map_scales(self.file)
+        model, scales = self.rounding(), self.scales
         read = []
         model.model[-1].register_forward_pre_hook(lambda module, inputs: read.extend(inputs[0]))
         model(torch.rand(1, 3, 96, 160))
@@ -478,7 +479,7 @@ class Quantized(unittest.TestCase):
 
     @torch.no_grad()
     def test_a_head_reads_what_onnx_runtime_rounds_for_it_and_not_what_was_rounded_for_others(self):
-        model, scales = self.rounding(), quantized.map_scales(self.file)
+        model, scales = self.rounding(), self.scales
         detect, read = model.model[-1], []
         detect.register_forward_pre_hook(lambda module, inputs: read.extend(inputs[0]))
         own = [f"model.{layer}/cv3/Mul" for layer in detect.f]

@@ -91,8 +91,8 @@ def main(opt):
         optimizer.load_state_dict(resume["optimizer"])
         ema.ema.load_state_dict(resume["ema"].float().state_dict())
         ema.updates, state = resume["updates"], resume["state"]
-    if resume is not None and bool(opt.quantized) != state.get("quantized", False):
-        raise SystemExit(f"{out / 'last.pt'} was trained with{'out' if opt.quantized else ''} --quantized: resume it in the same way")
+        if bool(opt.quantized) != state.get("quantized", False):
+            raise SystemExit(f"{out / 'last.pt'} was trained with{'out' if opt.quantized else ''} --quantized: resume it in the same way")
     state["quantized"] = bool(opt.quantized)
     if opt.quantized:  # after the moving average took its copy, which stays as it is
         quantized.attach(model, opt.quantized)
