@@ -6,8 +6,9 @@
 //! - [`markers`]: the segments between the scans: tables, frame header, scan headers
 //! - [`bits`]: the bits of one restart interval, with its end
 //! - [`huffman`]: codes to symbols
-//! - [`scan`]: scans to coefficients (progressive) or straight to samples (sequential); the
-//!   transform is a kernel of `model-runtime`
+//! - [`scan`]: sequential scans straight to samples, and what all scans share; the transform is a
+//!   kernel of `model-runtime`
+//! - [`progressive`]: scans to coefficients, and those to samples
 //! - [`upsample`]: chroma to full size
 //! - [`colour`]: YCbCr and CMYK to RGB
 //!
@@ -20,11 +21,13 @@ mod bits;
 mod colour;
 mod huffman;
 mod markers;
+mod progressive;
 mod scan;
 mod upsample;
 
 use markers::{Marker, Segments};
-use scan::{Coefficients, Component, Frame, Scan};
+use progressive::Coefficients;
+use scan::{Component, Frame, Scan};
 
 /// Most scans of one image. Encoders write about ten; each costs a pass over all blocks, however
 /// few bytes it has.

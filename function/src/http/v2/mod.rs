@@ -9,9 +9,11 @@
 //! # Layout
 //!
 //! - here: paths, health and metadata
-//! - `request`: what is sent, bounded before it is believed; `answer`: what is sent back
+//! - `request`: what is sent, bounded before it is believed; `data`: a tensor's elements in JSON;
+//!   `answer`: what is sent back
 
 mod answer;
+mod data;
 mod request;
 
 use bytes::Buf;
