@@ -39,9 +39,10 @@ export-official: need-weights $(TRAINING_ENV)/.ready ## the same by YOLOv5's own
 need-weights:
 	@[ -n $(call quoted,$(WEIGHTS)) ] || { echo "give a checkpoint: make export WEIGHTS=path/to/best.pt" >&2; exit 1; }
 
+SEEN := function/tests/reference/pictures/open.png
 reference-heads: $(QUANTIZE_ENV)/.ready ## ONNX Runtime's raw outputs that function/tests/network.rs compares with
-	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(BUILT_MODEL)) > model-import/reference/raw_heads.txt
-	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(FLOAT_MODEL)) > model-import/reference/raw_heads-floats.txt
+	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(BUILT_MODEL)) $(SEEN) > model-import/reference/raw_heads.txt
+	$(QUANTIZE_PY) model-import/reference/raw_heads.py $(call quoted,$(FLOAT_MODEL)) $(SEEN) > model-import/reference/raw_heads-floats.txt
 
 reference: reference-heads
 

@@ -25,11 +25,13 @@ struct Tolerance {
 const IN_FLOATS: Tolerance = Tolerance { pixels: 1.0, confidence: 1e-3 };
 /// A network in 8-bit integers may round a value in the middle between two levels the other way
 /// than ONNX Runtime, which computes the same file in floats; such differences grow from layer to
-/// layer. `model-import` compares each layer by itself, to the level.
-const IN_INTEGERS: Tolerance = Tolerance { pixels: 2.0, confidence: 0.03 };
-/// Of so many drawn pictures one may have a box beyond that, in 8 bits. Of the 484 photographs of
-/// val 7 to 10 % have, as the file's rounding falls; the model is less sure of drawn faces.
-const DIFFERENT_SHARE: usize = 3;
+/// layer. `model-import` compares each layer by itself, to the level. Drawn faces differ most: the
+/// model is less sure of them than of photographs.
+const IN_INTEGERS: Tolerance = Tolerance { pixels: 4.0, confidence: 0.15 };
+/// Root mean square over all boxes of some pictures, in 8 bits.
+const IN_INTEGERS_MEAN: Tolerance = Tolerance { pixels: 1.0, confidence: 0.05 };
+/// Boxes with an edge farther away than this are of different eyes.
+const SAME_EYE: f32 = 16.0;
 /// Said of a picture that is another one before the network sees it.
 const LETTERBOX: &str = "the letterboxed picture is not OpenCV's";
 /// More than any picture here has.
@@ -71,8 +73,13 @@ struct Box {
     class: String,
 }
 
-/// What differs between one reference image and this crate.
-fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: Thresholds) -> Vec<String> {
+/// What differs between one reference image and this crate, and how far boxes are apart.
+fn differences(
+    classifier: &Classifier,
+    file: &Path,
+    image: &Image,
+    thresholds: Thresholds,
+) -> (Vec<String>, Vec<Apart>) {
     let bytes = std::fs::read(file).expect("the reference's picture is there");
     let frame = decode(&bytes, MAX_PIXELS, None).expect("OpenCV read it, too");
     let found = classifier.classify(&frame, thresholds);
@@ -87,23 +94,79 @@ fn differences(classifier: &Classifier, file: &Path, image: &Image, thresholds: 
     if found.verdict.state.label() != image.state {
         differences.push(format!("verdict {} for {}", found.verdict.state.label(), image.state));
     }
-    if found.eyes.len() != image.boxes.len() {
-        differences.push(format!("{} boxes for {}", found.eyes.len(), image.boxes.len()));
-    }
-    let mut left = found.eyes.clone();
-    for expected in &image.boxes {
-        let Some(nearest) = (0..left.len())
-            .min_by(|a, b| distance(&left[*a], expected).total_cmp(&distance(&left[*b], expected)))
-        else {
-            break;
-        };
-        let eye = left.swap_remove(nearest);
-        let (off, confidence) = (distance(&eye, expected), (eye.confidence - expected.confidence).abs());
-        if off > tolerance.pixels || confidence > tolerance.confidence {
-            differences.push(format!("box off by {off} px, confidence by {confidence}"));
+    let Matched { pairs, alone } = matched(found.eyes.iter().map(Box::from).collect(), &image.boxes);
+    for Apart { pixels, confidence } in &pairs {
+        if *pixels > tolerance.pixels || *confidence > tolerance.confidence {
+            differences.push(format!("box off by {pixels} px, confidence by {confidence}"));
         }
     }
-    differences
+    // The threshold may lie between two confidences of an eye.
+    for confidence in alone {
+        if confidence > thresholds.confidence + tolerance.confidence {
+            differences.push(format!("a box of confidence {confidence} is in one of both only"));
+        }
+    }
+    (differences, pairs)
+}
+
+/// How far two boxes of the same class are apart: the largest distance of an edge, and the
+/// confidences' difference.
+#[derive(Clone, Copy, Debug)]
+struct Apart {
+    pixels: f32,
+    confidence: f32,
+}
+
+/// Boxes of the same eyes, and the confidences of those that only one of both has.
+struct Matched {
+    pairs: Vec<Apart>,
+    alone: Vec<f32>,
+}
+
+fn matched(mut left: Vec<Box>, expected: &[Box]) -> Matched {
+    let (mut pairs, mut alone) = (Vec::new(), Vec::new());
+    for expected in expected {
+        let apart: Vec<Apart> = left.iter().map(|other| other.apart(expected)).collect();
+        let nearest = (0..left.len()).min_by(|&a, &b| apart[a].pixels.total_cmp(&apart[b].pixels));
+        match nearest.filter(|&nearest| apart[nearest].pixels <= SAME_EYE) {
+            Some(nearest) => {
+                left.swap_remove(nearest);
+                pairs.push(apart[nearest]);
+            }
+            None => alone.push(expected.confidence),
+        }
+    }
+    alone.extend(left.iter().map(|other| other.confidence));
+    Matched { pairs, alone }
+}
+
+/// Root mean squares of pixels and of confidences.
+fn root_mean_squares(pairs: &[Apart]) -> Tolerance {
+    let mean = |of: fn(&Apart) -> f32| {
+        (pairs.iter().map(|apart| of(apart).powi(2)).sum::<f32>() / pairs.len() as f32).sqrt()
+    };
+    Tolerance { pixels: mean(|apart| apart.pixels), confidence: mean(|apart| apart.confidence) }
+}
+
+impl From<&Detection> for Box {
+    fn from(eye: &Detection) -> Self {
+        let class = if eye.state == EyeState::Open { "eye_open" } else { "eye_closed" };
+        let bounds = eye.bounding_box;
+        Self {
+            xyxy: [bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height],
+            confidence: eye.confidence,
+            class: class.into(),
+        }
+    }
+}
+
+impl Box {
+    /// Infinitely far where the classes differ.
+    fn apart(&self, other: &Self) -> Apart {
+        let edges = self.xyxy.iter().zip(other.xyxy).map(|(a, b)| (a - b).abs());
+        let pixels = if self.class == other.class { edges.fold(0.0, f32::max) } else { f32::INFINITY };
+        Apart { pixels, confidence: (self.confidence - other.confidence).abs() }
+    }
 }
 
 /// SHA-256 of the letterboxed picture as OpenCV holds it: height × width × (blue, green, red), 8
@@ -118,30 +181,16 @@ fn letterbox_digest(frame: &Frame) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Largest distance of an edge; infinite between different classes.
-fn distance(eye: &Detection, expected: &Box) -> f32 {
-    let class = if eye.state == EyeState::Open { "eye_open" } else { "eye_closed" };
-    if class != expected.class {
-        return f32::INFINITY;
-    }
-    let bounds = eye.bounding_box;
-    let edges = [bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height];
-    edges.iter().zip(expected.xyxy).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
-
 /// Reads a reference file.
 fn reference(file: &Path) -> Reference {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_str(&text).expect("the schema of tests/reference/README.md")
 }
 
-/// The committed reference of the compiled-in model.
-fn committed(name: &str) -> Reference {
+/// The committed references of the built-in model: in 8 bits, and in floats.
+fn committed(name: &str) -> [Reference; 2] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
-    let forms = [format!("{name}.json"), format!("{name}-floats.json")];
-    let mut references = forms.iter().map(|file| reference(&folder.join(file)));
-    let same = |reference: &Reference| reference.model.sha256.starts_with(Classifier::metadata().version);
-    references.find(same).unwrap_or_else(|| panic!("{forms:?} are of other models: make reference"))
+    [format!("{name}.json"), format!("{name}-floats.json")].map(|file| reference(&folder.join(file)))
 }
 
 /// What a comparison found.
@@ -154,6 +203,7 @@ struct Compared {
     letterboxes: usize,
     /// Images with another verdict.
     verdicts: usize,
+    boxes: Vec<Apart>,
     report: String,
 }
 
@@ -172,7 +222,8 @@ fn compare(reference: &Reference, pictures: &Path) -> Compared {
     let folder = reference.pictures.as_deref().unwrap_or(pictures);
     let mut compared = Compared { images: reference.images.len(), ..Compared::default() };
     for image in &reference.images {
-        let found = differences(&classifier, &folder.join(&image.path), image, thresholds);
+        let (found, apart) = differences(&classifier, &folder.join(&image.path), image, thresholds);
+        compared.boxes.extend(apart);
         compared.different += usize::from(!found.is_empty());
         let that = |begin: &str| found.iter().filter(|difference| difference.starts_with(begin)).count();
         compared.letterboxes += that(LETTERBOX);
@@ -184,28 +235,32 @@ fn compare(reference: &Reference, pictures: &Path) -> Compared {
     compared
 }
 
-/// Every picture the same in floats; in 8 bits, every verdict, and the boxes of two thirds.
-fn agrees(compared: &Compared) {
-    let Compared { images, different, letterboxes, verdicts, report } = compared;
-    assert_eq!((*letterboxes, *verdicts), (0, 0), "{report}");
-    let most_different = if Classifier::metadata().quantized { images / DIFFERENT_SHARE } else { 0 };
-    assert!(*different <= most_different, "{report}");
+/// Every picture has its verdict and its boxes.
+fn agrees(forms: &[Reference; 2], pictures: &Path) -> usize {
+    let of_this = |form: &&Reference| form.model.sha256.starts_with(Classifier::metadata().version);
+    let form = forms.iter().find(of_this).expect("the references are of other models: make reference");
+    let Compared { images, different, boxes, report, .. } = compare(form, pictures);
+    assert_eq!(different, 0, "{report}");
+    if Classifier::metadata().quantized {
+        let Tolerance { pixels, confidence } = root_mean_squares(&boxes);
+        let most = IN_INTEGERS_MEAN;
+        assert!(pixels <= most.pixels && confidence <= most.confidence, "{pixels} px, {confidence}");
+    }
+    images
 }
 
 #[test]
 fn every_sample_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-    let compared = compare(&committed("samples"), &pictures);
-    assert!(compared.images >= 8, "only {} samples", compared.images);
-    agrees(&compared);
+    let images = agrees(&committed("samples"), &pictures);
+    assert!(images >= 8, "only {images} samples");
 }
 
 #[test]
 fn every_lossless_picture_agrees_with_onnx_runtime() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pictures");
-    let compared = compare(&committed("pictures"), &pictures);
-    assert!(compared.images >= 6, "only {} pictures", compared.images);
-    agrees(&compared);
+    let images = agrees(&committed("pictures"), &pictures);
+    assert!(images >= 6, "only {images} pictures");
 }
 
 /// In 8 bits, a few of many pictures have an eye whose confidence follows a rounding.
@@ -215,11 +270,11 @@ fn every_real_picture_agrees_with_onnx_runtime() {
         eprintln!("no REFERENCE: make one of real pictures with make reference DATASET=path/to/dataset");
         return;
     };
-    let Compared { images, different, letterboxes, verdicts, report } =
+    let Compared { images, different, letterboxes, verdicts, report, .. } =
         compare(&self::reference(Path::new(&reference)), Path::new("."));
     assert!(images >= 50, "only {images} real pictures");
     let [most_different, most_verdicts] =
-        if Classifier::metadata().quantized { [images / 8, images / 200] } else { [0, 0] };
+        if Classifier::metadata().quantized { [images / 50, images / 200] } else { [0, 0] };
     assert_eq!(letterboxes, 0, "{report}");
     assert!(different <= most_different && verdicts <= most_verdicts, "{images} images compared:{report}");
     eprintln!("of {images} real pictures {different} differ, {verdicts} in their verdict");

@@ -19,6 +19,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+import correction
 import rounding
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "training"))
@@ -162,17 +163,22 @@ def where_something_is(candidates, size):
     return mask
 
 
+def giving(model, values):
+    """A session that gives these values of the model."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=value) for value in values)
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
 class Observed:
     """What the float model's convolutions read, over all pictures."""
 
     def __init__(self, graph, files):
-        model = onnx.ModelProto.FromString(graph.model.SerializeToString())
-        answer = model.graph.output[0].name
+        answer = graph.model.graph.output[0].name
         wanted = dict.fromkeys([answer, *(node.input[0] for node in graph.convolutions), *graph.heads])
         wanted.pop(graph.image, None)
-        del model.graph.output[:]
-        model.graph.output.extend(onnx.ValueInfoProto(name=value) for value in wanted)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = giving(graph.model, wanted)
         names = [node.output[0] for node in graph.convolutions]
         self.moments, self.means = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
         self.samples = {name: [] for name in names}
@@ -277,6 +283,26 @@ def rewritten(graph, observed, groups, found):
     return model
 
 
+def corrected(graph, model, files):
+    """The 8-bit `model` with what its roundings shift the heads' logits by on average taken out of the heads' biases."""
+    heads = sorted(graph.heads)
+    exact, rounded = giving(graph.model, heads), giving(model, heads)
+    shifts = {head: [] for head in heads}
+    for file in files:
+        image = {graph.image: prepared(file, graph.size)}
+        for head, *outputs in zip(heads, exact.run(heads, image), rounded.run(heads, image)):
+            shift = correction.mean_shift(*(correction.logits(output, graph.values) for output in outputs), SURE_CELL)
+            if shift is not None:
+                shifts[head].append(shift)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and shifts.get(node.output[0]):
+            tensor = constants[node.input[2]]
+            bias, shift = numpy_helper.to_array(tensor), correction.beyond_chance(shifts[node.output[0]])
+            tensor.CopyFrom(numpy_helper.from_array((bias - np.tile(shift, len(bias) // graph.values)).astype(np.float32), tensor.name))
+    return model
+
+
 def quantized(model, files):
     """The 8-bit form of `model`, calibrated on `files`."""
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
@@ -288,7 +314,7 @@ def quantized(model, files):
         sys.exit("the model leaves its input's or output's size open: export it for one size")
     groups = graph.maps()
     observed = Observed(graph, files)
-    return rewritten(graph, observed, groups, scales(graph, observed, groups))
+    return corrected(graph, rewritten(graph, observed, groups, scales(graph, observed, groups)), files)
 
 
 def main(opt):

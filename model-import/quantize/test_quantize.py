@@ -4,6 +4,7 @@ import unittest
 
 import numpy as np
 
+import correction
 import rounding
 
 
@@ -48,6 +49,22 @@ class Rounding(unittest.TestCase):
         scale, zero = rounding.map_scale(-0.3, 6.0, rounding.Layer(self.weights, np.abs(self.inputs)).error)
         self.assertTrue(0 <= zero <= 255)
         self.assertAlmostEqual(float(scale) * zero, 0.3, delta=float(scale))
+
+    def test_a_shift_of_the_logits_is_taken_out_and_chance_is_not(self):
+        shifts = self.random.normal(size=(300, 2)) * 0.4 + [0.15, 0.0]
+        found = correction.beyond_chance(shifts)
+        self.assertAlmostEqual(found[0], 0.15, delta=0.05)
+        self.assertLess(abs(found[1]), 0.4 / np.sqrt(300))
+        self.assertTrue((correction.beyond_chance(shifts[:1]) == 0).all(), "one picture says nothing")
+
+    def test_only_cells_that_see_something_count(self):
+        output = np.full((1, 2 * 7, 4, 5), -9.0, np.float32)
+        output[0, 7 + 4 : 7 + 7, 3, 2] = 2.0  # of the second anchor: objectness and classes
+        exact = correction.logits(output, 7)
+        rounded = exact + self.random.normal(size=exact.shape)
+        cell = (1 * 4 + 3) * 5 + 2
+        np.testing.assert_allclose(correction.mean_shift(exact, rounded, 0.5), rounded[cell] - exact[cell])
+        self.assertIsNone(correction.mean_shift(exact, rounded, 0.9))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 # make reference-heads
-"""ONNX Runtime's raw head maps for a computed image: what the generated network must give, too.
+"""ONNX Runtime's raw head maps for a picture of the tests: what the generated network must give, too.
 
-The image is a formula, so that nothing but numbers needs to be kept; of each map, some hundred values.
+    raw_heads.py MODEL PICTURE
+
+Of each map some hundred values. The network sees something in the picture, so that rounding costs what it costs on pictures: on noise,
+values between two levels that are rounded the other way make differences that grow from layer to layer. Other references here take
+the formula `image`.
 """
 
 import hashlib
@@ -12,13 +16,15 @@ import numpy as np
 import onnx
 import onnxruntime
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
+
 SAMPLES = 200
 # A prime: strides through a map without keeping to a row or a channel.
 STEP = 7919
 
 
 def image(channels: int, height: int, width: int) -> np.ndarray:
-    """Bands and texture with values 0 to 1; function/tests computes the same."""
+    """Bands and texture with values 0 to 1, nearly noise; the tests compute the same."""
     c, y, x = np.indices((channels, height, width))
     return (((c * 31 + y * 17 + x * 13 + x * y % 251) % 256) / 255).astype(np.float32)[None]
 
@@ -40,14 +46,22 @@ def head_convolutions(graph: onnx.GraphProto) -> list[str]:
 
 
 def main() -> None:
+    # Those who import this have other environments.
+    import cv2
+    from detector import letterbox
+
     path = Path(sys.argv[1])
     model = onnx.load(path)
     heads = head_convolutions(model.graph)
     del model.graph.output[:]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in heads)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Fused, pairs of quantization would be computed in integers by ONNX Runtime's own rounding.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    maps = session.run(None, {source.name: image(*source.shape[1:])})
+    canvas, _, _ = letterbox(cv2.imread(sys.argv[2]), source.shape[2:])
+    maps = session.run(None, {source.name: np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255})
     maps.sort(key=lambda head: -head.size // head.shape[1])
 
     print("# How to make this file again: make reference-heads")

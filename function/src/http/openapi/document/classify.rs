@@ -136,7 +136,7 @@ fn example() -> Value {
     };
     let mut example = json!(ClassificationBody::from(&analysis));
     // Another model may be built in.
-    example["model"] = json!({ "name": "eye-state-yolov5n-416", "version": "a61c06bebaf1" });
+    example["model"] = json!({ "name": "eye-state-yolov5n-416", "version": "79e0209365b8" });
     // As the function writes them: the shortest text of a 32-bit number.
     shorten(&mut example);
     example
