@@ -283,22 +283,28 @@ def rewritten(graph, observed, groups, found):
     return model
 
 
-def corrected(graph, model, files):
-    """The 8-bit `model` with what its roundings shift the heads' logits by on average taken out of the heads' biases."""
+def shifts(graph, model, files):
+    """Of each head, how much the 8-bit `model` moves its values in the mean of each picture in which the float model sees something."""
     heads = sorted(graph.heads)
     exact, rounded = giving(graph.model, heads), giving(model, heads)
-    shifts = {head: [] for head in heads}
+    found = {head: [] for head in heads}
     for file in files:
         image = {graph.image: prepared(file, graph.size)}
         for head, *outputs in zip(heads, exact.run(heads, image), rounded.run(heads, image)):
             shift = correction.mean_shift(*(correction.logits(output, graph.values) for output in outputs), SURE_CELL)
             if shift is not None:
-                shifts[head].append(shift)
+                found[head].append(shift)
+    return found
+
+
+def corrected(graph, model, files):
+    """The 8-bit `model` with what its roundings shift the heads' values by on average taken out of the heads' biases."""
+    found = shifts(graph, model, files)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Conv" and shifts.get(node.output[0]):
+        if node.op_type == "Conv" and found.get(node.output[0]):
             tensor = constants[node.input[2]]
-            bias, shift = numpy_helper.to_array(tensor), correction.beyond_chance(shifts[node.output[0]])
+            bias, shift = numpy_helper.to_array(tensor), correction.beyond_chance(found[node.output[0]])
             tensor.CopyFrom(numpy_helper.from_array((bias - np.tile(shift, len(bias) // graph.values)).astype(np.float32), tensor.name))
     return model
 

@@ -1,11 +1,18 @@
 """How integers are chosen: make test-quantize"""
 
+import pathlib
+import tempfile
 import unittest
 
+import cv2
 import numpy as np
+import onnx
 
 import correction
+import quantize
 import rounding
+
+TINY = pathlib.Path(__file__).resolve().parent.parent / "forms" / "accepted" / "master-torch2-simplify.onnx"
 
 
 def correlated(random, count, width):
@@ -65,6 +72,31 @@ class Rounding(unittest.TestCase):
         cell = (1 * 4 + 3) * 5 + 2
         np.testing.assert_allclose(correction.mean_shift(exact, rounded, 0.5), rounded[cell] - exact[cell])
         self.assertIsNone(correction.mean_shift(exact, rounded, 0.9))
+
+    def test_what_rounding_shifts_on_average_is_gone_from_the_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for i in range(24):
+                noise = self.random.integers(0, 256, (8, 16), np.uint8)
+                cv2.imwrite(f"{folder}/{i}.png", cv2.resize(noise, (128, 64), interpolation=cv2.INTER_CUBIC))
+            files = quantize.pictures(folder, 24)
+            graph = quantize.Graph(onnx.load(TINY))
+            groups = graph.maps()
+            observed = quantize.Observed(graph, files)
+            rewritten = quantize.rewritten(graph, observed, groups, quantize.scales(graph, observed, groups))
+            for node in rewritten.graph.node:  # as if rounding moved objectness
+                if node.output[0] in graph.heads:
+                    tensor = next(t for t in rewritten.graph.initializer if t.name == node.input[2])
+                    bias = onnx.numpy_helper.to_array(tensor).copy()
+                    bias[4 :: graph.values] += 0.2
+                    tensor.CopyFrom(onnx.numpy_helper.from_array(bias, tensor.name))
+            before = quantize.shifts(graph, rewritten, files)
+            after = quantize.shifts(graph, quantize.corrected(graph, rewritten, files), files)
+        self.assertEqual(before.keys(), graph.heads)
+        for head in before:
+            self.assertAlmostEqual(np.mean(before[head], 0)[4], 0.2, delta=0.05)
+            # Of every value no more is left than chance explains.
+            chance = np.std(after[head], 0) / np.sqrt(len(after[head]))
+            self.assertTrue((np.abs(np.mean(after[head], 0)) < 1.1 * chance).all())
 
 
 if __name__ == "__main__":
