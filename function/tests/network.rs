@@ -23,9 +23,9 @@ const REFERENCES: [&str; 2] = [
 /// stride of 8.
 const TOLERANCE: f32 = 1e-3;
 
-/// At most so far (mean square, of ONNX Runtime's distance from the same weights with no map rounded)
-/// is a network in 8-bit integers from ONNX Runtime on the same file. Networks that round
-/// independently of each other have 2.
+/// How far a network in 8-bit integers may be from ONNX Runtime on the same file (mean square), for
+/// how far that is from the same weights with no map rounded. Networks that round independently of
+/// each other have 2.
 const NEARER: f64 = 1.0;
 
 /// Tolerated distance (root mean square) of a network in 8-bit integers from the same in floats, in

@@ -85,7 +85,7 @@ enum RateFile {
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("azure-llm-code", include_str!("../../scenarios/azure-llm-code.toml")),
     ("idle-wake", include_str!("../../scenarios/idle-wake.toml")),
     ("late-spike", include_str!("../../scenarios/late-spike.toml")),
@@ -96,6 +96,7 @@ const SHIPPED: [(&str, &str); 11] = [
     ("spike", include_str!("../../scenarios/spike.toml")),
     ("spike-apart", include_str!("../../scenarios/spike-apart.toml")),
     ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
+    ("spike-long-apart", include_str!("../../scenarios/spike-long-apart.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
 ];
 /// The tables that they refer to.
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eleven_scenarios_are_shipped() {
+    fn the_twelve_scenarios_are_shipped() {
         let names: Vec<String> = Scenario::shipped().into_iter().map(|s| s.name).collect();
         let expected = [
             "azure-llm-code",
@@ -201,6 +202,7 @@ mod tests {
             "spike",
             "spike-apart",
             "spike-cycles",
+            "spike-long-apart",
             "steady",
         ];
         assert_eq!(names, expected);
@@ -258,6 +260,18 @@ mod tests {
         assert!(from >= 60.0 + 30.0 && step >= from);
         let over = (0..600).map(f64::from).find(|t| *t > step && apart.rate.rate(*t) < 1.0).expect("an end");
         assert!(to - over >= 300.0 + 15.0 + 30.0, "{over}");
+    }
+
+    #[test]
+    fn spikes_long_apart_differ_from_spikes_apart_only_by_their_warm_up() {
+        let [short, long] = ["spike-apart", "spike-long-apart"].map(named);
+        let [a, b] = [&short, &long].map(|s| s.counted.window(1.0, s.rate.duration()).expect("a part"));
+        assert_eq!(a[1] - a[0], b[1] - b[0]);
+        for t in 0..=435 {
+            assert_eq!(short.rate.rate(a[0] + f64::from(t)), long.rate.rate(b[0] + f64::from(t)), "{t}");
+        }
+        // The KPA's longest window, delay and retention that `explore` tries.
+        assert!(b[0] >= 300.0 + 300.0 + 60.0);
     }
 
     #[test]

@@ -164,6 +164,7 @@ mod tests {
             "spike",
             "spike-apart",
             "spike-cycles",
+            "spike-long-apart",
             "steady",
         ] {
             let scenario = scenario(name);
