@@ -309,11 +309,27 @@ def corrected(graph, model, files):
     return model
 
 
+def in_32_bits(model):
+    """`model` with constants that are stored in another type, such as half precision, and cast to floats, as floats."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    stored, nodes = {tensor.name: tensor for tensor in model.graph.initializer}, []
+    for node in model.graph.node:
+        wanted = next((a.i for a in node.attribute if a.name == "to"), None)
+        if node.op_type == "Cast" and wanted == onnx.TensorProto.FLOAT and node.input[0] in stored:
+            values = numpy_helper.to_array(stored[node.input[0]]).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 def quantized(model, files):
     """The 8-bit form of `model`, calibrated on `files`."""
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
         sys.exit("the model is quantized already; give the one that it was made from")
-    graph = Graph(model)
+    graph = Graph(in_32_bits(model))
     if not graph.convolutions:
         sys.exit("the model has no convolutions with constant weights")
     if not all(graph.size) or not graph.values:

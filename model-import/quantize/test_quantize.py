@@ -98,6 +98,27 @@ class Rounding(unittest.TestCase):
             chance = np.std(after[head], 0) / np.sqrt(len(after[head]))
             self.assertTrue((np.abs(np.mean(after[head], 0)) < 1.1 * chance).all())
 
+    def test_weights_in_half_precision_are_quantized_as_those_that_they_are_cast_to(self):
+        model = onnx.load(TINY)
+        kernels = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+        halved, casts = onnx.ModelProto.FromString(model.SerializeToString()), []
+        for whole, half in zip(model.graph.initializer, halved.graph.initializer):
+            if whole.name in kernels:
+                values = onnx.numpy_helper.to_array(whole).astype(np.float16)
+                whole.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), whole.name))
+                half.CopyFrom(onnx.numpy_helper.from_array(values, f"{whole.name}.half"))
+                casts.append(onnx.helper.make_node("Cast", [half.name], [whole.name], to=onnx.TensorProto.FLOAT))
+        nodes = [*casts, *halved.graph.node]
+        del halved.graph.node[:]
+        halved.graph.node.extend(nodes)
+        with tempfile.TemporaryDirectory() as folder:
+            cv2.imwrite(f"{folder}/a.png", self.random.integers(0, 256, (64, 128), np.uint8))
+            a, b = (quantize.quantized(form, quantize.pictures(folder, 1)) for form in (model, halved))
+        integers = [{t.name: onnx.numpy_helper.to_array(t) for t in form.graph.initializer} for form in (a, b)]
+        self.assertEqual(integers[0].keys(), integers[1].keys())
+        for name, values in integers[0].items():
+            np.testing.assert_array_equal(values, integers[1][name], name)
+
 
 if __name__ == "__main__":
     unittest.main()
