@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "quantize"))
 
 SAMPLES = 200
 # A prime: strides through a map without keeping to a row or a channel.
@@ -47,8 +47,7 @@ def head_convolutions(graph: onnx.GraphProto) -> list[str]:
 
 def main() -> None:
     # Those who import this have other environments.
-    import cv2
-    from detector import letterbox
+    from quantize import prepared
 
     path = Path(sys.argv[1])
     model = onnx.load(path)
@@ -60,8 +59,7 @@ def main() -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    canvas, _, _ = letterbox(cv2.imread(sys.argv[2]), source.shape[2:])
-    maps = session.run(None, {source.name: np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255})
+    maps = session.run(None, {source.name: prepared(sys.argv[2], source.shape[2:])})
     maps.sort(key=lambda head: -head.size // head.shape[1])
 
     print("# How to make this file again: make reference-heads")
