@@ -85,7 +85,7 @@ enum RateFile {
 const SHARES_TOLERANCE: f64 = 1e-6;
 
 /// The files of `comparison/scenarios`, by name.
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 13] = [
     ("azure-llm-code", include_str!("../../scenarios/azure-llm-code.toml")),
     ("idle-wake", include_str!("../../scenarios/idle-wake.toml")),
     ("late-spike", include_str!("../../scenarios/late-spike.toml")),
@@ -97,6 +97,7 @@ const SHIPPED: [(&str, &str); 12] = [
     ("spike-apart", include_str!("../../scenarios/spike-apart.toml")),
     ("spike-cycles", include_str!("../../scenarios/spike-cycles.toml")),
     ("spike-long-apart", include_str!("../../scenarios/spike-long-apart.toml")),
+    ("spike-once", include_str!("../../scenarios/spike-once.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
 ];
 /// The tables that they refer to.
@@ -203,6 +204,7 @@ mod tests {
             "spike-apart",
             "spike-cycles",
             "spike-long-apart",
+            "spike-once",
             "steady",
         ];
         assert_eq!(names, expected);
@@ -272,6 +274,19 @@ mod tests {
         }
         // The KPA's longest window, delay and retention that `explore` tries.
         assert!(b[0] >= 300.0 + 300.0 + 60.0);
+    }
+
+    #[test]
+    fn a_spike_once_is_that_of_spikes_apart_without_what_follows() {
+        let [once, apart] = ["spike-once", "spike-apart"].map(|name| named(name).rate);
+        let [from, until] = [once.steps_up()[0], apart.steps_up()[0]];
+        for t in -120..75 {
+            assert_eq!(
+                once.rate(from + f64::from(t)),
+                apart.rate(until + f64::from(t)),
+                "{t} s after the step"
+            );
+        }
     }
 
     #[test]

@@ -165,6 +165,7 @@ mod tests {
             "spike-apart",
             "spike-cycles",
             "spike-long-apart",
+            "spike-once",
             "steady",
         ] {
             let scenario = scenario(name);
