@@ -92,10 +92,10 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
         [_mm512_setzero_si512(); 4]
     };
     let offset = _mm512_set1_epi16(tile.offset);
-    let shift = _mm_cvtsi32_si128(tile.shift as i32);
+    let shift = _mm512_set1_epi16(tile.shift as i16);
     let (most, fifteen_bits) = (_mm512_set1_epi16(last_place(tile.piece_bits)), _mm512_set1_epi16(i16::MAX));
-    let piece_bits = _mm_cvtsi32_si128(tile.piece_bits as i32);
-    let place_bits = _mm_cvtsi32_si128(15 - tile.piece_bits as i32);
+    let piece_bits = _mm512_set1_epi16(tile.piece_bits as i16);
+    let place_bits = _mm512_set1_epi16(15 - tile.piece_bits as i16);
     let multiplier = _mm512_set1_epi16(tile.residual_multiplier);
     let zero_point = _mm512_set1_epi16(tile.residual_zero_point);
     // After packing, each quarter of a register holds four channels of four pixels.
@@ -114,8 +114,8 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
         if SILU {
             pairs = pairs.map(|u| {
                 let t = _mm512_min_epu16(_mm512_abs_epi16(u), most);
-                let piece = _mm512_srl_epi16(t, piece_bits);
-                let place = _mm512_and_si512(_mm512_sll_epi16(t, place_bits), fifteen_bits);
+                let piece = _mm512_srlv_epi16(t, piece_bits);
+                let place = _mm512_and_si512(_mm512_sllv_epi16(t, place_bits), fifteen_bits);
                 let value = _mm512_permutex2var_epi16(table[0], piece, table[1]);
                 let slope = _mm512_permutex2var_epi16(table[2], piece, table[3]);
                 let less = _mm512_add_epi16(value, _mm512_mulhrs_epi16(slope, place));
@@ -135,7 +135,7 @@ unsafe fn finish_as<const SILU: bool, const RESIDUAL: bool>(tile: &Finish) {
                 *pair = _mm512_adds_epi16(*pair, _mm512_mulhrs_epi16(other, multiplier));
             }
         }
-        let [a, b] = pairs.map(|level| _mm512_sra_epi16(_mm512_adds_epi16(level, offset), shift));
+        let [a, b] = pairs.map(|level| _mm512_srav_epi16(_mm512_adds_epi16(level, offset), shift));
         let bytes = _mm512_permutexvar_epi32(by_pixel, _mm512_packus_epi16(a, b));
         // SAFETY: the caller guarantees the output; only existing pixels are written.
         unsafe {

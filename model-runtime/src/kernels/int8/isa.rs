@@ -7,12 +7,15 @@ use super::neon;
 use super::portable;
 use super::tile::TileKernel;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{amx, avx2, avx512};
 use crate::kernels::Isa;
 
 /// An instruction set with integer kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Int8Isa {
+    /// AMX for 8-bit integers, beside [`Self::Avx512Vnni`].
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX-512 (F, BW, VL) with VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -35,6 +38,10 @@ pub enum Int8Isa {
     Portable,
 }
 
+/// The fewest groups at once for which AMX is used.
+#[cfg(target_arch = "x86_64")]
+const FEWEST_AMX_GROUPS: usize = 4;
+
 /// The kernels of one instruction set.
 pub(super) struct Kernels {
     /// `one[p - 1]`: p pixels × 16 output channels.
@@ -47,6 +54,10 @@ pub(super) struct Kernels {
     pub(super) finish_floats: FinishKernel,
     pub(super) largest: fn(&mut [u8], &[u8]),
     pub(super) look_up: fn(&[u8; 256], &mut [u8]),
+    /// Whether a tile may be of two rows.
+    pub(super) has_lines: bool,
+    /// Called by each thread after its last tile of a layer.
+    pub(super) release: fn(),
 }
 
 impl Int8Isa {
@@ -59,6 +70,9 @@ impl Int8Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
+            if avx512 && amx::is_available() {
+                found.push(Self::Amx);
+            }
             if avx512 {
                 found.push(Self::Avx512Vnni);
             }
@@ -90,7 +104,7 @@ impl Int8Isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => true,
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => *int8 != Self::Avx512Vnni,
+                Isa::Avx2 => !matches!(int8, Self::Amx | Self::Avx512Vnni),
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon => true,
                 Isa::Portable => *int8 == Self::Portable,
@@ -102,6 +116,8 @@ impl Int8Isa {
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
@@ -118,8 +134,26 @@ impl Int8Isa {
         }
     }
 
+    /// The set for a layer whose runs all are multiples of `step` groups: AMX multiplies as many at
+    /// once, and with too few of them a register is hardly used.
+    pub(super) fn for_step(self, step: usize) -> Self {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx if step < FEWEST_AMX_GROUPS => Self::Avx512Vnni,
+            other => other,
+        }
+    }
+
     pub(super) fn kernels(self) -> Kernels {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Kernels {
+                one: &amx::ONE,
+                two: &amx::TWO,
+                has_lines: true,
+                release: amx::release,
+                ..Self::Avx512Vnni.kernels()
+            },
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Kernels {
                 one: &avx512::ONE,
@@ -129,6 +163,8 @@ impl Int8Isa {
                 finish_floats: avx512::finish_floats,
                 largest: avx512::largest,
                 look_up: avx512::look_up,
+                has_lines: false,
+                release: portable::release,
             },
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => Kernels { one: &avx2::VNNI, ..Self::Avx2.kernels() },
@@ -141,6 +177,8 @@ impl Int8Isa {
                 finish_floats: avx2::finish_floats,
                 largest: avx2::largest,
                 look_up: portable::look_up,
+                has_lines: false,
+                release: portable::release,
             },
             #[cfg(target_arch = "aarch64")]
             Self::NeonI8mm => Kernels { one: &neon::I8MM, ..Self::Neon.kernels() },
@@ -155,6 +193,8 @@ impl Int8Isa {
                 finish_floats: neon::finish_floats,
                 largest: neon::largest,
                 look_up: portable::look_up,
+                has_lines: false,
+                release: portable::release,
             },
             Self::Portable => Kernels {
                 one: &portable::ONE,
@@ -164,6 +204,8 @@ impl Int8Isa {
                 finish_floats: portable::finish_floats,
                 largest: portable::largest,
                 look_up: portable::look_up,
+                has_lines: false,
+                release: portable::release,
             },
         }
     }

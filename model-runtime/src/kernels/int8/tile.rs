@@ -33,14 +33,21 @@ pub(crate) struct Tile<'a> {
     pub(crate) out: *mut i32,
     /// Integers from one pixel to the next.
     pub(crate) out_step: usize,
+    pub(crate) pixels: usize,
+    /// Where the second half of the pixels are those of another row: bytes from the input of the
+    /// first half to theirs, for every run. Zero where all pixels are one row. Only for kernels
+    /// that have lines.
+    pub(crate) below: usize,
+    /// A number of groups that divides those of every run, at most 16.
+    pub(crate) step: usize,
 }
 
 /// Computes one tile. The caller guarantees that every pointer is valid: runs for all pixels,
 /// weights for all their groups, `init` and `out` for whole blocks of 16 channels.
 pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
 
-/// Pixels of the widest tile: 14 × 32 channels fill 28 of AVX-512's 32 registers.
-pub(crate) const WIDEST: usize = 14;
+/// Pixels of the widest tile: AMX's. Of AVX-512's 32 registers 14 × 32 channels fill 28.
+pub(crate) const WIDEST: usize = 32;
 
 /// Instantiates the tile for one instruction set. `$v` is a module with a vector of `LANES`
 /// integers and its operations: `load`, `store`, `weights` (a vector of groups, prepared), `input`

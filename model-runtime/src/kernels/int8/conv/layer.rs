@@ -71,6 +71,8 @@ pub(super) struct Layer<'a> {
     pub(super) row_groups: usize,
     pub(super) blocks: usize,
     pub(super) weight: &'a [i8],
+    /// Groups that divide those of every run.
+    pub(super) step: usize,
 }
 
 /// The input of a row of tiles.
@@ -139,12 +141,13 @@ impl Layer<'_> {
                 let (mut y, mut tile) = (range.start / tiles, range.start % tiles);
                 for _ in range {
                     let pixels = tile_range(layer.width, tiles, tile);
-                    layer.tile(&rows, y * layer.conv.stride[0], y, pixels, scratch);
+                    layer.tile(&rows, y * layer.conv.stride[0], y..y + 1, pixels, scratch);
                     tile += 1;
                     if tile == tiles {
                         (y, tile) = (y + 1, 0);
                     }
                 }
+                (layer.kernels.release)();
             });
         });
     }
@@ -162,6 +165,7 @@ impl Layer<'_> {
                     self.band(start..end, tiles, scratch);
                     start = end;
                 }
+                (self.kernels.release)();
             });
         });
     }
@@ -184,6 +188,11 @@ impl Layer<'_> {
         if self.is_wide() { self.kernels.wide.len() } else { self.kernels.one.len() }
     }
 
+    /// Rows of the output that a tile of a band has: two where both fit into the widest tile.
+    fn lines(&self) -> usize {
+        if self.kernels.has_lines && !self.is_wide() && 2 * self.width <= self.widest() { 2 } else { 1 }
+    }
+
     /// Bytes of a pixel of a band, and its pixels in a row.
     fn band_shape(&self) -> [usize; 2] {
         let padded = self.sources[0].image.width + 2 * self.conv.padding[1];
@@ -194,7 +203,8 @@ impl Layer<'_> {
     fn band_rows(&self) -> usize {
         let [pixel, width] = self.band_shape();
         let rows = BAND_BYTES / (pixel * width).max(1);
-        (rows.saturating_sub(self.conv.kernel[0]) / self.conv.stride[0] + 1).min(self.height)
+        let rows = rows.saturating_sub(self.conv.kernel[0]) / self.conv.stride[0] + 1;
+        rows.next_multiple_of(self.lines()).min(self.height)
     }
 
     /// Some rows of the output.
@@ -229,30 +239,41 @@ impl Layer<'_> {
         for (tap, run) in rows.views[..kernel[0]].iter_mut().enumerate() {
             run.1 = tap * self.row_groups;
         }
-        for y in range.clone() {
+        let lines = self.lines();
+        for y in range.clone().step_by(lines) {
             for tile in 0..tiles {
                 let pixels = tile_range(self.width, tiles, tile);
-                self.tile(&rows, (y - range.start) * stride[0], y, pixels, scratch);
+                let lines = y..range.end.min(y + lines);
+                self.tile(&rows, (y - range.start) * stride[0], lines, pixels, scratch);
             }
         }
         scratch.band = band;
     }
 
-    /// Some pixels of row `y` of the output, from `row` of what is read on.
-    fn tile(&self, rows: &Rows<'_>, row: usize, y: usize, x: Range<usize>, scratch: &mut Scratch) {
+    /// Some pixels of row `y.start` of the output, or of a band's two rows `y`, from `row` of what
+    /// is read on.
+    fn tile(&self, rows: &Rows<'_>, row: usize, y: Range<usize>, x: Range<usize>, scratch: &mut Scratch) {
         let weight_block = self.conv.kernel[0] * self.row_groups * GROUP * BLOCK;
-        let (x, pixels) = (x.start, x.len());
+        let (x, line, lines) = (x.start, x.len(), y.len());
+        assert!(lines == 1 || (lines == 2 && rows.is_band && self.init.is_none()), "two rows are a band's");
+        let (y, pixels) = (y.start, lines * line);
         let mut runs =
             [Run { input: std::ptr::null(), pixel_step: 0, groups: 0, weight_offset: 0 }; MAX_RUNS];
-        let columns = (pixels - 1) * rows.step + 1 + rows.extra;
+        let columns = (line - 1) * rows.step + 1 + rows.extra;
+        let mut below = 0;
         for (i, (run, &(view, first, groups))) in runs.iter_mut().zip(&rows.views[..rows.count]).enumerate() {
             assert!((first + groups) * GROUP * BLOCK <= weight_block, "a run has weights of its block");
             let row = if rows.is_band { row + i } else { row };
             // Pixels of a band follow each other without a gap, so that groups may cross from one
             // to the next.
             let (needed, channels) = if rows.is_band { (columns, 0) } else { (columns, groups * GROUP) };
+            let input = view.at([row, x * rows.step, 0], needed, channels);
+            if lines == 2 {
+                let second = view.at([row + self.conv.stride[0], x * rows.step, 0], needed, channels);
+                below = second as usize - input as usize;
+            }
             *run = Run {
-                input: view.at([row, x * rows.step, 0], needed, channels),
+                input,
                 pixel_step: rows.step * view.pixel(),
                 groups,
                 weight_offset: first * GROUP * BLOCK,
@@ -267,6 +288,9 @@ impl Layer<'_> {
             init_phase: 0,
             out: std::ptr::null_mut(),
             out_step: 0,
+            pixels,
+            below,
+            step: self.step,
         };
         let (pairs, single): (&[TileKernel], _) =
             if self.is_wide() { (&[], self.kernels.wide) } else { (self.kernels.two, self.kernels.one) };
@@ -290,6 +314,7 @@ impl Layer<'_> {
                 }
             }
             if let To::Sums(view) = &self.to {
+                assert_eq!(lines, 1, "sums are stored row by row");
                 tile.out = view.at([y, x, channel], pixels, channels);
                 tile.out_step = view.pixel();
                 // SAFETY: every pointer was checked above for all that the kernel touches; tiles
@@ -301,7 +326,9 @@ impl Layer<'_> {
                 tile.out_step = channels;
                 // SAFETY: as above, and the sums are this thread's.
                 unsafe { kernel(&tile) };
-                self.finish(sums, bytes, [y, x, channel], pixels, channels);
+                for (i, sums) in sums[..pixels * channels].chunks_exact(line * channels).enumerate() {
+                    self.finish(sums, bytes, [y + i, x, channel], line, channels);
+                }
             }
             block += wide;
         }

@@ -19,6 +19,9 @@ use layer::{Layer, To};
 /// Most kernel rows, or inputs of a 1 × 1 kernel: YOLOv5's stem has 6.
 pub const MAX_RUNS: usize = 8;
 
+/// Most groups of input channels that are multiplied at once: AMX's 64 bytes.
+const MOST_STEP: usize = 16;
+
 /// The parameters of a convolution. [`finish`](super::finish) describes the steps after the sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
@@ -166,7 +169,8 @@ pub fn conv2d(
     if height == 0 || width == 0 {
         return;
     }
-    let kernels = isa.kernels();
+    let step = conv.step(sources);
+    let kernels = isa.for_step(step).kernels();
     let blocks = conv.blocks(sources);
     let channels = blocks * BLOCK;
     let to = match out {
@@ -188,6 +192,7 @@ pub fn conv2d(
         row_groups,
         blocks,
         weight: conv.weight_bytes(),
+        step,
     };
     if !sources.iter().any(|source| source.upsampled) {
         return layer.run();
@@ -210,6 +215,15 @@ impl Conv<'_> {
             Weight::Bytes(weight) => (self.kernel[1] * groups(sources), weight.len()),
             Weight::Wide(weight) => (self.kernel[1].div_ceil(2), size_of_val(weight)),
         }
+    }
+
+    /// The most groups, up to [`MOST_STEP`], that divide those of every run.
+    fn step(&self, sources: &[Source<'_>]) -> usize {
+        let divides = |step: &usize| match self.is_simple() {
+            true => sources.iter().all(|source| source.image.channels.div_ceil(GROUP).is_multiple_of(*step)),
+            false => self.row_groups(sources).0.is_multiple_of(*step),
+        };
+        (1..=MOST_STEP).rev().find(divides).unwrap_or(1)
     }
 
     fn blocks(&self, sources: &[Source<'_>]) -> usize {
