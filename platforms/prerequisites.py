@@ -232,7 +232,10 @@ def image() -> tuple[str, str] | None:
     if not IMAGE.startswith(LOCAL_REGISTRIES):
         return None
     nodes = get("nodes").get("items", [])
-    without = [n["metadata"]["name"] for n in nodes if not any(IMAGE in i.get("names") or [] for i in n["status"].get("images", []))]
+    def holds(node: dict) -> bool:
+        return any(IMAGE in (image.get("names") or []) for image in node["status"].get("images") or [])
+
+    without = [node["metadata"]["name"] for node in nodes if not holds(node)]
     if without:
         return f"no registry serves {IMAGE}, and these nodes do not say that they hold it: {', '.join(without)}", "make image image-load"
     return None

@@ -49,7 +49,8 @@ def complete() -> list[dict]:
         api("custom.metrics.k8s.io"),
         named("Service", "prometheus", "monitoring"),
         named("StorageClass", "standard", metadata_annotations=None) | {"metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}}},
-        named("Node", "one", status={"allocatable": {"cpu": "2"}, "images": [{"names": [image]}]}),
+        # An image whose tag was taken by a newer one stays on the node without a name.
+        named("Node", "one", status={"allocatable": {"cpu": "2"}, "images": [{"names": None}, {"names": [image]}]}),
         named("Namespace", "eye-state"),
         named("Service", "eye-state-knative", "eye-state", status={"url": "http://eye-state-knative.eye-state.example.org"}),
         named("DomainMapping", "eye-state-k8s-autoscalers.eye-state.example.com", "eye-state"),
