@@ -330,3 +330,19 @@ impl Run {
         format!("{}-{}-{}-{}", self.scenario, self.variant, self.configuration, self.repeat)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_to_the_last_bit_as_it_was_written() {
+        let scenario = Scenario::shipped_named("steady").expect("shipped");
+        // Measured on a cluster; the next run of its block was refused for the last bit.
+        let scale = 13.666_640_625_000_003;
+        let draw = Draw::of(&Schedule::draw(&scenario, scale, 1.0, 1), &scenario, scale, 1.0, 1);
+        let text = serde_json::to_string(&draw).expect("plain data");
+        let read: Draw = serde_json::from_str(&text).expect("what was written");
+        assert_eq!((read.scale.to_bits(), read.rate), (scale.to_bits(), draw.rate));
+    }
+}
