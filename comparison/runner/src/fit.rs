@@ -267,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_of_the_node_is_simulated_though_no_manifest_has_it() {
+        let plant = |variant, configuration| arms().arm(variant, configuration).expect("shipped").plant;
+        let usual = plant("k8s-autoscalers", "hpa");
+        assert_eq!(usual.hpa_sync, micros(15.0));
+        let often = plant("k8s-autoscalers", "hpa+hpa-sync-2s");
+        assert_eq!(often, Plant { hpa_sync: micros(2.0), ..usual });
+        assert_eq!(plant("knative", "defaults+cfs-20ms").quota_period, micros(0.02));
+    }
+
+    #[test]
     fn requests_that_take_several_periods_of_the_quota_are_not_counted_as_slow_networks() {
         let mut arm = arms().arm("k8s-autoscalers", "hpa").expect("shipped");
         arm.plant = Plant { work: 3_900, hop: 1_500, quota_period: micros(0.01), ..arm.plant };

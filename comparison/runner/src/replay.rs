@@ -17,7 +17,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use scenario::recording::{Origin, Pod, Run};
 use simulator::Autoscaler;
-use simulator::hpa::{Hpa, HpaSettings, Observed, SYNC};
+use simulator::hpa::{Hpa, HpaSettings, Observed};
 use simulator::kpa::{Kpa, KpaSettings, TICK};
 use simulator::time::{SECOND, micros};
 
@@ -65,7 +65,7 @@ fn there(pod: &Pod, at: f64) -> bool {
 /// The syncs of a recorded run: the moments at which the HPA's status changed, and those between
 /// them at which it did not.
 fn syncs(run: &Run) -> Vec<(f64, f64)> {
-    let period = SYNC as f64 / SECOND as f64;
+    let period = run.hpa_sync_period_s();
     let mut syncs: Vec<(f64, f64)> = vec![];
     for &(at, seen) in run.recording.seen.iter().filter(|s| s.0 > AT_THE_START_S) {
         while let Some(&(last, same)) = syncs.last()

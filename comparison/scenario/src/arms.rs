@@ -154,6 +154,14 @@ impl Arm {
         })
     }
 
+    /// The period of the HPA's syncs that an ablation asks for, seconds.
+    pub fn hpa_sync_period_s(&self) -> Option<u32> {
+        self.ablations().iter().find_map(|ablation| match ablation.node {
+            Some(NodeSetting::HpaSyncPeriodS(s)) => Some(s),
+            _ => None,
+        })
+    }
+
     /// Whether its pods have a CPU limit. Without one, the period of their quota means nothing.
     pub fn has_cpu_quota(&self) -> bool {
         self.ablations().iter().all(|ablation| ablation.name != NO_LIMIT)

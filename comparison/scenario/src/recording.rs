@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
+use crate::arms::Arm;
 use crate::joinable::settings_key;
 use crate::schedule::Schedule;
 use crate::summary::LoadSummary;
@@ -16,6 +17,9 @@ pub const SCHEMA: &str = "nv-micro/comparison-run/v3";
 
 /// Still read: see [`Run::parse`].
 const SCHEMA_V2: &str = "nv-micro/comparison-run/v2";
+
+/// The default of the controller manager's `--horizontal-pod-autoscaler-sync-period`, seconds.
+const DEFAULT_HPA_SYNC_S: f64 = 15.0;
 
 /// The origin of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -303,6 +307,12 @@ impl Run {
     /// The period of the pods' CPU quota, ms, if the run has it.
     pub fn quota_period_ms(&self) -> Option<f64> {
         self.environment.get(QUOTA_PERIOD)?.strip_suffix(" ms")?.parse().ok().filter(|ms| *ms > 0.0)
+    }
+
+    /// The period of the HPA's syncs, seconds: that of its arm, or the default.
+    pub fn hpa_sync_period_s(&self) -> f64 {
+        let arm = Arm::of(&self.variant, &self.configuration);
+        arm.and_then(|arm| arm.hpa_sync_period_s()).map_or(DEFAULT_HPA_SYNC_S, f64::from)
     }
 
     /// Reads a results file of this version or the one before it. Version 2 knew neither cycles nor

@@ -23,7 +23,7 @@ use scenario::Outcome;
 use scenario::rate::{RateCurve, uniform};
 
 use crate::Autoscaler;
-use crate::hpa::{Hpa, SYNC};
+use crate::hpa::Hpa;
 use crate::keda::Keda;
 use crate::kpa::{Kpa, TICK};
 use crate::plant::{Plant, PodSize};
@@ -185,12 +185,13 @@ pub fn simulate(
 
 impl Aggregate<'_> {
     fn run(mut self, rate: &RateCurve, until: Micros) -> Series {
-        let period = match &self.controller {
-            Controller::Kpa(_) => TICK,
-            Controller::Hpa(_) | Controller::Keda(_) | Controller::HpaToZero(_) => SYNC,
+        let (period, phases) = match &self.controller {
+            Controller::Kpa(_) => (TICK, &self.plant.kpa_phases),
+            Controller::Hpa(_) | Controller::Keda(_) | Controller::HpaToZero(_) => {
+                (self.plant.hpa_sync, &self.plant.hpa_phases)
+            }
         };
-        let phases = if period == TICK { &self.plant.kpa_phases } else { &self.plant.hpa_phases };
-        let given = phases.first().copied();
+        let given = phases.first().map(|phase| phase.rem_euclid(period));
         let mut look = given.unwrap_or_else(|| (uniform(&mut self.random) * period as f64) as Micros);
         let polling = match &self.controller {
             Controller::Keda(keda) => micros(keda.settings().polling_s),

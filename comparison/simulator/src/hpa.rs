@@ -9,7 +9,7 @@ mod settings;
 use crate::time::{Micros, SECOND};
 pub use settings::{HpaSettings, Policy, Rules, Select, TOLERANCE};
 
-/// `--horizontal-pod-autoscaler-sync-period`.
+/// The default of `--horizontal-pod-autoscaler-sync-period`.
 pub const SYNC: Micros = 15 * SECOND;
 
 /// The pods as the HPA observes them at one sync. Pods that are being deleted or have failed are

@@ -104,6 +104,8 @@ pub struct Plant {
     pub between_seconds: bool,
     /// Offsets of the KPA's ticks within their period, to draw from; if empty, drawn uniformly.
     pub kpa_phases: Vec<Micros>,
+    /// Period of the HPA's syncs, KEDA's HPA included: a flag of the controller manager.
+    pub hpa_sync: Micros,
     /// Offsets of the HPA's syncs within their period, to draw from; if empty, drawn uniformly.
     pub hpa_phases: Vec<Micros>,
     /// States of the VPA when the load began, to draw from. If empty, its first round is drawn
@@ -149,6 +151,7 @@ impl Default for Plant {
             metric_window: 20 * SECOND,
             between_seconds: true,
             kpa_phases: vec![],
+            hpa_sync: crate::hpa::SYNC,
             hpa_phases: vec![],
             vpa_begins: vec![],
         }

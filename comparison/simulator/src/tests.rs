@@ -13,7 +13,7 @@ use crate::keda::KedaSettings;
 use crate::kpa::KpaSettings;
 use crate::plant::{Plant, PodSize, Start};
 use crate::tally::Tally;
-use crate::time::{SECOND, micros};
+use crate::time::{Micros, SECOND, micros};
 use crate::vpa::{self, VpaSettings};
 use crate::world::{Ended, simulate};
 
@@ -301,6 +301,20 @@ fn the_kpa_sees_a_spike_within_seconds_and_the_hpa_within_its_period() {
     };
     assert!(first_rise(&kpa(2.0)) <= 4.0);
     assert!(first_rise(&hpa(2000)) <= 25.0, "scrape, rate window and sync period");
+}
+
+#[test]
+fn an_hpa_that_looks_every_two_seconds_sees_a_spike_sooner() {
+    let step = [(0.0, 2.0), (61.0, 2.0), (61.0, 60.0), (120.0, 60.0)];
+    let first_rise = |sync: Micros| {
+        // Recorded offsets of the default period stand for any other one.
+        let plant = Plant { hpa_sync: sync, hpa_phases: vec![14 * SECOND], ..plant() };
+        let (_, recording) = run(&step, &plant, CORE, &hpa(2000), 0.0);
+        recording.desired.iter().find(|d| d.0 > 61.0 && d.1 > 1.0).expect("it scales up").0 - 61.0
+    };
+    let [often, seldom] = [2, 15].map(|s| first_rise(s * SECOND));
+    assert_eq!(seldom, 13.0, "the first of 14 + 15 n");
+    assert!((1.0..=11.0).contains(&often), "scrape, rate window and two seconds: {often}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use scenario::recording::Recording;
 
 use crate::Autoscaler;
 use crate::fleet::Fleet;
-use crate::hpa::{Hpa, SYNC};
+use crate::hpa::Hpa;
 use crate::keda::Keda;
 use crate::kpa::{Kpa, TICK};
 use crate::plant::{Plant, PodSize};
@@ -186,7 +186,8 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
     fn one_of(&mut self, moments: &[Micros], period: Micros) -> Micros {
         match moments {
             [] => self.below(period),
-            _ => moments[self.below(moments.len() as i64) as usize],
+            // Recorded ones may be of another period.
+            _ => moments[self.below(moments.len() as i64) as usize].rem_euclid(period),
         }
     }
 
@@ -289,7 +290,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             }
             Event::HpaSync => {
                 self.hpa_sync();
-                self.at(self.now + SYNC, Event::HpaSync);
+                self.at(self.now + self.plant.hpa_sync, Event::HpaSync);
             }
             Event::KedaPoll => self.keda_poll(),
             Event::ScrapeGateway => {

@@ -48,6 +48,12 @@ impl Arms {
         if let Some(measured) = self.measured.variants.get(variant) {
             apply(measured, &mut plant);
         }
+        if let Some(listed) = scenario::arms::Arm::of(variant, configuration) {
+            let ms = listed.cfs_period_ms().map(|ms| micros(f64::from(ms) / 1000.0));
+            plant.quota_period = ms.unwrap_or(plant.quota_period);
+            let s = listed.hpa_sync_period_s().map(|s| micros(f64::from(s)));
+            plant.hpa_sync = s.unwrap_or(plant.hpa_sync);
+        }
         Ok(Arm {
             variant: variant.to_owned(),
             configuration: configuration.to_owned(),

@@ -2,7 +2,6 @@
 
 use scenario::recording::{Pod, Run};
 use simulator::Plant;
-use simulator::hpa::SYNC;
 use simulator::kpa::TICK;
 use simulator::plant::VpaBegin;
 use simulator::time::{SECOND, micros};
@@ -17,10 +16,13 @@ const AT_THE_START_S: f64 = 0.05;
 /// when its decision changed, the HPA when its metric did.
 pub(super) fn phase(run: &Run) -> Option<f64> {
     let (ticked, period) = match &*run.variant {
-        "knative" => (first_after_start(&run.recording.desired), TICK),
-        _ => (run.recording.seen.iter().find(|s| s.0 > AT_THE_START_S).map(|s| s.0), SYNC),
+        "knative" => (first_after_start(&run.recording.desired), TICK as f64 / SECOND as f64),
+        _ => {
+            let changed = run.recording.seen.iter().find(|s| s.0 > AT_THE_START_S);
+            (changed.map(|s| s.0), run.hpa_sync_period_s())
+        }
     };
-    Some(ticked?.rem_euclid(period as f64 / SECOND as f64))
+    Some(ticked?.rem_euclid(period))
 }
 
 /// Gives a plant the state that one run had when its load began: the phases of its autoscalers'

@@ -2,7 +2,7 @@
 
 use super::{Ended, Event, World};
 use crate::fleet::Fleet;
-use crate::hpa::{Hpa, Observed, SYNC};
+use crate::hpa::{Hpa, Observed};
 use crate::keda::Keda;
 use crate::kpa::{Kpa, TICK};
 use crate::plant::VpaBegin;
@@ -92,7 +92,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
             }
             Controller::Hpa(_, ref vpa) => {
                 let has_vpa = vpa.is_some();
-                let phase = self.one_of(&self.plant.hpa_phases, SYNC);
+                let phase = self.one_of(&self.plant.hpa_phases, self.plant.hpa_sync);
                 self.at(phase, Event::HpaSync);
                 if has_vpa {
                     let first = begin.map(|begin| begin.first);
@@ -109,14 +109,14 @@ impl<S: FnMut(Ended)> World<'_, S> {
                 }
             }
             Controller::HpaToZero(..) => {
-                let phase = self.one_of(&self.plant.hpa_phases, SYNC);
+                let phase = self.one_of(&self.plant.hpa_phases, self.plant.hpa_sync);
                 self.at(phase, Event::HpaSync);
                 let phase = self.below(self.plant.scrape);
                 self.at(phase, Event::ScrapeGateway);
             }
             Controller::Keda(ref keda, _) => {
                 let polling = micros(keda.settings().polling_s);
-                let phase = self.one_of(&self.plant.hpa_phases, SYNC);
+                let phase = self.one_of(&self.plant.hpa_phases, self.plant.hpa_sync);
                 self.at(phase, Event::HpaSync);
                 let phase = self.below(polling);
                 self.at(phase, Event::KedaPoll);
