@@ -357,7 +357,12 @@ fn a_results_file_comes_back_as_it_was_and_a_foreign_one_is_refused() {
 
 #[test]
 fn every_committed_recording_is_read_and_belongs_to_an_arm() {
-    for (folder, least) in [("results", 72), ("campaigns/spike-apart", 13), ("campaigns/quota", 12)] {
+    for (folder, least) in [
+        ("results", 72),
+        ("campaigns/spike-apart", 13),
+        ("campaigns/quota", 12),
+        ("campaigns/spike-once", 14),
+    ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let runs = read_runs(&folder).expect("the committed recordings");
         assert!(runs.len() >= least, "{}", folder.display());
