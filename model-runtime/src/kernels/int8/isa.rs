@@ -136,6 +136,7 @@ impl Int8Isa {
 
     /// The set for a layer whose runs all are multiples of `step` groups: AMX multiplies as many at
     /// once, and with too few of them a register is hardly used.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "only AMX has a step"))]
     pub(super) fn for_step(self, step: usize) -> Self {
         match self {
             #[cfg(target_arch = "x86_64")]

@@ -33,12 +33,15 @@ pub(crate) struct Tile<'a> {
     pub(crate) out: *mut i32,
     /// Integers from one pixel to the next.
     pub(crate) out_step: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads it"))]
     pub(crate) pixels: usize,
     /// Where the second half of the pixels are those of another row: bytes from the input of the
     /// first half to theirs, for every run. Zero where all pixels are one row. Only for kernels
     /// that have lines.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads it"))]
     pub(crate) below: usize,
     /// A number of groups that divides those of every run, at most 16.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads it"))]
     pub(crate) step: usize,
 }
 
