@@ -168,9 +168,10 @@ unsafe fn tile<const NB: usize>(tile: &Tile<'_>) {
         count += 1;
     }
     // With a step of zero, every row of a register is loaded from the same place.
-    let mut rows = [[0_i32; 2 * BLOCK]; 2 * ROWS];
+    let mut rows: [[i32; 2 * BLOCK]; 2 * ROWS];
     let (mut init, mut init_step) = (tile.init, 0);
     if tile.init_step != 0 {
+        rows = [[0; 2 * BLOCK]; 2 * ROWS];
         for (pixel, row) in rows[..tile.pixels].iter_mut().enumerate() {
             // SAFETY: the caller guarantees the initial values of every pixel.
             unsafe {
