@@ -171,10 +171,11 @@ pub(super) mod tests {
         let few = apart(3, &["kpa", "hpa-vpa"]);
         assert!(few.contains("3 repeats cannot show any of them") && few.contains("at least 6"), "{few}");
         let enough = apart(12, &["kpa", "hpa-vpa"]);
-        let all = arms::claims().len();
-        let expected = format!("2 of the {all} registered claims. 12 repeats show a difference of");
-        assert!(enough.contains(&expected), "{enough}");
-        assert!(apart(12, &["kpa"]).contains(&format!("None of the {all} registered claims")));
+        assert!(
+            enough.contains("2 of the 12 registered claims. 12 repeats show a difference of"),
+            "{enough}"
+        );
+        assert!(apart(12, &["kpa"]).contains("None of the 12 registered claims"));
     }
 
     #[test]
