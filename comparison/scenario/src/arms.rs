@@ -70,6 +70,9 @@ pub struct Claim {
     pub measure: String,
 }
 
+/// The default of the controller manager's `--horizontal-pod-autoscaler-sync-period`, seconds.
+pub const DEFAULT_HPA_SYNC_S: u32 = 15;
+
 /// One changed condition of an arm.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

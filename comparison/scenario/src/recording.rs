@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
-use crate::arms::Arm;
+use crate::arms::{Arm, DEFAULT_HPA_SYNC_S};
 use crate::joinable::settings_key;
 use crate::schedule::Schedule;
 use crate::summary::LoadSummary;
@@ -17,9 +17,6 @@ pub const SCHEMA: &str = "nv-micro/comparison-run/v3";
 
 /// Still read: see [`Run::parse`].
 const SCHEMA_V2: &str = "nv-micro/comparison-run/v2";
-
-/// The default of the controller manager's `--horizontal-pod-autoscaler-sync-period`, seconds.
-const DEFAULT_HPA_SYNC_S: f64 = 15.0;
 
 /// The origin of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -312,7 +309,7 @@ impl Run {
     /// The period of the HPA's syncs, seconds: that of its arm, or the default.
     pub fn hpa_sync_period_s(&self) -> f64 {
         let arm = Arm::of(&self.variant, &self.configuration);
-        arm.and_then(|arm| arm.hpa_sync_period_s()).map_or(DEFAULT_HPA_SYNC_S, f64::from)
+        arm.and_then(|arm| arm.hpa_sync_period_s()).unwrap_or(DEFAULT_HPA_SYNC_S).into()
     }
 
     /// Reads a results file of this version or the one before it. Version 2 knew neither cycles nor

@@ -10,7 +10,7 @@ use crate::time::{Micros, SECOND};
 pub use settings::{HpaSettings, Policy, Rules, Select, TOLERANCE};
 
 /// The default of `--horizontal-pod-autoscaler-sync-period`.
-pub const SYNC: Micros = 15 * SECOND;
+pub const SYNC: Micros = scenario::arms::DEFAULT_HPA_SYNC_S as Micros * SECOND;
 
 /// The pods as the HPA observes them at one sync. Pods that are being deleted or have failed are
 /// not counted.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use scenario::arms::{Arm, NodeSetting};
+use scenario::arms::{Arm, DEFAULT_HPA_SYNC_S, NodeSetting};
 
 use super::config::NodeConfig;
 use super::kube::{Kube, pods_path};
@@ -55,7 +55,7 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
     let all = ["command", "args"].map(|key| arguments[key].as_array().cloned().unwrap_or_default()).concat();
     let flag = "--horizontal-pod-autoscaler-sync-period=";
     let said = all.iter().filter_map(|a| a.as_str()).find_map(|a| a.strip_prefix(flag));
-    said.map_or(Some(15.0), |text| text.strip_suffix('s')?.parse().ok())
+    said.map_or(Some(DEFAULT_HPA_SYNC_S.into()), |text| text.strip_suffix('s')?.parse().ok())
 }
 
 /// Whether the node has the settings of an arm. A setting that cannot be read is assumed, and the
