@@ -8,7 +8,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 # What to deploy and where: make deploy PLATFORM=gke SETTINGS=defaults IMAGE=registry/eye-state:tag
 IMAGE    ?= dev.local/eye-state:$(VERSION)
-SETTINGS ?= tuned
+SETTINGS ?= defaults
 PLATFORM ?= $(if $(filter kind-%,$(shell $(KUBECTL) config current-context 2>/dev/null)),kind,cluster)
 OVERLAY   = $(shell platforms/overlay.sh '$(PLATFORM)' '$(SETTINGS)')
 DEFAULT_IMAGE := dev.local/eye-state:$(VERSION)
@@ -118,7 +118,7 @@ cluster: $(KUSTOMIZE) ## a kind cluster with Knative, Kourier, metrics-server, V
 cluster-down: ## remove the kind cluster
 	@platforms/kind/cluster.sh down
 
-deploy: $(KUSTOMIZE) ## both variants into the current context (PLATFORM=cluster|gke|kind|two-cores SETTINGS=tuned|defaults IMAGE=…)
+deploy: $(KUSTOMIZE) ## both variants into the current context (PLATFORM=cluster|gke|kind|two-cores SETTINGS=defaults|tuned IMAGE=…)
 	@$(CLUSTER_ENV) platforms/deploy.sh knative k8s-autoscalers
 
 undeploy: $(KUSTOMIZE) need-cluster ## remove both variants and their namespace

@@ -345,7 +345,7 @@ def test_every_trigger_has_its_broker_and_its_subscriber() -> None:
 
 def test_func_yaml_says_what_the_manifests_say() -> None:
     function = yaml.safe_load((render.ROOT / "function/func.yaml").read_text())
-    documents = render.render(Path("platforms/cluster/tuned"))
+    documents = render.render(Path("platforms/cluster/defaults"))
     knative = find(documents, "Service", "serving.knative.dev")
     container = pod_of(documents, "Service", "serving.knative.dev")["containers"][0]
     annotations = knative["spec"]["template"]["metadata"]["annotations"]

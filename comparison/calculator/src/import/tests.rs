@@ -28,7 +28,7 @@ fn objects_of_this_repository_are_read() {
     assert!(notes[0].contains("target is set elsewhere"), "{notes:?}");
     let tuned = include_str!("../../../../k8s-autoscalers/components/tuned/kustomization.yaml");
     let Imported { kind, values, notes } = import(tuned).expect("valid");
-    assert_eq!((kind, values["averageValue"], values["minReplicas"]), (Kind::Hpa, 2.0, 4.0));
+    assert_eq!((kind, values["averageValue"], values["minReplicas"]), (Kind::Hpa, 2.0, 3.0));
     assert!(notes[0].contains("../vpa-floor was not read") && notes[1].contains("no VPA"), "{notes:?}");
     let vpa = include_str!("../../../../k8s-autoscalers/base/vpa.yaml");
     let hpa = include_str!("../../../../k8s-autoscalers/base/hpa.yaml");

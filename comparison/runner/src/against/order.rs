@@ -114,7 +114,7 @@ mod tests {
             .expect("known");
         let key = "core_seconds_requested";
         let pairs = pairs(&found, &recorded, key);
-        assert_eq!(pairs.len(), 1, "the tuned one keeps four pods");
+        assert_eq!(pairs.len(), 1, "the tuned one keeps three pods");
         assert!(pairs[0].higher.2 == "tuned" && pairs[0].right());
         assert!(table(&found, &recorded).contains("| core-seconds requested | 1 | 1 |"));
         // A repeat of the one that lies among the other's.
