@@ -31,6 +31,9 @@ const GREETING: f64 = 8.0;
 const GLANCE_S: f64 = 8.0;
 /// Seconds per rate of a measurement: some hundred requests of a small pod.
 const STEP_S: f64 = 20.0;
+/// Measurements of the throughput, of which the median counts: single ones of an unchanged pod were
+/// up to 24 % apart within half an hour on a shared machine, and 10 % voids a block.
+const THROUGHPUTS: usize = 3;
 /// Bisection steps of the interval that contains the capacity: to 2 % of it.
 const HALVINGS: u32 = 6;
 /// If a smaller share of the offered requests is answered, a pod is saturated.
@@ -54,7 +57,10 @@ fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Resul
         ensure!(rate < HIGHEST, "one pod answers {} requests a second and more", step.answered);
     };
     ensure!(answered > 0.0, "the pod answers nothing at {rate} requests a second");
-    Ok(offer(answered * 2.0, STEP_S)?.answered)
+    let again = |_| Ok(offer(answered * 2.0, STEP_S)?.answered);
+    let mut throughputs = (0..THROUGHPUTS).map(again).collect::<Result<Vec<f64>>>()?;
+    throughputs.sort_by(f64::total_cmp);
+    Ok(throughputs[THROUGHPUTS / 2])
 }
 
 /// The highest rate with enough good answers, by bisection.
@@ -207,13 +213,25 @@ mod tests {
         });
         let capacity = capacity.expect("it meets its objective");
         assert!((13.6..=14.0).contains(&capacity), "{capacity}");
-        assert!(tried < 200.0, "{tried} s of load");
+        assert!(tried < 240.0, "{tried} s of load");
     }
 
     #[test]
     fn a_draw_with_few_requests_is_no_saturated_pod() {
         let thin = |rate: f64, _| Ok(pod(if rate < 10.0 { rate * 0.6 } else { rate }));
         assert_eq!(saturate(thin).expect("it saturates"), 19.0);
+    }
+
+    #[test]
+    fn one_disturbed_measurement_does_not_change_the_throughput() {
+        let mut measured = 0;
+        let disturbed_once = |rate: f64, seconds: f64| {
+            measured += usize::from(seconds == STEP_S);
+            let slow = measured == 2;
+            Ok(CalibrationStep { answered: if slow { 12.0 } else { rate.min(19.0) }, ..pod(rate) })
+        };
+        assert_eq!(saturate(disturbed_once).expect("it saturates"), 19.0);
+        assert_eq!(measured, 3);
     }
 
     #[test]
