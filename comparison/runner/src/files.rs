@@ -55,11 +55,29 @@ pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     if path.exists() && origin_of(&path)? != Some(run.origin) {
         bail!("{} is not a {} run: it is not overwritten", path.display(), named(run.origin));
     }
+    write_to(run, path)
+}
+
+/// Writes a run as a whole or not at all.
+fn write_to(run: &Run, path: PathBuf) -> Result<PathBuf> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, serde_json::to_string(run)?)
         .with_context(|| format!("cannot write {}", partial.display()))?;
     std::fs::rename(&partial, &path)?;
     Ok(path)
+}
+
+/// Writes a void run into the subfolder for them. It replaces none: a run may be void several times.
+pub fn write_void(run: &Run, results: &Path) -> Result<PathBuf> {
+    let folder = results.join(VOID);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
+    let mut path = folder.join(format!("{}.json", run.id()));
+    let mut times = 1;
+    while path.exists() {
+        times += 1;
+        path = folder.join(format!("{}-void-{times}.json", run.id()));
+    }
+    write_to(run, path)
 }
 
 /// The origin of a results file; `None` if it is no results file.
@@ -108,8 +126,7 @@ pub const CALIBRATION: &str = "calibration.toml";
 /// Moves a run out of the results and stores the reason in it.
 pub fn make_void(path: &Path, reason: &str) -> Result<()> {
     let run = Run { void: Some(reason.to_owned()), ..read_run(path)? };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    write_run(&run, &folder.join(VOID))?;
+    write_void(&run, path.parent().unwrap_or(Path::new(".")))?;
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
@@ -180,6 +197,23 @@ mod tests {
         let after = read_run(&path).expect("still a run");
         assert_eq!(after.throughput, Some([40.0, 39.0]));
         assert_eq!(Run { throughput: None, ..after }, run);
+        std::fs::remove_dir_all(&folder).expect("cleaned");
+    }
+
+    #[test]
+    fn a_run_that_is_void_twice_is_kept_twice() {
+        let folder = std::env::temp_dir().join(format!("void-twice-{}", std::process::id()));
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/spike-knative-tuned-1.json");
+        let run = read_run(&shipped).expect("a recording");
+        for reason in ["others took 30 %", "others took 29 %"] {
+            let path = write_run(&run, &folder).expect("written");
+            make_void(&path, reason).expect("moved");
+        }
+        let reason = |name: &str| read_run(&folder.join(VOID).join(name)).expect("kept").void;
+        let name = run.id();
+        assert_eq!(reason(&format!("{name}.json")).as_deref(), Some("others took 30 %"));
+        assert_eq!(reason(&format!("{name}-void-2.json")).as_deref(), Some("others took 29 %"));
+        assert!(read_runs(&folder).expect("none left").is_empty());
         std::fs::remove_dir_all(&folder).expect("cleaned");
     }
 

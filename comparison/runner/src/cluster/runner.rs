@@ -325,7 +325,7 @@ impl<'a> Runner<'a> {
                     .context("the results folder holds runs of something else; choose another one")?;
                 return files::write_run(&runs[runs.len() - 1], &self.plan.results);
             };
-            let path = files::write_run(&run, &self.plan.results.join(files::VOID))?;
+            let path = files::write_void(&run, &self.plan.results)?;
             log_progress(&format!("  void, kept as {}: {reason}", path.display()));
         }
         anyhow::bail!("it was disturbed {ATTEMPTS} times: stop what else runs on the node")
