@@ -15,6 +15,8 @@ CLUSTER        ?= comparison/cluster.toml
 # The gateway as reached from here, http://ADDRESS:PORT, where it is not CLUSTER's: make addresses
 GATEWAY        ?=
 RESULTS        ?= comparison/results
+# Where make compare writes if RESULTS is not given: comparison/results holds the first recordings.
+RUNS            = $(if $(filter file,$(origin RESULTS)),comparison/runs,$(RESULTS))
 
 build: build-comparison
 
@@ -30,13 +32,14 @@ BEGIN_AGAIN    ?=
 # What a rate of 1 stands for as a share of what one pod carries, which is measured first; in the
 # place of SCALE
 POD_LOAD ?=
-RUN_OPTIONS = --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RESULTS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
+RUN_OPTIONS = --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) --kubectl $(KUBECTL) --results $(RUNS) $(if $(SCENARIOS),--only $(SCENARIOS)) \
   $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) $(if $(POD_LOAD),--pod-load $(POD_LOAD)) \
   --stretch $(STRETCH) --tail $(TAIL) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(BEGIN_AGAIN),--begin-again) --commit $$(git rev-parse --short HEAD)
 
 compare: build-comparison ## load every arm on the current cluster and record what happens (resumes where it stopped)
 	@$(COMPARISON) plan $(RUN_OPTIONS)
 	$(COMPARISON) run $(RUN_OPTIONS)
+	@echo "its report: make report RESULTS=$(RUNS)"
 
 compare-plan: build-comparison ## the plan of make compare: its runs, their duration, and what they could show
 	@$(COMPARISON) plan $(RUN_OPTIONS)

@@ -117,7 +117,7 @@ pub(crate) struct PlanArgs {
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// Folder for results files
-    #[arg(long, default_value = "comparison/results")]
+    #[arg(long, default_value = "comparison/runs")]
     pub(crate) results: PathBuf,
     /// The description of the cluster
     #[arg(long, default_value = "comparison/cluster.toml")]

@@ -16,8 +16,8 @@ use arguments::{
 };
 use clap::Parser as _;
 use comparison::against::{ablations, order, summary};
-use comparison::cluster::plan;
 use comparison::cluster::runner::{calibrate, compare};
+use comparison::cluster::{blocks, plan};
 use comparison::fit::Measured;
 use comparison::report::picture::Picture;
 use comparison::report::{cost, html, markdown, power, table};
@@ -53,7 +53,9 @@ fn run() -> Result<()> {
         Command::Load(args) => load(&args),
         Command::Run(args) => compare(&args.plan()?, &args.config()?, &args.kubectl),
         Command::Plan(args) => {
-            write!(std::io::stdout(), "{}", plan::describe(&args.plan()?)).context("cannot write")
+            let plan = args.plan()?;
+            blocks::ensure_own(&plan)?;
+            write!(std::io::stdout(), "{}", plan::describe(&plan)).context("cannot write")
         }
         Command::Calibrate(args) => calibrate(&args.plan()?, &args.config()?, &args.kubectl),
         Command::Simulate(args) => simulate(&args),

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
 use scenario::rate::uniform;
@@ -96,6 +96,29 @@ impl Block {
         });
         Ok(runs)
     }
+}
+
+/// Refuses a results folder in which the file of a planned run holds another run: it would count as
+/// recorded. Files of older formats are read under the names of today's arms.
+pub fn ensure_own(plan: &Plan) -> Result<()> {
+    let recorded = files::read_runs_if_any(&plan.results)?;
+    for job in blocks(plan).iter().flat_map(|block| &block.jobs) {
+        let (id, seed) = (job.id(), plan.seed_of(job.repeat));
+        let path = plan.results.join(format!("{id}.json"));
+        let planned = |run: &&Run| {
+            let draw = &run.draw;
+            let same_load =
+                plan.pod_load.map_or(draw.scale == plan.scale, |load| draw.pod_load == Some(load));
+            run.id() == id && draw.seed == seed && draw.stretch == plan.stretch && same_load
+        };
+        ensure!(
+            !path.exists() || recorded.iter().any(|run| planned(&run)),
+            "{} holds a run of other settings or another load: choose another folder for this comparison \
+             (make compare RESULTS=folder, --results)",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The reason why a block cannot be continued where one pod carries what it does `now`, if there is
@@ -279,6 +302,27 @@ mod tests {
         assert_eq!(sessions(&plan), None, "a calibration and a run do not fit");
         plan.minutes = None;
         assert_eq!(sessions(&plan).expect("one").len(), 1);
+    }
+
+    #[test]
+    fn a_folder_whose_files_hold_other_runs_than_the_planned_is_refused() {
+        let spike = |arm: &str, scale: f64| Plan {
+            scenarios: vec![Scenario::shipped_named("spike").expect("shipped")],
+            results: Path::new(env!("CARGO_MANIFEST_DIR")).join("../results"),
+            scale,
+            stretch: 0.5,
+            ..plan(3, &[arm])
+        };
+        ensure_own(&spike("hpa-vpa", 12.0)).expect("these are recorded");
+        ensure_own(&spike("keda", 12.0)).expect("there is no file of it");
+        let error = ensure_own(&spike("hpa-vpa", 5.0)).expect_err("another load").to_string();
+        assert!(
+            error.contains("spike-k8s-autoscalers-defaults-1.json") && error.contains("RESULTS="),
+            "{error}"
+        );
+        // That file's KPA had a utilization of 100 %: an arm of another name today.
+        let error = ensure_own(&spike("kpa", 12.0)).expect_err("another arm").to_string();
+        assert!(error.contains("spike-knative-defaults-1.json"), "{error}");
     }
 
     #[test]

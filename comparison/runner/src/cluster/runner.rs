@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::blocks::{Block, Job, Plan, blocks, changed};
+use super::blocks::{Block, Job, Plan, blocks, changed, ensure_own};
 use super::config::{ClusterConfig, VariantConfig};
 use super::drift::{MOST_DRIFT, drift};
 use super::kube::{Kube, shell};
@@ -25,6 +25,7 @@ const RUNNER_THREADS: usize = 1;
 
 /// Runs everything without a results file.
 pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
+    ensure_own(plan)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
     let _inside = runtime.enter();
