@@ -15,18 +15,28 @@ use super::{avx2, avx512};
 /// Forces a kernel path by its name, for tests and for distinguishing a kernel's bug from a
 /// model's.
 const ENV_ISA: &str = "MODEL_RUNTIME_ISA";
+/// AVX-512 with AMX for integers, as [`ENV_ISA`] takes it: `avx512` is AVX-512 alone.
+const AMX: &str = "amx";
 
-/// An instruction set with kernels of its own.
+/// An instruction set with kernels of its own. All but plain Rust come from [`Self::available`] and
+/// [`Self::current`] alone, which have detected them:
+///
+/// ```compile_fail
+/// let undetected = model_runtime::kernels::Isa::Avx2;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// AVX-512F.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx512,
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx2,
     /// Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
     Neon,
     /// Plain Rust.
     Portable,
@@ -80,6 +90,8 @@ impl Isa {
         *CURRENT.get_or_init(|| {
             let available = Self::available();
             match std::env::var(ENV_ISA) {
+                #[cfg(target_arch = "x86_64")]
+                Ok(name) if name == AMX && super::int8::has_amx() => Self::Avx512,
                 Ok(name) => *available.iter().find(|isa| isa.name() == name).unwrap_or_else(|| {
                     let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
                     panic!(
@@ -90,6 +102,11 @@ impl Isa {
                 Err(_) => available[0],
             }
         })
+    }
+
+    /// Whether the integer kernels may use AMX where it is there: another path is not forced.
+    pub(super) fn allows_amx() -> bool {
+        std::env::var(ENV_ISA).is_ok_and(|name| name == AMX) || std::env::var_os(ENV_ISA).is_none()
     }
 
     /// Lower-case name, as [`ENV_ISA`] takes it.

@@ -133,6 +133,9 @@ struct Step {
     weight_bytes: usize,
 }
 
+// The assembly has the fields' offsets as numbers.
+const _: () = assert!(size_of::<Step>() == 64);
+
 const NO_STEP: Step = Step {
     input: [std::ptr::null(); 2],
     weight: [std::ptr::null(); 2],

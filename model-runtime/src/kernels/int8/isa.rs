@@ -10,29 +10,42 @@ use super::tile::TileKernel;
 use super::{amx, avx2, avx512};
 use crate::kernels::Isa;
 
-/// An instruction set with integer kernels of its own.
+/// An instruction set with integer kernels of its own. All but plain Rust come from
+/// [`Self::available`] and [`Self::current`] alone, which have detected them and, for AMX, have
+/// the system's permission:
+///
+/// ```compile_fail
+/// let undetected = model_runtime::kernels::int8::Int8Isa::Avx2;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Int8Isa {
     /// AMX for 8-bit integers, beside [`Self::Avx512Vnni`].
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Amx,
     /// AVX-512 (F, BW, VL) with VNNI.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx512Vnni,
     /// AVX2 with AVX-VNNI.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     AvxVnni,
     /// AVX2.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx2,
     /// Advanced SIMD with I8MM.
     #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
     NeonI8mm,
     /// Advanced SIMD with dot products.
     #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
     NeonDotprod,
     /// Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
     Neon,
     /// Plain Rust.
     Portable,
@@ -63,6 +76,13 @@ pub(super) struct Kernels {
 impl Int8Isa {
     /// The instruction sets that this machine supports, best first.
     pub fn available() -> Vec<Self> {
+        Self::detected(true)
+    }
+
+    /// The same; asks the system for AMX only `with_amx`, since the permission is the process' and
+    /// stays: signal stacks have to be larger from then on.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "only AMX is asked for"))]
+    fn detected(with_amx: bool) -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -70,7 +90,7 @@ impl Int8Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
-            if avx512 && amx::is_available() {
+            if with_amx && avx512 && amx::is_available() {
                 found.push(Self::Amx);
             }
             if avx512 {
@@ -96,7 +116,7 @@ impl Int8Isa {
         found
     }
 
-    /// The best one among those that belong to [`Isa::current`].
+    /// The best one among those that belong to [`Isa::current`]; AMX unless another is forced.
     pub fn current() -> Self {
         static CURRENT: std::sync::OnceLock<Int8Isa> = std::sync::OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -109,7 +129,7 @@ impl Int8Isa {
                 Isa::Neon => true,
                 Isa::Portable => *int8 == Self::Portable,
             };
-            Self::available().into_iter().find(allowed).unwrap_or(Self::Portable)
+            Self::detected(Isa::allows_amx()).into_iter().find(allowed).unwrap_or(Self::Portable)
         })
     }
 

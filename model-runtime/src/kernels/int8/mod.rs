@@ -25,6 +25,12 @@ mod tile;
 
 pub use isa::Int8Isa;
 
+/// Whether AMX is among the instruction sets of this machine.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_amx() -> bool {
+    Int8Isa::available().contains(&Int8Isa::Amx)
+}
+
 /// Input channels that are multiplied together: an instruction takes four bytes per lane.
 pub const GROUP: usize = 4;
 /// Output channels of a block of packed weights.

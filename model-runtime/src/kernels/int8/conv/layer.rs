@@ -52,6 +52,15 @@ struct Scratch {
     bytes: Scratchpad,
 }
 
+/// Calls [`Kernels::release`] at the end of a thread's share, after a panic too.
+struct Release(fn());
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// A convolution cut into rows of tiles.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
@@ -137,6 +146,7 @@ impl Layer<'_> {
         let (threads, work) = (threads::threads(), layer.height * tiles);
         let chunks = if threads == 1 { 1 } else { (threads * CHUNKS_PER_THREAD).min(work) };
         threads::parallel_ranges(work, chunks, &|range| {
+            let _release = Release(layer.kernels.release);
             SCRATCH.with_borrow_mut(|scratch| {
                 let (mut y, mut tile) = (range.start / tiles, range.start % tiles);
                 for _ in range {
@@ -147,7 +157,6 @@ impl Layer<'_> {
                         (y, tile) = (y + 1, 0);
                     }
                 }
-                (layer.kernels.release)();
             });
         });
     }
@@ -158,6 +167,7 @@ impl Layer<'_> {
         let (threads, rows) = (threads::threads(), self.band_rows());
         let shares = if threads == 1 { 1 } else { (threads * CHUNKS_PER_THREAD).min(self.height) };
         threads::parallel_ranges(self.height, shares, &|range| {
+            let _release = Release(self.kernels.release);
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut start = range.start;
                 while start < range.end {
@@ -165,7 +175,6 @@ impl Layer<'_> {
                     self.band(start..end, tiles, scratch);
                     start = end;
                 }
-                (self.kernels.release)();
             });
         });
     }
