@@ -67,7 +67,8 @@ fn write_to(run: &Run, path: PathBuf) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes a void run into the subfolder for them. It replaces none: a run may be void several times.
+/// Writes a void run into the subfolder for them. It replaces none: a run may be void several
+/// times.
 pub fn write_void(run: &Run, results: &Path) -> Result<PathBuf> {
     let folder = results.join(VOID);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
