@@ -165,7 +165,8 @@ impl<'a> Undecoded<'a> {
             let (width, height) = decoder.dimensions();
             check(width, height)?;
             if decoder.total_bytes() > stored {
-                return Err(too_many(width, height));
+                let limit = stored / u64::from(decoder.color_type().bytes_per_pixel());
+                return Err(DecodeError::TooManyPixels { width, height, limit });
             }
             let orientation =
                 decoder.orientation().map_err(|error| translate(error, too_many(width, height)))?;
@@ -272,6 +273,16 @@ impl From<JpegError> for DecodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_16_bit_colour_picture_is_refused_with_the_number_of_pixels_that_may_be() {
+        let mut file = std::io::Cursor::new(vec![]);
+        DynamicImage::new_rgb16(10, 10).write_to(&mut file, ImageFormat::Png).expect("encoded");
+        let refused = DecodeError::TooManyPixels { width: 10, height: 10, limit: 66 };
+        assert_eq!(decode(file.get_ref(), 100, None), Err(refused));
+        let taken = decode(file.get_ref(), 150, BitDepth::new(16)).map(|frame| (frame.width, frame.height));
+        assert_eq!(taken, Ok((10, 10)));
+    }
 
     #[test]
     fn a_decoder_that_panics_is_a_refusal() {
