@@ -12,6 +12,7 @@ without an answer counts as one without an open eye, and is reported. Not a medi
 
 import argparse
 import collections
+import http.client
 import json
 import math
 import shlex
@@ -90,6 +91,14 @@ def classify(url: str, frame: bytes, timeout: float) -> dict:
         return json.load(answer)
 
 
+def reason(error: Exception) -> str:
+    """The function's own words, if it answered; otherwise what went wrong."""
+    try:
+        return json.load(error)["detail"] if isinstance(error, urllib.error.HTTPError) else str(error)
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return str(error)
+
+
 def watch(arguments: argparse.Namespace) -> None:
     state, pause = Watch(arguments.n, arguments.m), 1
     while True:
@@ -98,11 +107,8 @@ def watch(arguments: argparse.Namespace) -> None:
             try:
                 # An answer after the next frame is useless.
                 verdict = classify(arguments.url, frame, timeout=max(2, 1 / arguments.rate))
-            except urllib.error.HTTPError as error:
-                print(f"no answer: {json.load(error).get('detail', error)}", file=sys.stderr, flush=True)
-                verdict = {"state": "unknown", "confidence": 0}
-            except (OSError, ValueError) as error:
-                print(f"no answer: {error}", file=sys.stderr, flush=True)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                print(f"no answer: {reason(error)}", file=sys.stderr, flush=True)
                 verdict = {"state": "unknown", "confidence": 0}
             alarm = state.see(verdict["state"] == "open")
             print(f"{time.strftime('%H:%M:%S')} {verdict['state']} {verdict['confidence']}", flush=True)

@@ -15,10 +15,11 @@ export async function classify(url, image) {
       signal: AbortSignal.timeout(30_000),
     });
     if (answer.ok) return answer.json();
-    const { detail } = await answer.json();
+    // Something in between may answer in other words.
+    const { detail = `${answer.status} ${answer.statusText}` } = await answer.json().catch(() => ({}));
     // 429 and 503 say when another attempt may succeed; what else is refused will be again.
     if (![429, 503].includes(answer.status) || attempt === ATTEMPTS) throw new Error(detail);
-    await sleep(1000 * Number(answer.headers.get('retry-after') ?? 1));
+    await sleep(1000 * (Number(answer.headers.get('retry-after')) || 1)); // a gateway's may be a date
   }
 }
 

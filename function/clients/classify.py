@@ -13,6 +13,14 @@ import urllib.request
 ATTEMPTS = 3
 
 
+def reason(error: urllib.error.HTTPError) -> str:
+    """The function's own words, or the status where something in between answered."""
+    try:
+        return json.load(error)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
 def classify(url: str, image: bytes, timeout: float = 30) -> dict:
     """The answer as a dictionary. Raises ValueError with the function's own words where the picture is refused."""
     request = urllib.request.Request(f"{url}/classify", image, {"content-type": "application/octet-stream"})
@@ -23,9 +31,10 @@ def classify(url: str, image: bytes, timeout: float = 30) -> dict:
         except urllib.error.HTTPError as error:
             # 429 and 503 state when another attempt may succeed; other refusals are permanent.
             if error.code in (429, 503) and attempt < ATTEMPTS:
-                time.sleep(int(error.headers.get("retry-after", "1")))
+                seconds = error.headers.get("retry-after", "")
+                time.sleep(int(seconds) if seconds.isdecimal() else 1)  # a gateway's may be a date
                 continue
-            raise ValueError(json.load(error)["detail"]) from error
+            raise ValueError(reason(error)) from error
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -7,6 +7,7 @@ Starts the binary. The camera is a video made of the samples, as a file, as a li
 H.264 over RTSP (ffmpeg on either side). Prints a line for each case and exits with 1 if one went wrong.
 """
 
+import http.server
 import importlib.util
 import json
 import os
@@ -57,6 +58,46 @@ def one_picture(url):
             case(f"{name} {picture}", lambda: right((answer := run(*client, samples / picture, url)).split()[0] == state, answer.strip().splitlines()[0]))
         case(f"{name}, no picture", lambda: right("not an image" in (answer := run(*client, __file__, url, expect=1)), answer.strip()))
         case(f"{name}, nobody there", lambda: run(*client, samples / "open.jpg", "http://127.0.0.1:9", expect=1).strip().splitlines()[-1])
+
+
+class Gateway(http.server.BaseHTTPRequestHandler):
+    """Refuses the first request in a gateway's words, and every one with `always`; then answers."""
+
+    always, refused = False, False
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        refuse = Gateway.always or not Gateway.refused
+        Gateway.refused = True
+        body = b"no healthy upstream" if refuse else b'{"state":"closed","confidence":0.9,"eyes":[]}'
+        self.send_response(503 if refuse else 200)
+        # No date: curl 7.88 waits for ever after one that has passed.
+        self.send_header("retry-after", "soon" if Gateway.always else "1")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def behind_a_gateway():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    clients = [[CLIENTS / "classify.sh"], [sys.executable, CLIENTS / "classify.py"], ["node", CLIENTS / "classify.mjs"]]
+    for client in clients:
+        name = Path(client[-1]).name
+        Gateway.always = Gateway.refused = False
+        case(f"{name}, refused once", lambda: right((answer := run(*client, samples / "closed.jpg", url)).split()[0] == "closed", answer.strip()))
+    Gateway.always = True
+    for client in clients:
+        name = Path(client[-1]).name
+        case(f"{name}, a gateway's words", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))
+    with tempfile.TemporaryDirectory() as folder:
+        watch = [sys.executable, CLIENTS / "camera.py", "--url", url, "--once", video(folder)]
+        case("camera.py, a gateway's words", lambda: right((answer := run(*watch)).count("no answer: HTTP Error 503") == len(NIGHT), answer.splitlines()[0]))
+    server.shutdown()
 
 
 # Closed, then a single misread frame's worth of open, closed, then open to stay, then closed.
@@ -165,6 +206,7 @@ def main():
         url = "http://127.0.0.1:" + entry["address"].rsplit(":", 1)[1]
         one_picture(url)
         camera(url)
+        behind_a_gateway()
     finally:
         process.terminate()
         process.wait()
