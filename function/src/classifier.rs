@@ -101,7 +101,7 @@ impl Classifier {
             .iter()
             .map(|candidate| candidate.confidence)
             .filter(|confidence| *confidence <= thresholds.confidence)
-            .fold(0.0, f32::max);
+            .fold(thresholds.confidence.min(WEAKEST_CANDIDATE), f32::max);
         candidates.retain(|candidate| candidate.confidence > thresholds.confidence);
         let detection = |candidate: &Candidate| {
             Some(Detection {

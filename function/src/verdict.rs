@@ -46,7 +46,7 @@ pub struct Verdict {
 }
 
 /// Judges the eyes that were found; `strongest_rejected` is the confidence of the best candidate
-/// that stayed below the threshold (0 where there is none).
+/// that stayed below the threshold, or the least that is decoded where there is none.
 pub fn judge(eyes: &[Detection], strongest_rejected: f32) -> Verdict {
     let best = |state: EyeState| {
         eyes.iter().filter(|eye| eye.state == state).map(|eye| eye.confidence).max_by(f32::total_cmp)
