@@ -91,10 +91,10 @@ pub enum RequestError {
     /// The body took too long to arrive.
     #[error("the body did not arrive within {} s: send it faster or make it smaller", .0.as_secs_f32())]
     BodyTimeout(Duration),
-    /// The queue is full.
-    #[error("all places in the queue are taken: try again in {} s", .retry_after.as_secs())]
+    /// The queue, the memory for bodies or the places for connections are used up.
+    #[error("there is no room for another request now: try again in {} s", .retry_after.as_secs())]
     Overloaded {
-        /// When a place is expected to be free, whole seconds.
+        /// When there may be room, whole seconds.
         retry_after: Duration,
     },
     /// The process is shutting down.

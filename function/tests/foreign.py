@@ -197,7 +197,7 @@ def crowd(address):
 
     with ThreadPoolExecutor(12) as threads:
         seen = Counter(threads.map(ask, range(12)))
-    return right(set(seen) == {"open", "429 all places in the queue are taken: try again in 1 s"}, dict(seen))
+    return right(set(seen) == {"open", "429 there is no room for another request now: try again in 1 s"}, dict(seen))
 
 
 def post(address, headers, body, path="/"):

@@ -125,13 +125,13 @@ fn example() -> Value {
         width: 640,
         height: 480,
         classification: Classification {
-            verdict: Verdict { state: State::Open, confidence: 0.9987 },
-            eyes: vec![eye(0.9987, 335.5, 188.75, 66.75, 47.0), eye(0.9985, 237.75, 202.75, 67.25, 46.0)],
-            preprocess: Duration::from_micros(303),
-            inference: Duration::from_micros(7021),
-            postprocess: Duration::from_micros(20),
+            verdict: Verdict { state: State::Open, confidence: 0.997 },
+            eyes: vec![eye(0.997, 237.55, 202.77, 66.79, 45.95), eye(0.9931, 333.44, 189.94, 67.8, 46.73)],
+            preprocess: Duration::from_micros(67),
+            inference: Duration::from_micros(2326),
+            postprocess: Duration::from_micros(39),
         },
-        decode: Duration::from_micros(536),
+        decode: Duration::from_micros(389),
         picture: None,
     };
     let mut example = json!(ClassificationBody::from(&analysis));
