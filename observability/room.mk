@@ -62,13 +62,10 @@ demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observa
 observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)
 	@$(CLUSTER_ENV) STORAGE='$(STORAGE)' observability/deploy.sh
 
-# With the adapter's APIService: left behind without its pod, it would keep every namespace of the
-# cluster from being removed.
 .PHONY: undeploy-observability
 undeploy-observability: $(KUSTOMIZE) need-cluster ## remove Prometheus, Grafana, traces and the adapter, samples too
-	@echo "removing the namespace monitoring and what belongs to it from $$($(KUBECTL) config current-context)"
-	@{ $(KUSTOMIZE) build k8s-autoscalers/metrics; echo ---; $(KUSTOMIZE) build observability; } \
-	  | $(KUBECTL) delete --ignore-not-found --wait -f -
+	@echo "removing what watches from $$($(KUBECTL) config current-context)"
+	@$(CLUSTER_ENV) observability/undeploy.sh
 
 $(TOOLS)/bin/prometheus: $(TOOLS)/bin/promtool
 

@@ -26,7 +26,7 @@ def bounds(resource: str, usage: str, unit: str, title: str, recorded: str) -> P
 
 
 def moved(counter: str, name: str) -> Query:
-    return Query(f"sum(increase({counter}[$__interval])) > 0", name)
+    return Query(f"sum(increase({counter}[$__rate_interval])) > 0", name)
 
 
 ROWS = [
