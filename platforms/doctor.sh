@@ -33,7 +33,7 @@ MANIFESTS=
 if [ -x "${KUSTOMIZE:-}" ]; then
   MANIFESTS=$(mktemp)
   trap 'rm -f "$MANIFESTS"' EXIT
-  "$KUSTOMIZE" build "platforms/$KUBERNETES_PLATFORM/$SETTINGS" >"$MANIFESTS"
+  "$KUSTOMIZE" build "$(platforms/overlay.sh "$KUBERNETES_PLATFORM" "$SETTINGS")" >"$MANIFESTS"
 fi
 MANIFESTS=$MANIFESTS platforms/prerequisites.py doctor || missing=1
 

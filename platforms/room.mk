@@ -94,7 +94,7 @@ render: $(KUSTOMIZE) ## print what deploy would apply
 	@$(KUSTOMIZE) build $(OVERLAY) | sed 's#image: $(DEFAULT_IMAGE)#image: $(IMAGE)#'
 
 $(TOOLS)/bin/kustomize:
-	@command -v go >/dev/null || { echo "go is missing: kustomize is built with it; install Go, or set KUSTOMIZE to one that you have" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "go is missing: kustomize is built with it; install Go, or set KUSTOMIZE to the path of one that you have" >&2; exit 1; }
 	GOBIN=$(TOOLS)/bin go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 
 $(VENV)/manifests.stamp: platforms/check/requirements.txt
@@ -144,7 +144,7 @@ logs: need-cluster ## follow the function's log lines of both variants
 	  --prefix --tail 20 --max-log-requests 40 --follow
 
 .PHONY: cluster-test
-cluster-test: need-cluster $(VENV)/manifests.stamp ## on a real cluster: deploy twice, scale, resize, update, evict, with GATEWAY=http://…
+cluster-test: need-cluster $(VENV)/manifests.stamp ## on a real cluster: deploy twice, scale, resize, update, evict, cordon and drain nodes of it, with GATEWAY=http://…
 	$(MAKE) --no-print-directory deploy
 	$(MAKE) --no-print-directory deploy
 	KUBECTL='$(KUBECTL)' $(VENV)/bin/python -m pytest -v --capture=no platforms/live

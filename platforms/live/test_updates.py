@@ -45,7 +45,8 @@ def test_a_node_drain_under_load_loses_no_request(variant: str) -> None:
         moved = [pod["metadata"]["name"] for pod in pods(variant) if pod["spec"].get("nodeName") == node]
         try:
             began = time.monotonic()
-            kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
+            # Nobody else's pods.
+            kubectl("drain", node, "--pod-selector", "app.kubernetes.io/name=eye-state", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
             took = time.monotonic() - began
             until("a ready pod elsewhere", lambda: [p for p in ready_pods(variant) if p["spec"]["nodeName"] != node], 120)
             time.sleep(10)
