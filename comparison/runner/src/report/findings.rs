@@ -66,11 +66,12 @@ fn sentence(row: &Row, titles: [&str; 2], claim: Option<&Claim>, claimed: bool) 
         titles[1],
         cell(Some(second), unit)
     );
-    if !claimed || !PRIMARY.contains(&row.measure.key) {
+    let pairs = row.differences.len();
+    let unregistered = claim.is_none() && pairs >= LEAST_PAIRS;
+    if !claimed || !PRIMARY.contains(&row.measure.key) || unregistered {
         return Some(format!("{both}. Described only."));
     }
     let Some(claim) = claim else {
-        let pairs = row.differences.len();
         let plural = if pairs == 1 { "" } else { "s" };
         return Some(format!("{both}. Not shown: {pairs} pair{plural}, at least {LEAST_PAIRS} are needed."));
     };
@@ -170,6 +171,13 @@ mod tests {
         let row = row("good_share", &[90.0, 91.0, 92.0], &[99.0; 3]);
         let text = sentence(&row, TITLES, None, true).expect("a sentence");
         assert!(text.ends_with("Not shown: 3 pairs, at least 6 are needed."), "{text}");
+    }
+
+    #[test]
+    fn enough_pairs_without_a_registered_claim_are_described_only() {
+        let row = row("cost_per_1000", &[20.0, 21.0, 22.0, 20.0, 21.0, 22.0], &[30.0; 6]);
+        let text = sentence(&row, TITLES, None, true).expect("a sentence");
+        assert!(text.ends_with("Described only."), "{text}");
     }
 
     #[test]
