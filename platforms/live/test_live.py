@@ -222,8 +222,8 @@ def one_cold_start() -> dict[str, float]:
 def test_a_cold_start_is_told_in_parts() -> None:
     annotations = knative_annotations()
     # Back at zero sooner, to measure several in a few minutes; none of these has a part in the
-    # start itself.
-    sooner = {"min-scale": "0", "window": "6s", "scale-down-delay": "0s", "scale-to-zero-pod-retention-period": "0s"}
+    # start itself. With the defaults' target a single slow request asks for two pods.
+    sooner = {"min-scale": "0", "target": "10", "window": "6s", "scale-down-delay": "0s", "scale-to-zero-pod-retention-period": "0s"}
     sooner = {f"autoscaling.knative.dev/{key}": value for key, value in sooner.items()}
     annotate(sooner)
     try:
