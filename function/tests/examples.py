@@ -51,8 +51,11 @@ def right(condition, seen):
     return seen
 
 
+ONE_PICTURE = [[CLIENTS / "classify.sh"], [sys.executable, CLIENTS / "classify.py"], ["node", CLIENTS / "classify.mjs"]]
+
+
 def one_picture(url):
-    for client in [[CLIENTS / "classify.sh"], [sys.executable, CLIENTS / "classify.py"], ["node", CLIENTS / "classify.mjs"]]:
+    for client in ONE_PICTURE:
         name = Path(client[-1]).name
         for state, picture in [("open", "open.jpg"), ("closed", "closed.jpg"), ("no_eyes", "covered.jpg")]:
             case(f"{name} {picture}", lambda: right((answer := run(*client, samples / picture, url)).split()[0] == state, answer.strip().splitlines()[0]))
@@ -85,13 +88,12 @@ def behind_a_gateway():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    clients = [[CLIENTS / "classify.sh"], [sys.executable, CLIENTS / "classify.py"], ["node", CLIENTS / "classify.mjs"]]
-    for client in clients:
+    for client in ONE_PICTURE:
         name = Path(client[-1]).name
         Gateway.always = Gateway.refused = False
         case(f"{name}, refused once", lambda: right((answer := run(*client, samples / "closed.jpg", url)).split()[0] == "closed", answer.strip()))
     Gateway.always = True
-    for client in clients:
+    for client in ONE_PICTURE:
         name = Path(client[-1]).name
         case(f"{name}, a gateway's words", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))
     with tempfile.TemporaryDirectory() as folder:

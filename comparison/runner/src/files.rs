@@ -50,7 +50,6 @@ pub fn read_run(path: &Path) -> Result<Run> {
 /// Writes a results file atomically: an interrupted write leaves no partial result. A file of
 /// another origin, or one that is no results file, is not replaced.
 pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let path = folder.join(format!("{}.json", run.id()));
     if path.exists() && origin_of(&path)? != Some(run.origin) {
         bail!("{} is not a {} run: it is not overwritten", path.display(), named(run.origin));
@@ -58,8 +57,10 @@ pub fn write_run(run: &Run, folder: &Path) -> Result<PathBuf> {
     write_to(run, path)
 }
 
-/// Writes a run as a whole or not at all.
+/// Writes a run as a whole or not at all, into a folder that it makes if need be.
 fn write_to(run: &Run, path: PathBuf) -> Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let partial = path.with_extension("partial");
     std::fs::write(&partial, serde_json::to_string(run)?)
         .with_context(|| format!("cannot write {}", partial.display()))?;
@@ -71,7 +72,6 @@ fn write_to(run: &Run, path: PathBuf) -> Result<PathBuf> {
 /// times.
 pub fn write_void(run: &Run, results: &Path) -> Result<PathBuf> {
     let folder = results.join(VOID);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let mut path = folder.join(format!("{}.json", run.id()));
     let mut times = 1;
     while path.exists() {

@@ -106,7 +106,7 @@ impl Isa {
 
     /// Whether the integer kernels may use AMX where it is there: another path is not forced.
     pub(super) fn allows_amx() -> bool {
-        std::env::var(ENV_ISA).is_ok_and(|name| name == AMX) || std::env::var_os(ENV_ISA).is_none()
+        std::env::var_os(ENV_ISA).is_none_or(|name| name == AMX)
     }
 
     /// Lower-case name, as [`ENV_ISA`] takes it.

@@ -44,6 +44,11 @@ impl Job {
         let Arm { variant, configuration, .. } = &self.arm;
         format!("{}-{variant}-{configuration}-{}", self.scenario.name, self.repeat)
     }
+
+    /// Its file in a results folder.
+    fn path(&self, results: &Path) -> PathBuf {
+        results.join(format!("{}.json", self.id()))
+    }
 }
 
 /// One repeat of one scenario under every arm.
@@ -83,7 +88,7 @@ fn shuffled(arms: &[Arm], seed: u64, scenario: &str) -> Vec<Arm> {
 impl Block {
     /// The runs that have no results file yet.
     pub fn left(&self, results: &Path) -> Vec<Job> {
-        let has_none = |job: &&Job| !results.join(format!("{}.json", job.id())).exists();
+        let has_none = |job: &&Job| !job.path(results).exists();
         self.jobs.iter().filter(has_none).cloned().collect()
     }
 
@@ -104,7 +109,7 @@ pub fn ensure_own(plan: &Plan) -> Result<()> {
     let recorded = files::read_runs_if_any(&plan.results)?;
     for job in blocks(plan).iter().flat_map(|block| &block.jobs) {
         let (id, seed) = (job.id(), plan.seed_of(job.repeat));
-        let path = plan.results.join(format!("{id}.json"));
+        let path = job.path(&plan.results);
         let planned = |run: &&Run| {
             let draw = &run.draw;
             let same_load =

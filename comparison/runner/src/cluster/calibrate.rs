@@ -16,6 +16,7 @@ use super::interrupt::pause;
 use super::kube::shell;
 use super::runner::{Runner, log_progress};
 use super::{clock, fitness};
+use crate::analysis::steps::median;
 use load::images::Pictures;
 use load::pace::send_schedule;
 
@@ -58,9 +59,8 @@ fn saturate(mut offer: impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Resul
     };
     ensure!(answered > 0.0, "the pod answers nothing at {rate} requests a second");
     let again = |_| Ok(offer(answered * 2.0, STEP_S)?.answered);
-    let mut throughputs = (0..THROUGHPUTS).map(again).collect::<Result<Vec<f64>>>()?;
-    throughputs.sort_by(f64::total_cmp);
-    Ok(throughputs[THROUGHPUTS / 2])
+    let throughputs = (0..THROUGHPUTS).map(again).collect::<Result<Vec<f64>>>()?;
+    median(throughputs).context("no measurement of the throughput")
 }
 
 /// The highest rate with enough good answers, by bisection.
