@@ -12,8 +12,8 @@ use crate::body::Body;
 use crate::classifier::{Classification, Classifier};
 use crate::config::{Config, Origins, RequestLimits, Thresholds};
 use crate::cpu;
-use crate::error::RequestError;
-use crate::memory::{self, Memory, Reservation};
+use crate::error::{Large, RequestError};
+use crate::memory::{self, Deadline, Memory, Reservation};
 use crate::pool::{InferencePool, Turn};
 use crate::server::Peer;
 use crate::telemetry::Metrics;
@@ -91,6 +91,11 @@ impl App {
         let pool = InferencePool::new(classifier, limit, config.queue_capacity, config.request_deadline);
         let (depth, at_once) = (pool.clone(), pool.clone());
         metrics.observe_pool(move || depth.queue_depth(), move || at_once.limit());
+        let container = memory::container_limit().unwrap_or_else(|error| {
+            // What watches the limit reads it again in a second.
+            tracing::warn!(%error, "the memory limit cannot be read: none is assumed until it can");
+            None
+        });
         Arc::new(Self {
             pool,
             limits: config.limits,
@@ -98,7 +103,7 @@ impl App {
             origins: config.origins.clone(),
             metrics,
             memory: Memory::new(
-                memory::container_limit(),
+                container,
                 limit.get(),
                 config.max_connections,
                 config.limits.max_body_memory,
@@ -131,12 +136,13 @@ impl App {
         if self.concurrency.is_none() {
             self.pool.set_limit(cpus);
         }
-        self.set_memory(memory::container_limit());
+        // Another number of threads leaves another part of the same limit.
+        self.set_memory(self.memory.container());
     }
 
     /// Adapts to a changed memory limit.
     pub fn set_memory(&self, container: Option<usize>) {
-        self.memory.resize(container, self.pool.limit());
+        self.memory.resize(container, self.pool.threads());
     }
 
     /// Classifies one image on an inference thread. Once `peer` has closed its side, other requests
@@ -161,7 +167,7 @@ impl App {
         work: impl FnOnce(&Worker<'_>) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, RequestError> {
         let (metrics, memory) = (self.metrics.clone(), self.memory.clone());
-        let limits = self.limits;
+        let (limits, longest_wait) = (self.limits, self.pool.deadline());
         let request = tracing::Span::current();
         let queued = traces::stage!("queue");
         let cpus = Arc::clone(&self.cpus);
@@ -172,7 +178,8 @@ impl App {
             // A single inference uses all CPUs; concurrent ones divide them.
             model_runtime::threads::set_threads(cpus.load(Ordering::Relaxed) / turn.running);
             let _entered = request.enter();
-            let worker = Worker { classifier, limits, memory: &memory, metrics: &metrics };
+            let deadline = Deadline::new(longest_wait, turn.waited);
+            let worker = Worker { classifier, limits, memory: &memory, deadline, metrics: &metrics };
             // The receiver is dropped if the client disconnected.
             let _ = done.send(work(&worker)?);
             Ok(())
@@ -237,6 +244,8 @@ pub struct Worker<'a> {
     pub limits: RequestLimits,
     /// The memory budget of all requests.
     pub memory: &'a Memory,
+    /// When the request is given up where it waits for memory.
+    deadline: Deadline,
     metrics: &'a Metrics,
 }
 
@@ -244,6 +253,12 @@ pub struct Worker<'a> {
 type Decoded = (Frame, Reservation);
 
 impl Worker<'_> {
+    /// Reserves memory for work on `what`. Blocks while other work holds it, until the request's
+    /// deadline.
+    pub fn reserve(&self, bytes: usize, what: Large) -> Result<Reservation, RequestError> {
+        self.memory.work(bytes, what, self.deadline)
+    }
+
     /// Decodes and classifies an image, and draws the boxes if requested.
     pub fn analyse(
         &self,
@@ -259,8 +274,11 @@ impl Worker<'_> {
         let decode = start.elapsed();
         let classification = self.classifier.classify(&frame, thresholds);
         let picture = picture.map(|format| {
-            let bytes = annotate(&frame, &classification.eyes, format)?;
-            Ok::<_, RequestError>(Picture { _reserved: self.memory.transit(bytes.len())?, bytes })
+            let mut bytes = annotate(&frame, &classification.eyes, format)?;
+            // The vector grew by doubling, and only its length is counted.
+            bytes.shrink_to_fit();
+            let reserved = self.memory.transit(bytes.len(), Large::Picture)?;
+            Ok::<_, RequestError>(Picture { _reserved: reserved, bytes })
         });
         let picture = picture.transpose()?;
         self.metrics.stage(Stage::Decode, decode);
@@ -284,7 +302,7 @@ impl Worker<'_> {
         let undecoded = Undecoded::new(bytes, self.limits.max_image_pixels)?;
         let needed =
             undecoded.memory() + picture.map_or(0, |format| annotate::memory(undecoded.dimensions(), format));
-        let reserved = self.memory.work(needed)?;
+        let reserved = self.reserve(needed, Large::Image)?;
         Ok((undecoded.decode(depth)?, reserved))
     }
 
@@ -308,7 +326,7 @@ impl Worker<'_> {
                 (Pixels::Gray(samples), reserved)
             }
             Colour::Rgb => {
-                let reserved = self.memory.work(bytes.len())?;
+                let reserved = self.reserve(bytes.len(), Large::Image)?;
                 (Pixels::from_rgb(&bytes), reserved)
             }
         };

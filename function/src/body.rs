@@ -2,13 +2,15 @@
 
 use std::ops::{Deref, Range};
 
-use crate::error::RequestError;
+use crate::error::{Large, RequestError};
 use crate::memory::{Memory, Reservation};
 
-/// The bytes of one image, and their share of the budget.
+/// The bytes of one image, or of a document that carries images, and their share of the budget.
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
+    /// What an error calls too large.
+    what: Large,
     // Given back when dropped.
     reserved: Reservation,
 }
@@ -22,9 +24,9 @@ impl Deref for Body {
 }
 
 impl Body {
-    /// An empty body that grows within the budget.
-    pub fn new(memory: &Memory) -> Result<Self, RequestError> {
-        Ok(Self { bytes: Vec::new(), reserved: memory.transit(0)? })
+    /// An empty body that grows within the budget. Where it is too large, an error calls it `what`.
+    pub fn new(memory: &Memory, what: Large) -> Result<Self, RequestError> {
+        Ok(Self { bytes: Vec::new(), what, reserved: memory.transit(0, what)? })
     }
 
     /// Keeps `part` of the bytes and drops the others. The share of the budget stays the same.
@@ -51,12 +53,12 @@ impl Body {
     pub fn extend(&mut self, chunk: &[u8], limit: usize) -> Result<(), RequestError> {
         let length = self.bytes.len() + chunk.len();
         if length > limit {
-            return Err(RequestError::TooManyBytes { limit });
+            return Err(RequestError::TooManyBytes { what: self.what, limit });
         }
         if length > self.bytes.capacity() {
             // Doubled, so that each byte is moved once on average; at most up to the limit.
             let capacity = (2 * self.bytes.capacity()).clamp(length, limit);
-            self.reserved.grow(capacity)?;
+            self.reserved.grow(capacity, self.what)?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(chunk);

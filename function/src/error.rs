@@ -37,9 +37,11 @@ pub enum RequestError {
     /// The body is compressed as a whole.
     #[error("the body is compressed ({0}): send the image as it is, image formats are compressed themselves")]
     Compressed(String),
-    /// The body has more bytes than allowed.
-    #[error("the image has more than {limit} bytes: send a smaller or more compressed one")]
+    /// The image, the body or the answer has more bytes than allowed.
+    #[error("the {} has more than {} bytes: {}", .what.name(), .limit, .what.to_have_fewer_bytes())]
     TooManyBytes {
+        /// What has too many.
+        what: Large,
         /// The limit in bytes.
         limit: usize,
     },
@@ -53,12 +55,14 @@ pub enum RequestError {
         /// The limit in pixels.
         limit: u64,
     },
-    /// Decoding the image would need more memory than the budget.
+    /// Work on the image or the body would need more memory than the budget.
     #[error(
-        "decoding the image takes {} MiB, of which there are {}: scale it down, or send it as gray and not progressive",
-        .needed.div_ceil(MIB), .limit / MIB
+        "{} takes {} MiB, of which there are {}: {}",
+        .what.work(), .needed.div_ceil(MIB), .limit / MIB, .what.to_need_less_memory()
     )]
     TooMuchMemory {
+        /// What the work is on.
+        what: Large,
         /// Bytes needed.
         needed: usize,
         /// Bytes of the budget.
@@ -100,7 +104,7 @@ pub enum RequestError {
     /// The process is shutting down.
     #[error("this instance is shutting down: send the request again, another one will take it")]
     Draining,
-    /// The deadline passed while the request waited.
+    /// The deadline passed while the request waited for an inference thread or for memory.
     #[error("the request waited longer than its deadline of {} ms and was not computed: send fewer requests at once", .0.as_millis())]
     DeadlineExceeded(Duration),
     /// A defect of this service.
@@ -132,6 +136,76 @@ pub enum RequestError {
         "this instance cannot start an inference thread: send the request again, another one may take it"
     )]
     NoThreads,
+}
+
+/// What of a request or its answer is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Large {
+    /// One image: its file, or its samples.
+    Image,
+    /// The body as a whole: JSON, events, parts.
+    Body,
+    /// The picture with boxes, which is the answer.
+    Picture,
+}
+
+impl Large {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Body => "body",
+            Self::Picture => "picture with boxes",
+        }
+    }
+
+    /// What the client can do about its bytes.
+    fn to_have_fewer_bytes(self) -> &'static str {
+        match self {
+            Self::Image => "send a smaller or more compressed one",
+            Self::Body => "send fewer or smaller images at once",
+            Self::Picture => "ask for image/jpeg or for JSON, or scale the image down",
+        }
+    }
+
+    /// The work that takes its memory.
+    fn work(self) -> &'static str {
+        match self {
+            Self::Image => "decoding the image",
+            Self::Body => "reading the body",
+            Self::Picture => "drawing the picture with boxes",
+        }
+    }
+
+    /// What the client can do about that memory.
+    fn to_need_less_memory(self) -> &'static str {
+        match self {
+            Self::Image => "scale it down, or send it as gray and not progressive",
+            Self::Body => "send fewer or smaller images at once, or one image as it is and not in JSON",
+            Self::Picture => "scale the image down, or ask for JSON",
+        }
+    }
+}
+
+/// An error, and the index of its part or event where a request has several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// What is wrong.
+    pub error: RequestError,
+    /// The index of the part or event that it is about.
+    pub part: Option<usize>,
+}
+
+impl Failure {
+    /// Makes an error one of this part or event.
+    pub(crate) fn of(part: usize) -> impl FnOnce(RequestError) -> Self {
+        move |error| Self { error, part: Some(part) }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        Self { error, part: None }
+    }
 }
 
 impl From<DecodeError> for RequestError {

@@ -91,7 +91,7 @@ async fn serve(config: Config, process: std::time::Duration) -> anyhow::Result<D
         resized.set_cpus(cpus);
     }));
     let resized = app.clone();
-    tokio::spawn(memory::watch(memory::container_limit(), move |limit| {
+    tokio::spawn(memory::watch(app.memory.container(), move |limit| {
         tracing::info!(limit, "the memory limit changed");
         resized.set_memory(limit);
     }));

@@ -233,6 +233,53 @@ fn multipart_errors_name_what_is_wrong() {
 }
 
 #[test]
+fn an_error_of_a_part_has_its_index_also_where_the_part_is_only_read() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "60000")]);
+    let open = sample("open.jpg");
+    for (bad, status, kind) in [
+        (vec![0xFF; 60_001], 413, "too-many-bytes"),
+        // A gzip member (RFC 1952): all that is looked at is its beginning.
+        (b"\x1f\x8b\x08".to_vec(), 415, "compressed-body"),
+    ] {
+        let parts = multipart(&[("file", &open), ("note", b"x"), ("file", &bad)]);
+        let answer = server.post("/", MULTIPART, &parts);
+        answer.assert_problem(status, kind);
+        assert_eq!(answer.json()["part"], 1, "{}", answer.text());
+    }
+    assert_still_right(&server);
+}
+
+#[test]
+fn what_is_too_large_is_named() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "1000"), ("MAX_BODY_MEMORY_BYTES", "300000")]);
+    const INFER: &str = "/v2/models/eye-state/infer";
+    let one_part = multipart(&[("file", &[1; 1001])]);
+    for (path, content_type, body, words) in [
+        ("/", OCTETS, vec![1; 1001], "the image has more than 1000 bytes"),
+        ("/", MULTIPART, one_part, "the image has more than 1000 bytes"),
+        ("/", MULTIPART, vec![1; 300_001], "the body has more than 300000 bytes"),
+        ("/", "application/cloudevents-batch+json", vec![b' '; 300_001], "the body has more than 300000"),
+        // 1,000 bytes in base64, and 64 KiB.
+        ("/", "application/cloudevents+json", vec![b' '; 66_873], "the body has more than 66872 bytes"),
+        (INFER, "application/json", vec![b' '; 66_873], "the body has more than 66872 bytes"),
+    ] {
+        let answer = server.post(path, content_type, &body);
+        assert_eq!(answer.status, 413, "{path} {content_type}: {}", answer.text());
+        assert!(answer.text().contains(words), "{path} {content_type}: {}", answer.text());
+    }
+
+    let open = sample("open.jpg");
+    let limit = open.len().to_string();
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", &limit), ("MAX_BODY_MEMORY_BYTES", &limit)]);
+    // Without loss, and in colour: larger than what it is drawn on.
+    let headers = [("content-type", "image/jpeg"), ("accept", "image/png")];
+    let answer = request(server.address, "POST", "/", &headers, &open);
+    answer.assert_problem(413, "too-many-bytes");
+    assert!(answer.text().contains("the picture with boxes has more than"), "{}", answer.text());
+    assert_still_right(&server);
+}
+
+#[test]
 fn a_body_that_does_not_come_is_timed_out() {
     let server = TestServer::with(&[("BODY_TIMEOUT_MS", "200")]);
     let mut stream = connect(server.address);

@@ -88,18 +88,16 @@ fn an_event_in_json_is_answered_by_one_in_json() {
 #[test]
 fn a_batch_is_answered_by_a_batch_in_order() {
     let server = TestServer::start();
-    let batch = json!([
-        event("a", &sample("open.jpg")),
-        event("b", &sample("closed.jpg")),
-        event("c", &sample("covered.jpg"))
-    ]);
+    let images = ["open.jpg", "closed.jpg", "covered.jpg"].map(sample);
+    let events = ["a", "b", "c"].into_iter().zip(&images).map(|(id, image)| event(id, image).to_string());
+    let plain: Vec<String> = events.collect();
     // The second one's base64 has escapes and is read out of its turn.
-    let text = batch.to_string();
-    let (first, rest) = text.split_at(text.find("\"id\":\"b\"").expect("the second"));
-    let begin = rest.find("data_base64").or(Some(0)).expect("a place");
-    let escaped = format!("{first}{}{}", &rest[..begin], rest[begin..].replacen('/', "\\/", 40));
-    for body in [text.clone(), escaped] {
-        let answer = server.post("/", BATCHED, body.as_bytes());
+    let base64 = STANDARD.encode(&images[1]);
+    let mut escaped = plain.clone();
+    escaped[1] = plain[1].replace(&base64, &base64.replace('/', "\\/"));
+    assert_ne!(escaped[1], plain[1], "there is something to escape in it");
+    for events in [plain, escaped] {
+        let answer = server.post("/", BATCHED, format!("[{}]", events.join(",")).as_bytes());
         assert_eq!(
             (answer.status, answer.headers["content-type"].as_str()),
             (200, BATCHED),
@@ -122,6 +120,36 @@ fn a_batch_is_answered_by_a_batch_in_order() {
     assert_eq!(answer.json()["part"], 1);
     let many: Vec<_> = (0..17).map(|_| event("a", b"")).collect();
     server.post("/", BATCHED, json!(many).to_string().as_bytes()).assert_problem(413, "too-many-parts");
+    assert_eq!(server.app.memory.parts().map(|part| part.taken), [0, 0]);
+}
+
+#[test]
+fn an_event_that_is_refused_in_a_batch_has_its_index() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "60000")]);
+    let good = event("a", &sample("open.jpg"));
+    let change = |name: &str, value: Value| {
+        let mut changed = event("b", &sample("open.jpg"));
+        changed[name] = value;
+        changed
+    };
+    for (bad, status, kind) in [
+        (change("id", json!("")), 400, "bad-event"),
+        (change("datacontenttype", json!("text/plain")), 415, "unsupported-media-type"),
+        (change("data", json!({})), 400, "bad-event"),
+        (change("data_base64", Value::Null), 400, "bad-event"),
+        (change("data_base64", json!("@@@@")), 400, "bad-event"),
+        (event("b", b"\x1f\x8b\x08"), 415, "compressed-body"),
+        (event("b", &[0xFF; 60_001]), 413, "too-many-bytes"),
+        (event("b", b""), 400, "empty-body"),
+    ] {
+        let answer = server.post("/", BATCHED, json!([good, bad, good]).to_string().as_bytes());
+        answer.assert_problem(status, kind);
+        assert_eq!(answer.json()["part"], 1, "{}", answer.text());
+    }
+    // It is no list of events, so that there is none to name.
+    let answer = server.post("/", BATCHED, json!([good, 7]).to_string().as_bytes());
+    answer.assert_problem(400, "bad-event");
+    assert_eq!(answer.json().get("part"), None);
     assert_eq!(server.app.memory.parts().map(|part| part.taken), [0, 0]);
 }
 

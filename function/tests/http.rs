@@ -69,6 +69,8 @@ fn a_request_without_a_host_or_with_two_is_malformed() {
         "GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n",
         "GET /livez HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n",
         "GET /livez HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: u:p@h\r\nconnection: close\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: a:b\r\nconnection: close\r\n\r\n",
     ] {
         raw(server.address, head.as_bytes()).assert_problem(400, "bad-request");
     }

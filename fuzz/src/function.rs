@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eye_state::annotate::PictureFormat;
 use eye_state::config::{Config, Origins, RequestLimits, Thresholds};
-use eye_state::error::RequestError;
+use eye_state::error::Failure;
 use eye_state::http::multipart::read_parts;
 use eye_state::http::negotiate;
 use eye_state::memory::Memory;
@@ -45,7 +45,7 @@ pub fn multipart(input: &[u8]) {
     }
 }
 
-fn parts(body: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, RequestError> {
+fn parts(body: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, Failure> {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
     });

@@ -239,9 +239,9 @@ def _constants(file: str) -> dict[str, int]:
 
 
 def divided_memory(limit: int, threads: int) -> tuple[int, int, int]:
-    """Places for connections, and bytes in transit and for work, as function/src/memory.rs divides a container's limit."""
-    memory, config = _constants("function/src/memory.rs"), _constants("function/src/config/mod.rs")
-    least_spare = _constants("function/src/server/places.rs")["MIN_SPARE"]
+    """Places for connections, and bytes in transit and for work, as function/src/memory/mod.rs divides a container's limit."""
+    memory, config = _constants("function/src/memory/mod.rs"), _constants("function/src/config/mod.rs")
+    least_spare = _constants("function/src/server/places/count.rs")["MIN_SPARE"]
     left = limit - memory["PROCESS_BYTES"] - threads * memory["THREAD_BYTES"]
     connection = memory["HEAD_BYTES"] + memory["KERNEL_FACTOR"] * (memory["SEND_BUFFER"] + memory["RECEIVE_BUFFER"])
     connections = max(left, 0) // memory["CONNECTION_FRACTION"] // connection

@@ -29,7 +29,7 @@ pub const DEFAULT_PORT: u16 = 8080;
 /// family.
 pub const ENV_HOST: &str = "HOST";
 
-/// Largest request body in bytes.
+/// Largest image in bytes: a body that is one, a part, what base64 holds.
 pub const ENV_MAX_IMAGE_BYTES: &str = "MAX_IMAGE_BYTES";
 /// 10 MiB holds any JPEG of a phone and a raw 8-bit 4K frame (8.3 MB).
 pub const DEFAULT_MAX_IMAGE_BYTES: usize = 10 * 1024 * 1024;
@@ -84,14 +84,16 @@ pub const DEFAULT_QUEUE_CAPACITY: usize = 16;
 /// Room for all places is allocated at the start; a queue this long is minutes of work.
 const MAX_QUEUE_CAPACITY: usize = 65_536;
 
-/// Longest time in the queue; after it a request is answered with 504 and not computed.
+/// Longest time in the queue, and then for memory; after it a request is answered with 504 and not
+/// computed.
 pub const ENV_REQUEST_DEADLINE_MS: &str = "REQUEST_DEADLINE_MS";
 /// A later alarm is useless, and its sender has given up.
 pub const DEFAULT_REQUEST_DEADLINE_MS: u64 = 2_000;
 
 /// Longest a client may take to send its request (head, then body).
 pub const ENV_BODY_TIMEOUT_MS: &str = "BODY_TIMEOUT_MS";
-/// 10 MiB over a slow mobile uplink (8 Mbit/s) takes about ten seconds.
+/// 10 MB over a slow mobile uplink (8 Mbit/s) take ten seconds; the largest image, 10 MiB, needs
+/// 8.4 Mbit/s.
 pub const DEFAULT_BODY_TIMEOUT_MS: u64 = 10_000;
 
 /// After SIGTERM: how long requests are still taken while `/readyz` already says no.
@@ -142,7 +144,7 @@ pub struct Config {
     pub concurrency: Option<NonZeroUsize>,
     /// Requests that may wait for an inference.
     pub queue_capacity: usize,
-    /// Longest wait in the queue.
+    /// Longest wait in the queue and for memory.
     pub request_deadline: Duration,
     /// Requests still taken after SIGTERM.
     pub drain_delay: Duration,

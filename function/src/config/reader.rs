@@ -46,6 +46,11 @@ impl Reader {
         self.errors.push(format!("{name}={value:?}: expected {expected}"));
     }
 
+    /// As `refuse`, where the value may hold credentials: errors are logged, so it is not repeated.
+    pub(super) fn refuse_unseen(&mut self, name: &str, expected: impl fmt::Display) {
+        self.errors.push(format!("{name} (its value is not shown): expected {expected}"));
+    }
+
     /// The variable parsed by `parse`; `None` if it is unset or invalid.
     pub(super) fn parsed<T>(
         &mut self,
@@ -56,6 +61,20 @@ impl Reader {
         let value = parse(self.text(name)?);
         if value.is_none() {
             self.refuse(name, expected);
+        }
+        value
+    }
+
+    /// As `parsed`, where the value may hold credentials.
+    pub(super) fn parsed_unseen<T>(
+        &mut self,
+        name: &str,
+        expected: impl fmt::Display,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = parse(self.text(name)?);
+        if value.is_none() {
+            self.refuse_unseen(name, expected);
         }
         value
     }

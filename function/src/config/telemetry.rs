@@ -205,7 +205,7 @@ fn traces(env: &mut Reader) -> Option<TraceExport> {
         one_of(env, &name, &["none", "gzip"], "none or gzip");
     }
     for name in otlp("HEADERS") {
-        env.parsed(&name, "header=value pairs separated by commas, values percent-encoded", headers);
+        env.parsed_unseen(&name, "header=value pairs separated by commas, values percent-encoded", headers);
     }
     let mut timeout = Duration::from_millis(DEFAULT_TIMEOUT_MS);
     for name in otlp("TIMEOUT") {
@@ -222,9 +222,8 @@ fn traces(env: &mut Reader) -> Option<TraceExport> {
         env.number(name, least, least..=most);
     }
 
-    let expected = "http://host:port: TLS is the collector's part, so send to one in the same cluster";
-    let base = env.parsed(&endpoint, expected, plain_http);
-    let own = env.parsed(&traces_endpoint, expected, plain_http);
+    let base = read_endpoint(env, &endpoint);
+    let own = read_endpoint(env, &traces_endpoint);
     let endpoint = match (own, base) {
         (Some(own), _) => own,
         (None, base) => {
@@ -240,12 +239,25 @@ fn otlp(setting: &str) -> [String; 2] {
     [format!("{OTLP}{setting}"), format!("{OTLP}TRACES_{setting}")]
 }
 
+/// A collector's URL. The log names it, and so does an error: one with credentials is refused, and
+/// not repeated.
+fn read_endpoint(env: &mut Reader, name: &str) -> Option<Uri> {
+    if env.text(name).is_some_and(|url| url.contains('@')) {
+        let expected = "http://host:port without an @: credentials go into OTEL_EXPORTER_OTLP_HEADERS";
+        env.refuse_unseen(name, expected);
+        return None;
+    }
+    let expected = "http://host:port: TLS is the collector's part, so send to one in the same cluster";
+    env.parsed(name, expected, plain_http)
+}
+
 fn plain_http(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
-    let (host, place) = (uri.host()?, uri.authority()?.as_str().rsplit('@').next()?);
+    let (host, place) = (uri.host()?, uri.authority()?.as_str());
     // What follows the host is a port, if anything does; `port_u16` is none for what is no number.
     let port = place == host || uri.port_u16().is_some_and(|port| port > 0);
-    (uri.scheme_str() == Some("http") && !host.is_empty() && port).then_some(uri)
+    let plain = uri.scheme_str() == Some("http") && !text.contains('@');
+    (plain && !host.is_empty() && port).then_some(uri)
 }
 
 fn headers(text: &str) -> Option<()> {
@@ -367,7 +379,20 @@ mod tests {
         ] {
             let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), (name, value)];
             let error = read(&vars).expect_err(name);
-            assert!(error.contains(name) && error.contains(value), "{name}={value}: {error}");
+            // Headers carry credentials, and errors end up in logs.
+            let shown = !name.ends_with("HEADERS");
+            assert!(error.contains(name) && error.contains(value) == shown, "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_an_endpoint_are_refused_and_not_repeated() {
+        for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+            for url in ["http://u:secret@c:4318", "http://secret@c", "https://u:secret@c", "u:secret@c:1"] {
+                let error = read(&[(name, url)]).expect_err(url);
+                assert!(error.contains(name) && !error.contains("secret"), "{url}: {error}");
+                assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{error}");
+            }
         }
     }
 

@@ -17,21 +17,9 @@ use crate::annotate::PictureFormat;
 use crate::app::App;
 use crate::body::Body;
 use crate::config::Thresholds;
-use crate::error::RequestError;
+use crate::error::{Failure, Large, RequestError};
 use crate::server::Peer;
 use crate::telemetry::traces;
-
-/// An error, and the index of its part or event.
-pub(super) struct Failure {
-    pub(super) error: RequestError,
-    pub(super) part: Option<usize>,
-}
-
-impl From<RequestError> for Failure {
-    fn from(error: RequestError) -> Self {
-        Self { error, part: None }
-    }
-}
 
 pub(super) async fn handle<B: Buf>(
     app: &App,
@@ -73,15 +61,16 @@ async fn respond<B: Buf>(
     let announced = negotiate::announced(headers);
     match negotiate::content(headers)? {
         Content::Image => {
-            let body = read_body(app, app.limits.max_image_bytes, announced, body).await?;
+            let body = read_body(app, Large::Image, app.limits.max_image_bytes, announced, body).await?;
             Ok(one(app, body, depth, thresholds, format, peer).await?)
         }
         Content::Multipart(boundary) => {
             let mut bodies = read_parts(app.limits, &app.memory, announced, boundary, body).await?;
             match bodies.len() {
-                1 => one(app, bodies.remove(0), depth, thresholds, format, peer)
-                    .await
-                    .map_err(|error| Failure { error, part: Some(0) }),
+                1 => {
+                    let answer = one(app, bodies.remove(0), depth, thresholds, format, peer).await;
+                    answer.map_err(Failure::of(0))
+                }
                 _ => several(app, bodies, depth, thresholds, peer).await,
             }
         }
@@ -119,7 +108,7 @@ async fn several(
     let mut results = Vec::with_capacity(bodies.len());
     for (part, body) in bodies.into_iter().enumerate() {
         let analysis = app.classify(body, depth, thresholds, None, peer.clone()).await;
-        let analysis = analysis.map_err(|error| Failure { error, part: Some(part) })?;
+        let analysis = analysis.map_err(Failure::of(part))?;
         results.push(ClassificationBody::from(&analysis));
     }
     Ok(reply::json(&results))

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::base64;
-use crate::error::RequestError;
-use crate::memory::{Memory, Reservation};
+use crate::app::Worker;
+use crate::error::{Large, RequestError};
+use crate::memory::Reservation;
 
 /// What parsing may take for each byte of JSON: texts and levels that were read, in a buffer that
 /// doubles, and what the parser unescapes into.
@@ -30,8 +31,9 @@ pub(super) fn with_image_of(bytes: usize) -> usize {
 
 /// Memory to parse `length` bytes of JSON in. To be given back before anything else is asked for:
 /// work that waits holds nothing.
-pub(super) fn reserve(memory: &Memory, length: usize) -> Result<Reservation, RequestError> {
-    memory.work(length.saturating_mul(PARSING_FACTOR).saturating_add(PARSING_BYTES))
+pub(super) fn reserve(worker: &Worker<'_>, length: usize) -> Result<Reservation, RequestError> {
+    let bytes = length.saturating_mul(PARSING_FACTOR).saturating_add(PARSING_BYTES);
+    worker.reserve(bytes, Large::Body)
 }
 
 /// A text of a document, where it lies unless it had escapes in it.

@@ -135,12 +135,25 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
     let bad = match (hosts.next(), hosts.next()) {
         (None, _) if version >= Version::HTTP_11 => "it has no Host header",
         (Some(_), Some(_)) => "it has more than one Host header",
-        (Some(host), None) if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() => {
+        (Some(host), None) if !host.is_empty() && !is_host_and_port(host) => {
             "its Host header is no host and port"
         }
         _ => return Ok(()),
     };
     Err(RequestError::BadRequest(bad))
+}
+
+/// Whether it is a host, and perhaps a port in digits. What is read as an authority may also have a
+/// user before the host, and any text in the place of the port.
+fn is_host_and_port(value: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(value.as_bytes()) else { return false };
+    let text = authority.as_str();
+    if text.contains('@') {
+        return false;
+    }
+    let port = &text[authority.host().len()..];
+    port.is_empty()
+        || port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A body is sent as it is, or in chunks. What else its codings say, a gateway in front may read in
@@ -315,12 +328,15 @@ mod tests {
 
     #[test]
     fn a_request_has_one_host() {
-        for good in ["a", "a:80", "[::1]:8080", "", "10.0.0.1:8080", "eye_state.default.svc"] {
+        for good in ["a", "a:80", "a:", "[::1]", "[::1]:8080", "", "10.0.0.1:8080", "eye_state.default.svc"] {
             assert_eq!(host(Version::HTTP_11, &[good]), Ok(()), "{good}");
         }
         assert_eq!(host(Version::HTTP_10, &[]), Ok(()));
         for bad in [&[][..], &["a", "a"], &["a b"], &["a/b"], &["a, b"]] {
             assert!(host(Version::HTTP_11, bad).is_err(), "{bad:?}");
+        }
+        for bad in ["u:p@h", "u@h", "h@h:80", "h:80@h", "a:b", "a:80x", "a:+80", "[::1]:b", "[::1]b"] {
+            assert!(host(Version::HTTP_11, &[bad]).is_err(), "{bad}");
         }
         assert!(host(Version::HTTP_10, &["a", "b"]).is_err());
     }

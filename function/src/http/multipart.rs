@@ -12,7 +12,7 @@ use super::body::in_time;
 use super::negotiate::check_compression;
 use crate::body::Body;
 use crate::config::RequestLimits;
-use crate::error::RequestError;
+use crate::error::{Failure, Large, RequestError};
 use crate::memory::Memory;
 
 /// Name of the parts that are images.
@@ -26,18 +26,20 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// here.
 const PARSER_BYTES: usize = 256 * 1024;
 
-/// Reads the `file` parts of a multipart body, in order; other parts are passed over.
+/// Reads the `file` parts of a multipart body, in order; other parts are passed over. An error of
+/// one of them has its index.
 pub async fn read_parts<B: Buf>(
     limits: RequestLimits,
     memory: &Memory,
     announced: Option<u64>,
     boundary: String,
     stream: impl Stream<Item = Result<B, warp::Error>> + Send,
-) -> Result<Vec<Body>, RequestError> {
+) -> Result<Vec<Body>, Failure> {
     if announced.is_some_and(|length| length > limits.max_body_memory as u64) {
-        return Err(RequestError::TooManyBytes { limit: limits.max_body_memory });
+        let limit = limits.max_body_memory;
+        return Err(RequestError::TooManyBytes { what: Large::Body, limit }.into());
     }
-    let _parser = memory.transit(PARSER_BYTES)?;
+    let _parser = memory.transit(PARSER_BYTES, Large::Body)?;
     // Bytes that the parser took since it last gave something back.
     let unread = Arc::new(AtomicUsize::new(0));
     let (taken, total) = (Arc::clone(&unread), Arc::new(AtomicUsize::new(0)));
@@ -51,7 +53,7 @@ pub async fn read_parts<B: Buf>(
             let chunk = chunk.map_err(|_| RequestError::BrokenBody)?;
             let limit = limits.max_body_memory;
             if total.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len() > limit {
-                return Err(RequestError::TooManyBytes { limit });
+                return Err(RequestError::TooManyBytes { what: Large::Body, limit });
             }
             if taken.fetch_add(chunk.len(), Ordering::Relaxed) > MAX_HEAD_BYTES {
                 let reason = format!("the head of a part has more than {MAX_HEAD_BYTES} bytes");
@@ -67,24 +69,25 @@ pub async fn read_parts<B: Buf>(
             unread.store(0, Ordering::Relaxed);
             let file = field.name() == Some(FILE_PART);
             if file && bodies.len() == limits.max_parts {
-                return Err(RequestError::TooManyParts { limit: limits.max_parts });
+                return Err(RequestError::TooManyParts { limit: limits.max_parts }.into());
             }
-            let mut body = Body::new(memory)?;
+            let part = bodies.len();
+            let mut body = Body::new(memory, Large::Image)?;
             while let Some(chunk) = field.chunk().await.map_err(broken)? {
                 unread.store(0, Ordering::Relaxed);
                 if file {
-                    body.extend(&chunk, limits.max_image_bytes)?;
+                    body.extend(&chunk, limits.max_image_bytes).map_err(Failure::of(part))?;
                 }
             }
             if file {
-                check_compression(&body)?;
+                check_compression(&body).map_err(Failure::of(part))?;
                 bodies.push(body);
             }
         }
         if bodies.is_empty() {
-            return Err(RequestError::BrokenMultipart("it has no part named \"file\"".into()));
+            return Err(RequestError::BrokenMultipart("it has no part named \"file\"".into()).into());
         }
-        Ok(bodies)
+        Ok::<_, Failure>(bodies)
     };
     in_time(limits.body_timeout, read).await
 }

@@ -106,6 +106,11 @@ impl<J: Queued> Dispatch<J> {
         self.wake.notify_all();
     }
 
+    /// Threads that live, those included that a lowered limit leaves nothing to do.
+    pub(crate) fn threads(&self) -> usize {
+        self.lock().threads
+    }
+
     /// Concurrent jobs: the limit, or the number of threads if that is smaller.
     pub(crate) fn at_once(&self) -> usize {
         self.lock().at_once()

@@ -180,6 +180,12 @@ impl<C: Clone + Send + Sync + 'static, T: Send + 'static> InferencePool<C, T> {
         self.shared.dispatch.at_once()
     }
 
+    /// Inference threads that live, those included that a lowered limit leaves nothing to do: each
+    /// keeps its memory.
+    pub fn threads(&self) -> usize {
+        self.shared.dispatch.threads()
+    }
+
     /// Jobs waiting now.
     pub fn queue_depth(&self) -> usize {
         self.shared.dispatch.depth()

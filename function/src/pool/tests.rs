@@ -124,6 +124,13 @@ async fn lowering_the_limit_runs_fewer_jobs_at_once() {
 }
 
 #[tokio::test]
+async fn threads_that_a_lowered_limit_leaves_idle_are_counted() {
+    let pool = pool(3, 4, LONG);
+    pool.set_limit(NonZeroUsize::MIN);
+    assert_eq!((pool.limit(), pool.threads()), (1, 3));
+}
+
+#[tokio::test]
 async fn closing_refuses_new_and_queued_jobs_and_finishes_the_running_ones() {
     let pool = pool(1, 4, LONG);
     let (hold, running) = occupy(&pool).await;

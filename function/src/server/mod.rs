@@ -143,16 +143,13 @@ async fn serve_until(
         app: Arc::clone(&app),
     };
     let sweeping = tokio::spawn(sweep(Arc::clone(&server.places), app.limits.body_timeout));
-    tokio::select! {
-        () = server.accept_all(&listener) => {}
-        () = shutdown => {}
-    }
+    server.accept_until(&listener, shutdown).await;
     app.set_phase(Phase::Draining);
     tracing::info!(
         delay_ms = policy.delay.as_millis() as u64,
         "draining: still taking requests, no longer ready"
     );
-    let _ = tokio::time::timeout(policy.delay, server.accept_all(&listener)).await;
+    server.accept_until(&listener, tokio::time::sleep(policy.delay)).await;
 
     let drained = match tokio::time::timeout(policy.timeout, server.close(listener)).await {
         Ok(()) => Drained::Completely,
@@ -187,10 +184,17 @@ struct Server {
 }
 
 impl Server {
-    /// Never ends by itself.
-    async fn accept_all(&self, listener: &TcpListener) {
+    /// Takes connections until `end`. One that was accepted is no longer in the kernel, so it gets
+    /// its place first.
+    async fn accept_until(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
         loop {
-            self.take(listener.accept().await).await;
+            let accepted = tokio::select! {
+                biased;
+                () = end.as_mut() => return,
+                accepted = listener.accept() => accepted,
+            };
+            self.take(accepted).await;
         }
     }
 

@@ -180,7 +180,9 @@ impl Metrics {
             rejected: meter
                 .u64_counter("eye_state.rejected")
                 .with_unit("{request}")
-                .with_description("Requests answered with an error, by reason")
+                .with_description(
+                    "Classification requests answered with an error, and others without a place, by reason",
+                )
                 .build(),
             startup: meter
                 .f64_gauge("eye_state.startup.duration")
@@ -282,7 +284,7 @@ impl Metrics {
         self.0.results.add(1, &[KeyValue::new("state", state.label())]);
     }
 
-    /// A request was answered with an error.
+    /// A classification request was answered with an error, or another request found no place.
     pub fn rejected(&self, reason: &'static str) {
         self.0.rejected.add(1, &[KeyValue::new("reason", reason)]);
     }

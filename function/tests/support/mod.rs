@@ -146,6 +146,25 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Connects so often and sends this on each.
+pub fn hold(server: &TestServer, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let mut held = Vec::with_capacity(count);
+    while held.len() < count {
+        let mut stream = connect(server.address);
+        // Where many are held, the server may have closed some already.
+        let _ = stream.write_all(bytes);
+        held.push(stream);
+    }
+    held
+}
+
+pub fn head(content_type: &str, length: usize, more: &str) -> Vec<u8> {
+    format!(
+        "POST / HTTP/1.1\r\nhost: t\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n{more}\r\n"
+    )
+    .into_bytes()
+}
+
 pub fn read_answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an answer");

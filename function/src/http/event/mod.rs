@@ -19,14 +19,13 @@ use warp::reply::Response;
 
 use self::attributes::{Incoming, Outgoing, bad};
 use super::body::read_body;
-use super::classify::Failure;
 use super::json::{self, Detached, Few, Text};
 use super::negotiate;
 use super::reply::{self, ClassificationBody};
 use crate::app::{App, Image, Worker};
 use crate::body::Body;
 use crate::config::{MAX_MAX_PARTS, Thresholds};
-use crate::error::RequestError;
+use crate::error::{Failure, Large, RequestError};
 use crate::server::Peer;
 
 /// Media types of the modes (JSON format, sections 3 and 4).
@@ -92,7 +91,7 @@ pub(super) async fn respond<B: Buf>(
         Mode::Binary => {
             let event = Incoming::from_headers(headers)?;
             negotiate::image(headers)?;
-            let body = read_body(app, limits.max_image_bytes, announced, body).await?;
+            let body = read_body(app, Large::Image, limits.max_image_bytes, announced, body).await?;
             let Asked { depth, thresholds } = asked;
             let analysis = app.classify(body, depth, thresholds, None, peer).await?;
             let mut response = reply::json(&ClassificationBody::from(&analysis));
@@ -102,7 +101,7 @@ pub(super) async fn respond<B: Buf>(
         Mode::Structured => {
             negotiate::check_coding(headers)?;
             let limit = json::with_image_of(limits.max_image_bytes);
-            let body = read_body(app, limit, announced, body).await?;
+            let body = read_body(app, Large::Body, limit, announced, body).await?;
             let work = move |worker: &Worker<'_>| {
                 let (event, body) = read_one(body, worker)?;
                 let image = Image::Encoded { bytes: body, depth: asked.depth };
@@ -114,13 +113,14 @@ pub(super) async fn respond<B: Buf>(
         }
         Mode::Batched => {
             negotiate::check_coding(headers)?;
-            let body = read_body(app, limits.max_body_memory, announced, body).await?;
-            let events = app.run(peer.clone(), move |worker| read_batch(body, worker)).await?;
+            let body = read_body(app, Large::Body, limits.max_body_memory, announced, body).await?;
+            // Errors of the pool have no index: one with an index is a result to it.
+            let events = app.run(peer.clone(), move |worker| Ok(read_batch(body, worker))).await??;
             // One after the other, as the parts of a multipart body.
             let mut answers = Vec::with_capacity(events.len());
             for (part, (event, body)) in events.into_iter().enumerate() {
                 let analysis = app.classify(body, asked.depth, asked.thresholds, None, peer.clone()).await;
-                let analysis = analysis.map_err(|error| Failure { error, part: Some(part) })?;
+                let analysis = analysis.map_err(Failure::of(part))?;
                 answers.push(OutgoingEvent { attributes: event.outcome(), data: (&analysis).into() });
             }
             Ok(typed(&answers, BATCHED))
@@ -173,7 +173,7 @@ type Event = (Incoming, Body);
 
 /// Reads one event.
 fn read_one(mut body: Body, worker: &Worker<'_>) -> Result<Event, RequestError> {
-    let reserved = json::reserve(worker.memory, body.len())?;
+    let reserved = json::reserve(worker, body.len())?;
     let event: Incoming = parse(&body)?;
     check(&event)?;
     let text = parse::<Data<'_>>(&body)?.text()?.detach(&body);
@@ -182,41 +182,47 @@ fn read_one(mut body: Body, worker: &Worker<'_>) -> Result<Event, RequestError> 
     drop(reserved);
     let limit = worker.limits.max_image_bytes;
     if body.len() > limit {
-        return Err(RequestError::TooManyBytes { limit });
+        return Err(RequestError::TooManyBytes { what: Large::Image, limit });
     }
     negotiate::check_compression(&body)?;
     Ok((event, body))
 }
 
-/// Reads a list of events; each image is a body of its own.
-fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, RequestError> {
-    let reserved = json::reserve(worker.memory, body.len())?;
+/// Reads a list of events; each image is a body of its own. An error of one of them has its index,
+/// save where the list is no list of events.
+fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, Failure> {
+    let reserved = json::reserve(worker, body.len())?;
     let Few::<Incoming, MAX_MAX_PARTS>(events) = parse(&body)?;
     let limit = worker.limits.max_parts;
     if events.len() > limit {
-        return Err(RequestError::TooManyParts { limit });
+        return Err(RequestError::TooManyParts { limit }.into());
     }
     let Few::<Data<'_>, MAX_MAX_PARTS>(data) = parse(&body)?;
-    let texts = data.into_iter().map(|data| Ok(data.text()?.detach(&body)));
-    let texts = texts.collect::<Result<Vec<_>, RequestError>>()?;
     let mut read = Vec::with_capacity(events.len());
-    for (at, (event, text)) in events.into_iter().zip(texts).enumerate() {
-        check(&event)?;
+    for (at, (event, data)) in events.into_iter().zip(data).enumerate() {
+        check(&event).map_err(Failure::of(at))?;
+        let text = data.text().map_err(Failure::of(at))?.detach(&body);
         read.push((at, text, event));
     }
     // Those that lie in the document come first: others are put where these are.
     read.sort_by_key(|(_, text, _)| matches!(text, Detached::Owned(_)));
-    let images = read.into_iter().map(|(at, text, event)| {
-        let part = text.decode(body.bytes_mut()).ok_or_else(no_base64)?;
-        let mut image = Body::new(worker.memory)?;
-        image.extend(&body[part], worker.limits.max_image_bytes)?;
-        negotiate::check_compression(&image)?;
-        Ok((at, (event, image)))
-    });
-    let mut images = images.collect::<Result<Vec<_>, RequestError>>()?;
+    let mut images = Vec::with_capacity(read.len());
+    for (at, text, event) in read {
+        let image = take_image(text, &mut body, worker).map_err(Failure::of(at))?;
+        images.push((at, (event, image)));
+    }
     images.sort_by_key(|(at, _)| *at);
     drop(reserved);
     Ok(images.into_iter().map(|(_, event)| event).collect())
+}
+
+/// Takes one of several images out of a document.
+fn take_image(text: Detached, document: &mut Body, worker: &Worker<'_>) -> Result<Body, RequestError> {
+    let part = text.decode(document.bytes_mut()).ok_or_else(no_base64)?;
+    let mut image = Body::new(worker.memory, Large::Image)?;
+    image.extend(&document[part], worker.limits.max_image_bytes)?;
+    negotiate::check_compression(&image)?;
+    Ok(image)
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, RequestError> {

@@ -160,6 +160,18 @@ fn paths(classification: &Value, generator: &mut SchemaGenerator) -> Value {
         all.as_object_mut().expect("answers").remove("405");
         all
     };
+    let mut metrics = answers(
+        json!({
+            "200": { "description": "All of them; with exemplars as OpenMetrics", "content": {
+                "text/plain": { "schema": { "type": "string" } },
+                "application/openmetrics-text": { "schema": { "type": "string" } },
+            } },
+        }),
+        Form::Problem,
+        &[About::Head],
+    );
+    // A scrape needs neither a place nor a thread. Writing it can fail all the same.
+    metrics["500"] = answers(json!({}), Form::Problem, &[About::Load])["500"].take();
     let mut paths = json!({
         "/": page,
         "/classify": { "post": classify },
@@ -168,12 +180,7 @@ fn paths(classification: &Value, generator: &mut SchemaGenerator) -> Value {
             "200": text("They are", "text/plain"),
             "503": text("The model has not run yet, the process stops, or no thread can be started", "text/plain"),
         }), Form::Problem, &[About::Head])),
-        "/metrics": get("process", "metrics", "Metrics, as Prometheus reads them", &answers(json!({
-            "200": { "description": "All of them; with exemplars as OpenMetrics", "content": {
-                "text/plain": { "schema": { "type": "string" } },
-                "application/openmetrics-text": { "schema": { "type": "string" } },
-            } },
-        }), Form::Problem, &[About::Head])),
+        "/metrics": get("process", "metrics", "Metrics, as Prometheus reads them", &metrics),
         "/openapi.json": get("process", "openapi", "This document", &answers(json!({
             "200": answer("This document", &json!({ "type": "object" })),
         }), Form::Problem, &reading)),

@@ -9,11 +9,12 @@
 //! # Layout
 //!
 //! - here: paths, health and metadata
-//! - `request`: what is sent, bounded before it is believed; `data`: a tensor's elements in JSON;
-//!   `answer`: what is sent back
+//! - `request`: what is sent, bounded before it is believed; `document`: its JSON; `data`: the
+//!   elements of a tensor in it; `answer`: what is sent back
 
 mod answer;
 mod data;
+mod document;
 mod request;
 
 use bytes::Buf;
@@ -27,13 +28,13 @@ use warp::reply::Response;
 pub(super) use self::answer::InferenceResponse;
 use self::answer::Wanted;
 #[cfg(test)]
-pub(super) use self::request::Document;
+pub(super) use self::document::Document;
 use super::body::read_body;
 use super::reply::{self, ErrorForm};
 use super::{json, negotiate};
 use crate::app::{App, Phase, Worker};
 use crate::classifier::Classifier;
-use crate::error::RequestError;
+use crate::error::{Large, RequestError};
 use crate::server::Peer;
 use crate::telemetry::traces;
 
@@ -287,7 +288,7 @@ async fn respond<B: Buf>(
     negotiate::check_coding(headers)?;
     let json_length = request::json_length(headers)?;
     let limit = json::with_image_of(app.limits.max_image_bytes);
-    let body = read_body(app, limit, negotiate::announced(headers), body).await?;
+    let body = read_body(app, Large::Body, limit, negotiate::announced(headers), body).await?;
     let defaults = app.thresholds;
     let work = move |worker: &Worker<'_>| {
         let request = request::read(input, body, json_length, defaults, worker)?;

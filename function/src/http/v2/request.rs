@@ -3,24 +3,20 @@
 //! Read on an inference thread. Nothing that a request says of itself is believed before it is
 //! compared with what came: lengths, shapes, sizes.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use warp::http::HeaderMap;
 
 use picture::BitDepth;
 
 use super::answer::{AnswerForm, HEADER_LENGTH, Wanted};
-use super::data::{Found, SentData, is_nested_as};
+use super::data::{Found, is_nested_as};
+use super::document::{Document, RequestParameters, SentTensor};
 use super::{Input, excerpt};
 use crate::app::{Colour, Image, Worker};
 use crate::body::Body;
 use crate::config::Thresholds;
-use crate::error::RequestError;
-use crate::http::json::{self, Detached, Few, Only};
+use crate::error::{Large, RequestError};
+use crate::http::json::{self, Detached, Only};
 use crate::http::negotiate::check_compression;
-
-/// Dimensions that a shape may have; four are wanted.
-const MAX_DIMENSIONS: usize = 8;
 
 /// Longest `id`: it is held until the answer is sent. Clients write UUIDs.
 const MAX_ID_BYTES: usize = 1024;
@@ -71,7 +67,7 @@ pub(super) fn read(
         0 => return Err(RequestError::EmptyBody),
         _ => {
             // Given back before decoding asks for more: work that waits holds nothing.
-            let reserved = json::reserve(worker.memory, length)?;
+            let reserved = json::reserve(worker, length)?;
             let parsed = Parsed::from_json(input, &body[..length], whole - length, defaults)?;
             let Parsed { tensor, depth, thresholds, answer } = parsed;
             let image = tensor.take(&mut body, length)?;
@@ -88,7 +84,7 @@ pub(super) fn read(
     };
     let limit = worker.limits.max_image_bytes;
     if bytes.len() > limit {
-        return Err(RequestError::TooManyBytes { limit });
+        return Err(RequestError::TooManyBytes { what: Large::Image, limit });
     }
     if input == Input::Encoded {
         check_compression(bytes)?;
@@ -156,8 +152,9 @@ impl Tensor {
         };
         body.keep(part);
         if let Some((width, height, colour)) = self.size {
-            let wanted = u64::from(width) * u64::from(height) * colour.channels() as u64;
-            if body.len() as u64 != wanted {
+            // Two sides of 32 bits and three colours are more than 64 bits.
+            let wanted = u128::from(width) * u128::from(height) * colour.channels() as u128;
+            if body.len() as u128 != wanted {
                 return Err(bad(format!("the shape asks for {wanted} bytes, and there are {}", body.len())));
             }
         }
@@ -260,37 +257,6 @@ fn size(input: Input, shape: &[u64]) -> Result<Option<(u32, u32, Colour)>, Reque
     }
 }
 
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(in crate::http) struct Document<'a> {
-    /// Comes back in the answer; up to 1024 bytes.
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    parameters: Option<RequestParameters>,
-    #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "[SentTensor<'a>; 1]"))]
-    inputs: Only<SentTensor<'a>>,
-    /// All where it is empty or missing.
-    #[serde(default)]
-    #[cfg_attr(test, schemars(with = "Option<Vec<AskedTensor>>"))]
-    outputs: Option<Few<AskedTensor, { Wanted::ALL.len() }>>,
-}
-
-/// Parameters that mean something here; others are for other servers.
-#[derive(Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct RequestParameters {
-    #[cfg_attr(test, schemars(range(min = 0, max = 1)))]
-    confidence_threshold: Option<f32>,
-    #[cfg_attr(test, schemars(range(min = 0, max = 1)))]
-    iou_threshold: Option<f32>,
-    #[cfg_attr(test, schemars(range(min = 9, max = 16)))]
-    bit_depth: Option<u32>,
-    /// Whether all outputs come as bytes behind the JSON.
-    binary_data_output: Option<bool>,
-}
-
 impl RequestParameters {
     fn thresholds(&self, defaults: Thresholds) -> Result<Thresholds, RequestError> {
         let threshold = |name: &str, value: Option<f32>, default| match value {
@@ -311,33 +277,6 @@ impl RequestParameters {
         });
         depth.transpose()
     }
-}
-
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct SentTensor<'a> {
-    /// `image` or `pixels`.
-    name: String,
-    /// `BYTES` or `UINT8`.
-    datatype: String,
-    /// `[1]` or `[1, height, width, 1 or 3]`.
-    #[cfg_attr(test, schemars(with = "Vec<u64>"))]
-    shape: Few<u64, MAX_DIMENSIONS>,
-    #[serde(default)]
-    parameters: Option<SentParameters>,
-    /// The image file in base64, or samples from 0 to 255.
-    #[serde(borrow, default)]
-    #[cfg_attr(test, schemars(with = "Option<Vec<serde_json::Value>>"))]
-    data: Option<SentData<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct SentParameters {
-    /// How many bytes behind the JSON are this tensor's.
-    binary_data_size: Option<u64>,
-    #[cfg_attr(test, schemars(skip))]
-    shared_memory_region: Option<IgnoredAny>,
 }
 
 impl SentTensor<'_> {
@@ -379,23 +318,4 @@ impl SentTensor<'_> {
             })),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct AskedTensor {
-    name: String,
-    #[serde(default)]
-    parameters: Option<AskedParameters>,
-}
-
-#[derive(Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct AskedParameters {
-    /// Whether it comes as bytes behind the JSON.
-    binary_data: Option<bool>,
-    #[cfg_attr(test, schemars(skip))]
-    classification: Option<IgnoredAny>,
-    #[cfg_attr(test, schemars(skip))]
-    shared_memory_region: Option<IgnoredAny>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::error::RequestError;
+use crate::error::{Large, RequestError};
 use crate::http::reply::InferenceError;
 
 /// What an error is about: which operations can be answered with it.
@@ -67,9 +67,9 @@ fn errors() -> Vec<RequestError> {
         RequestError::DecoderFailed,
         RequestError::UnsupportedMediaType("text/html".into()),
         RequestError::Compressed("gzip".into()),
-        RequestError::TooManyBytes { limit: 10_485_760 },
+        RequestError::TooManyBytes { what: Large::Image, limit: 10_485_760 },
         RequestError::TooManyPixels { width: 8000, height: 6000, limit: 16_777_216 },
-        RequestError::TooMuchMemory { needed: 200 << 20, limit: 80 << 20 },
+        RequestError::TooMuchMemory { what: Large::Image, needed: 200 << 20, limit: 80 << 20 },
         RequestError::TooManyParts { limit: 16 },
         RequestError::BrokenMultipart("it has no part named \"file\"".into()),
         RequestError::InvalidParameter {
