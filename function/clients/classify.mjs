@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const ATTEMPTS = 3;
+const LONGEST_WAIT = 60; // seconds: who is told to come back in an hour gets the reason instead
 
 /** The answer as an object; throws the function's own words where the picture is refused. */
 export async function classify(url, image) {
@@ -18,8 +19,9 @@ export async function classify(url, image) {
     // Something in between may answer in other words.
     const { detail = `${answer.status} ${answer.statusText}` } = await answer.json().catch(() => ({}));
     // 429 and 503 say when another attempt may succeed; what else is refused will be again.
-    if (![429, 503].includes(answer.status) || attempt === ATTEMPTS) throw new Error(detail);
-    await sleep(1000 * (Number(answer.headers.get('retry-after')) || 1)); // a gateway's may be a date
+    const wait = Number(answer.headers.get('retry-after')) || 1; // a gateway's may be a date
+    if (![429, 503].includes(answer.status) || attempt === ATTEMPTS || wait > LONGEST_WAIT) throw new Error(detail);
+    await sleep(1000 * wait);
   }
 }
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 ATTEMPTS = 3
+LONGEST_WAIT = 60  # seconds: who is told to come back in an hour gets the reason instead
 
 
 def reason(error: urllib.error.HTTPError) -> str:
@@ -30,9 +31,10 @@ def classify(url: str, image: bytes, timeout: float = 30) -> dict:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             # 429 and 503 state when another attempt may succeed; other refusals are permanent.
-            if error.code in (429, 503) and attempt < ATTEMPTS:
-                seconds = error.headers.get("retry-after", "")
-                time.sleep(int(seconds) if seconds.isdecimal() else 1)  # a gateway's may be a date
+            seconds = error.headers.get("retry-after", "")
+            wait = int(seconds) if seconds.isdecimal() else 1  # a gateway's may be a date
+            if error.code in (429, 503) and attempt < ATTEMPTS and wait <= LONGEST_WAIT:
+                time.sleep(wait)
                 continue
             raise ValueError(reason(error)) from error
     raise AssertionError("the last attempt returns or raises")

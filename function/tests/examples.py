@@ -66,7 +66,7 @@ def one_picture(url):
 class Gateway(http.server.BaseHTTPRequestHandler):
     """Refuses the first request in a gateway's words, and every one with `always`; then answers."""
 
-    always, refused = False, False
+    always, refused, retry_after = False, False, "1"
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
@@ -75,7 +75,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         body = b"no healthy upstream" if refuse else b'{"state":"closed","confidence":0.9,"eyes":[]}'
         self.send_response(503 if refuse else 200)
         # No date: curl 7.88 waits for ever after one that has passed.
-        self.send_header("retry-after", "soon" if Gateway.always else "1")
+        self.send_header("retry-after", Gateway.retry_after)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -92,7 +92,11 @@ def behind_a_gateway():
         name = Path(client[-1]).name
         Gateway.always = Gateway.refused = False
         case(f"{name}, refused once", lambda: right((answer := run(*client, samples / "closed.jpg", url)).split()[0] == "closed", answer.strip()))
-    Gateway.always = True
+    Gateway.always, Gateway.retry_after = True, "86400"
+    for client in ONE_PICTURE:
+        name = Path(client[-1]).name
+        case(f"{name}, told to come back tomorrow", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))
+    Gateway.retry_after = "soon"
     for client in ONE_PICTURE:
         name = Path(client[-1]).name
         case(f"{name}, a gateway's words", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))
