@@ -448,6 +448,14 @@ fn crafted_files_are_refused_with_one_message() {
         });
     });
     assert!(enormous.to_string().contains("more than 4096 pixels a side"), "{enormous}");
+    // 432 weights would grow on both axes, to a billion.
+    let padded = refusal(|model| {
+        let node = &mut model.graph.as_mut().unwrap().node;
+        let conv = node.iter_mut().find(|node| node.output[0] == "p1.conv").unwrap();
+        conv.attribute.retain(|attribute| attribute.name != "pads");
+        conv.attribute.push(ints("pads", &[0, 0, 9700, 9700]));
+    });
+    assert!(padded.to_string().contains("its window is too large"), "{padded}");
 }
 
 #[test]

@@ -406,3 +406,40 @@ fn silu_is_as_exact_as_documented() {
         }
     }
 }
+
+/// A 1 x 1 convolution of three rows of one pixel.
+fn convolve_column(input: &Image<'_>, out: &mut ImageMut<'_>) {
+    let packed = pack_conv(&[0.0; 16 * 16], 16, 16, [1, 1], [1, 1], [3, 1]);
+    let bias = pack_bias(&[0.0; 16]);
+    let conv = Conv {
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: [0, 0],
+        weight: &packed.values,
+        weight_shape: packed.shape,
+        bias: &bias,
+        silu: false,
+    };
+    conv2d(Isa::current(), &[Source { image: *input, upsampled: false }], &conv, None, out);
+}
+
+/// With this pitch the third row would start where the first one does: twice it wraps to zero.
+const HALF_OF_ALL_ADDRESSES: usize = 1 << (usize::BITS - 1);
+
+#[test]
+#[should_panic(expected = "output is too short")]
+fn rows_that_would_wrap_to_the_same_addresses_are_not_written() {
+    let (input, mut data) = ([0.0_f32; 48], [0.0_f32; 48]);
+    let dense = ImageMut::dense(&mut data, 3, 1, 16);
+    let mut out = ImageMut { row_pitch: HALF_OF_ALL_ADDRESSES, ..dense };
+    convolve_column(&Image::dense(&input, 3, 1, 16), &mut out);
+}
+
+#[test]
+#[should_panic(expected = "input is too short")]
+fn rows_that_would_wrap_to_the_same_addresses_are_not_read() {
+    let (input, mut data) = ([0.0_f32; 48], [0.0_f32; 48]);
+    let dense = Image::dense(&input, 3, 1, 16);
+    let column = Image { row_pitch: HALF_OF_ALL_ADDRESSES, ..dense };
+    convolve_column(&column, &mut ImageMut::dense(&mut data, 3, 1, 16));
+}

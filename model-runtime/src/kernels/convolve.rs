@@ -26,7 +26,7 @@ pub fn conv2d(
     compute(isa, sources, conv, residual, out);
 }
 
-/// As `convolve`, for shapes that were checked. Here `padding` is that above the image; missing
+/// As [`conv2d`], for shapes that were checked. Here `padding` is that above the image; missing
 /// rows below it count as zeros.
 pub(super) fn compute(
     isa: Isa,
@@ -86,8 +86,9 @@ pub(super) fn check_shapes(sources: &[Source<'_>], conv: &Conv<'_>, output: [usi
         lanes == 16 && (!winograd || matches!(conv.stride, [1, 1] | [2, 2])),
         "weights are packed for another kernel"
     );
-    assert_eq!(conv.weight.len(), blocks * height * width * in_channels * 16, "weight length");
-    assert_eq!(conv.bias.len(), blocks * 16, "bias length");
+    let weights = [blocks, height, width, in_channels, 16].into_iter().try_fold(1, usize::checked_mul);
+    assert_eq!(Some(conv.weight.len()), weights, "weight length");
+    assert_eq!(Some(conv.bias.len()), blocks.checked_mul(16), "bias length");
     assert!(conv.stride.iter().all(|&step| step > 0), "stride of zero");
     assert!((1..=MAX_SOURCES).contains(&sources.len()), "1 to {MAX_SOURCES} inputs, not {}", sources.len());
     assert!(winograd || height * width * sources.len() <= MAX_RUNS, "kernel {height} x {width} is too large");
@@ -123,10 +124,8 @@ pub(super) fn check_memory(
         assert!(image.data.len() >= image.extent(image.channels), "input is too short");
     }
     assert!(out.pixel_pitch >= channels || out.width <= 1, "output pixels overlap");
-    assert!(
-        out.height <= 1 || out.width == 0 || out.row_pitch >= (out.width - 1) * out.pixel_pitch + channels,
-        "output rows overlap"
-    );
+    let row = out.width.saturating_sub(1).saturating_mul(out.pixel_pitch).saturating_add(channels);
+    assert!(out.height <= 1 || out.width == 0 || out.row_pitch >= row, "output rows overlap");
     assert!(out.data.len() >= out.extent(channels), "output is too short");
     if let Some(residual) = residual {
         assert_eq!((residual.height, residual.width), (out.height, out.width), "residual size");

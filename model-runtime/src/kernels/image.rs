@@ -75,9 +75,40 @@ impl<'a, T> ImageMut<'a, T> {
     }
 }
 
+/// Saturates where the length overflows: no slice is that long, so the callers' comparisons with
+/// the length of the data refuse such an image.
 fn extent(height: usize, width: usize, row_pitch: usize, pixel_pitch: usize, channels: usize) -> usize {
     if height == 0 || width == 0 {
         return 0;
     }
-    (height - 1) * row_pitch + (width - 1) * pixel_pitch + channels
+    let last_row = (height - 1).saturating_mul(row_pitch);
+    let last_pixel = (width - 1).saturating_mul(pixel_pitch);
+    last_row.saturating_add(last_pixel).saturating_add(channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twice this pitch wraps to zero: the third row would start where the first one does.
+    const HALF: usize = 1 << (usize::BITS - 1);
+
+    #[test]
+    fn an_image_whose_length_overflows_fits_into_no_slice() {
+        let mut data = [0_u8; 48];
+        let image = Image { row_pitch: HALF, ..Image::dense(&data[..], 3, 1, 16) };
+        assert_eq!(image.extent(16), usize::MAX);
+        let image = Image { pixel_pitch: HALF, ..Image::dense(&data[..], 1, 3, 16) };
+        assert_eq!(image.extent(16), usize::MAX);
+        let image = ImageMut { row_pitch: HALF, ..ImageMut::dense(&mut data[..], 3, 1, 16) };
+        assert_eq!(image.extent(16), usize::MAX);
+    }
+
+    #[test]
+    fn the_last_pixel_of_an_image_needs_its_channels_only() {
+        let data = [0_u8; 48];
+        let image = Image { channels: 3, ..Image::dense(&data[..], 2, 3, 8) };
+        assert_eq!(image.extent(3), 24 + 2 * 8 + 3);
+        assert_eq!(Image { height: 0, ..image }.extent(3), 0);
+    }
 }

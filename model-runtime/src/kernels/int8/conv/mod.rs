@@ -292,7 +292,8 @@ fn check(sources: &[Source<'_>], conv: &Conv<'_>, residual: Option<&Residual<'_>
     let [row, pixel] = out.pitches();
     let [height, width] = out.size();
     assert!(pixel >= channels || width <= 1, "output pixels overlap");
-    assert!(height <= 1 || width == 0 || row >= (width - 1) * pixel + channels, "output rows overlap");
+    let row_end = width.saturating_sub(1).saturating_mul(pixel).saturating_add(channels);
+    assert!(height <= 1 || width == 0 || row >= row_end, "output rows overlap");
     let [there, needed] = out.extents(channels);
     assert!(there >= needed, "output is too short");
     if let Some(Residual { image, .. }) = residual {
