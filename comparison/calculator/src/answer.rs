@@ -87,11 +87,11 @@ fn run(
     let recording = match offered {
         Offered::Curve(curve) => {
             let arrivals = curve.draw(&mut random).map(moment);
-            world::simulate(arrivals, &plant, size, &autoscaler, timeout, until, seed, counted)
+            world::simulate(arrivals, &plant, size, &autoscaler, timeout, until, None, seed, counted)
         }
         Offered::Recorded(moments) => {
             let arrivals = moments.iter().copied().map(moment);
-            world::simulate(arrivals, &plant, size, &autoscaler, timeout, until, seed, counted)
+            world::simulate(arrivals, &plant, size, &autoscaler, timeout, until, None, seed, counted)
         }
     };
     Ok(Ran { tally, recording, watched_s })

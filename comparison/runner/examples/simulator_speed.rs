@@ -66,7 +66,7 @@ fn one_by_one(rate: &RateCurve, autoscaler: &Autoscaler, seed: u64) -> Result<Ou
     let arrivals = rate.draw(&mut random).map(|s| (s * SECOND as f64) as i64);
     let began = processor_time()?;
     let counted = |(at, latency, outcome)| tally.add(at, latency, outcome, 1.0);
-    let run = world::simulate(arrivals, &plant, SIZE, autoscaler, TIMEOUT, length, seed, counted);
+    let run = world::simulate(arrivals, &plant, SIZE, autoscaler, TIMEOUT, length, None, seed, counted);
     let took = processor_time()? - began;
     let lived = |p: &scenario::recording::Pod| {
         Some((p.gone_s.unwrap_or(rate.duration()) - p.scheduled_s?.max(0.0)).max(0.0))

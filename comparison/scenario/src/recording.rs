@@ -247,9 +247,9 @@ pub struct Container {
     pub name: String,
     /// Requests over time: `(second, cores, bytes)`. More than one row: it was resized in place.
     pub requests: Vec<(f64, f64, f64)>,
-    /// Core-seconds it used in the run.
+    /// Core-seconds it used in the seconds that count.
     pub core_seconds: f64,
-    /// GiB-seconds of memory (working set) it used in the run.
+    /// GiB-seconds of memory (working set) it used in the seconds that count.
     pub gib_seconds: f64,
 }
 

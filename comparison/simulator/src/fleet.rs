@@ -4,12 +4,14 @@ use scenario::recording::{Container, Pod as PodRecord};
 
 use crate::plant::{Plant, Start};
 use crate::pod::Pod;
-use crate::time::{Micros, SECOND, seconds};
+use crate::time::{Micros, seconds};
 
 /// A pod and its state in the cluster.
 pub(crate) struct Member {
     pub(crate) pod: Pod,
     pub(crate) record: PodRecord,
+    /// CPU time of the requests that count.
+    pub(crate) worked: Micros,
     pub(crate) start: Start,
     pub(crate) running: bool,
     pub(crate) ready: bool,
@@ -66,6 +68,7 @@ impl Fleet {
         self.members.push(Some(Box::new(Member {
             pod,
             record,
+            worked: 0,
             start,
             running: false,
             ready: false,
@@ -114,20 +117,31 @@ impl Fleet {
     }
 
     /// Deletes a pod and keeps its record.
-    pub(crate) fn gone(&mut self, id: u32, plant: &Plant, now: Micros) -> Option<Box<Member>> {
+    pub(crate) fn gone(
+        &mut self,
+        id: u32,
+        plant: &Plant,
+        counted: [Micros; 2],
+        now: Micros,
+    ) -> Option<Box<Member>> {
         let mut member = self.members[id as usize].take()?;
         self.live.retain(|other| *other != id);
         member.pod.advance(now);
         member.record.gone_s = Some(seconds(now));
-        self.records[id as usize] = member.finished(plant, now);
+        self.records[id as usize] = member.finished(plant, counted, now);
         Some(member)
     }
 
     /// The records of all pods.
-    pub(crate) fn into_records(mut self, plant: &Plant, until: Micros) -> Vec<PodRecord> {
+    pub(crate) fn into_records(
+        mut self,
+        plant: &Plant,
+        counted: [Micros; 2],
+        until: Micros,
+    ) -> Vec<PodRecord> {
         for id in self.live {
             if let Some(member) = self.members[id as usize].as_deref_mut() {
-                self.records[id as usize] = member.finished(plant, until);
+                self.records[id as usize] = member.finished(plant, counted, until);
             }
         }
         self.records
@@ -135,12 +149,13 @@ impl Fleet {
 }
 
 impl Member {
-    /// The record of the pod, with the CPU time that it has used.
-    fn finished(&mut self, plant: &Plant, until: Micros) -> PodRecord {
-        let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until));
-        let lived = (end - self.record.started_s.unwrap_or(end).max(0.0)).max(0.0);
+    /// The record of the pod, with the CPU time that it has used in the part that counts.
+    fn finished(&mut self, plant: &Plant, counted: [Micros; 2], until: Micros) -> PodRecord {
+        let [from, to] = counted.map(seconds);
+        let end = self.record.gone_s.unwrap_or(seconds(until)).min(seconds(until)).min(to);
+        let lived = (end - self.record.started_s.unwrap_or(end).max(from)).max(0.0);
         self.record.containers[0].core_seconds =
-            self.pod.used as f64 / SECOND as f64 + lived * plant.background_millicores / 1000.0;
+            seconds(self.worked) + lived * plant.background_millicores / 1000.0;
         std::mem::take(&mut self.record)
     }
 }

@@ -73,7 +73,7 @@ pub const WAKES_ONLY: f64 = 100_000.0;
 pub struct Named<'a> {
     /// `knative` or `k8s-autoscalers`.
     pub variant: &'a str,
-    /// `defaults` or `tuned`.
+    /// Its settings: see [`scenario::arms::Arm::configuration`].
     pub configuration: &'a str,
     /// Number of the repeat, starting at 1.
     pub repeat: u32,
@@ -106,6 +106,7 @@ pub fn simulated_run(
     let Drawn { scale, stretch, seed, chance } = drawn;
     let schedule = Schedule::draw(scenario, scale, stretch, seed);
     let mut requests = Vec::with_capacity(schedule.arrivals.len());
+    let draw = Draw::of(&schedule, scenario, scale, stretch, seed);
     let recording = world::simulate(
         schedule.arrivals.iter().map(|a| a.at.as_micros() as i64),
         plant,
@@ -113,6 +114,7 @@ pub fn simulated_run(
         autoscaler,
         scenario.timeout_ms as i64 * 1000,
         micros(schedule.duration() + tail_s),
+        draw.counted.map(|part| part.map(micros)),
         seed ^ (u64::from(chance) << 32),
         |(at, latency, outcome)| {
             requests.push(RequestRecord {
@@ -124,7 +126,6 @@ pub fn simulated_run(
         },
     );
     let steps = schedule.rate.steps_up();
-    let draw = Draw::of(&schedule, scenario, scale, stretch, seed);
     let load = LoadSummary::new(&mut requests, 0, scenario.slo_ms, schedule.duration(), &steps);
     let load = load.within(&requests, scenario.slo_ms, draw.counted);
     let facts = [

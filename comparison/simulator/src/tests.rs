@@ -54,8 +54,9 @@ fn run(
     let arrivals = schedule.arrivals.iter().map(|a| a.at.as_micros() as i64);
     let mut ended = vec![];
     let until = micros(schedule.duration() + tail_s);
-    let recording =
-        simulate(arrivals, plant, size, autoscaler, 15 * SECOND, until, 7, |request| ended.push(request));
+    let recording = simulate(arrivals, plant, size, autoscaler, 15 * SECOND, until, None, 7, |request| {
+        ended.push(request)
+    });
     assert_eq!(ended.len(), schedule.arrivals.len(), "every request ends once");
     ended.sort_by_key(|e| e.0);
     (ended, recording)
@@ -94,6 +95,16 @@ fn work_done_is_requests_times_service_time() {
 }
 
 #[test]
+fn work_done_is_that_of_the_part_that_counts() {
+    let arrivals = (0..100).map(|second| second * SECOND);
+    let idle = Plant { background_millicores: 10.0, ..plant() };
+    let part = Some([20 * SECOND, 50 * SECOND - 1]);
+    let recording = simulate(arrivals, &idle, CORE, &fixed(), 15 * SECOND, 100 * SECOND, part, 7, |_| {});
+    let used: f64 = recording.pods.iter().flat_map(|p| &p.containers).map(|c| c.core_seconds).sum();
+    assert!((used - (30.0 * 0.1 + 30.0 * 0.01)).abs() < 1e-3, "thirty requests and seconds: {used}");
+}
+
+#[test]
 fn a_full_queue_refuses_and_nothing_is_lost() {
     let small = Plant { queue: 2, ..plant() };
     let (ended, _) = run(&[(0.0, 30.0), (60.0, 30.0)], &small, CORE, &fixed(), 20.0);
@@ -115,6 +126,20 @@ fn a_quota_limits_the_rate_and_stretches_the_latency() {
     let (ended, _) = run(&[(0.0, 3.0), (300.0, 3.0)], &small, size, &fixed(), 20.0);
     let quick = ended.iter().filter(|e| e.1 == 8_000).count() as f64 / ended.len() as f64;
     assert!((0.5..0.99).contains(&quick), "{quick} find the full quota and an empty queue");
+}
+
+#[test]
+fn requests_whose_clients_have_gone_ask_for_no_more_pods() {
+    // Ten a second for a minute, each given up after 15 s: 150 wait at a time, and 600 would if
+    // they stayed until the first pod runs.
+    let slow =
+        Plant { starts: vec![Start { running: 60 * SECOND, ready: 60 * SECOND, together: 1 }], ..plant() };
+    let (ended, recording) = run(&[(0.0, 10.0), (58.0, 10.0)], &slow, CORE, &kpa(1.0), 20.0);
+    let most = recording.desired.iter().map(|d| d.1).fold(0.0, f64::max);
+    assert!((100.0..=200.0).contains(&most), "{most}");
+    assert!(
+        ended.iter().filter(|e| e.0 < 40 * SECOND).all(|e| e.2 == Outcome::Timeout && e.1 == 15 * SECOND)
+    );
 }
 
 #[test]
@@ -238,10 +263,19 @@ fn both_modes(rate: &RateCurve, autoscaler: &Autoscaler) -> [[f64; 2]; 2] {
         let mut tally = Tally::new(length, 60, 48, SECOND / 2);
         let mut random = Pcg64::new(u128::from(seed), 1);
         let arrivals = rate.draw(&mut random).map(micros);
-        let run =
-            simulate(arrivals, &plant, CORE, autoscaler, timeout, length, seed, |(at, latency, outcome)| {
+        let run = simulate(
+            arrivals,
+            &plant,
+            CORE,
+            autoscaler,
+            timeout,
+            length,
+            None,
+            seed,
+            |(at, latency, outcome)| {
                 tally.add(at, latency, outcome, 1.0);
-            });
+            },
+        );
         let lived = |p: &scenario::recording::Pod| {
             Some((p.gone_s.unwrap_or(rate.duration()) - p.scheduled_s?.max(0.0)).max(0.0))
         };

@@ -77,6 +77,8 @@ struct World<'a, S: FnMut(Ended)> {
     now: Micros,
     events: BinaryHeap<Reverse<(Micros, Event)>>,
     fleet: Fleet,
+    /// The part that counts.
+    counted: [Micros; 2],
     /// Pods that receive requests.
     endpoints: Vec<Backend>,
     /// For each thread of the gateway, the index of its next endpoint for round robin.
@@ -107,7 +109,8 @@ struct World<'a, S: FnMut(Ended)> {
 }
 
 /// Simulates arrivals (in order of time) until a given time. Calls `ended` for each request that
-/// ends, in no particular order, and returns what a cluster run would have recorded.
+/// ends, in no particular order, and returns what a cluster run would have recorded: the CPU time
+/// of containers is that of the part that counts, if not all of it does.
 #[expect(clippy::too_many_arguments, reason = "the parameters of a run, in one call")]
 pub fn simulate(
     arrivals: impl Iterator<Item = Micros>,
@@ -116,10 +119,13 @@ pub fn simulate(
     autoscaler: &Autoscaler,
     timeout: Micros,
     until: Micros,
+    counted: Option<[Micros; 2]>,
     seed: u64,
     ended: impl FnMut(Ended),
 ) -> Recording {
-    World::new(plant, size, autoscaler, timeout, seed, ended).run(arrivals, until)
+    let mut world = World::new(plant, size, autoscaler, timeout, seed, ended);
+    world.counted = counted.unwrap_or([0, until]);
+    world.run(arrivals, until)
 }
 
 impl<'a, S: FnMut(Ended)> World<'a, S> {
@@ -157,6 +163,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
             now: 0,
             events: BinaryHeap::new(),
             fleet: Fleet::default(),
+            counted: [0, Micros::MAX],
             endpoints: Vec::new(),
             turns: vec![0; plant.gateway_workers.max(1)],
             busy_until: 0,
@@ -229,7 +236,7 @@ impl<'a, S: FnMut(Ended)> World<'a, S> {
         }
         let mut recording = self.recording;
         recording.observed_s = seconds(until);
-        recording.pods = self.fleet.into_records(self.plant, until);
+        recording.pods = self.fleet.into_records(self.plant, self.counted, until);
         recording
     }
 

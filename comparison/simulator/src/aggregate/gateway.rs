@@ -133,7 +133,7 @@ impl Aggregate<'_> {
             let wait = ((ahead - 0.5 / self.workers as f64).max(0.0) * self.service as f64) as Micros;
             let latency = hop + wait.min(self.plant.deadline) + self.service;
             let outcome = match (wait > self.plant.deadline, latency >= self.timeout) {
-                (true, _) => Outcome::ServerError,
+                (true, _) => Outcome::Expired,
                 (_, true) => Outcome::Timeout,
                 _ => Outcome::Ok,
             };

@@ -30,7 +30,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
         member.leaving = true;
         if member.record.scheduled_s.is_none() {
             self.waiting.retain(|w| *w != id);
-            self.fleet.gone(id, self.plant, now);
+            self.fleet.gone(id, self.plant, self.counted, now);
             return;
         }
         if member.ready {
@@ -43,7 +43,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
 
     pub(super) fn gone(&mut self, id: u32) {
         let sidecar = self.sidecar();
-        if let Some(member) = self.fleet.gone(id, self.plant, self.now) {
+        if let Some(member) = self.fleet.gone(id, self.plant, self.counted, self.now) {
             self.placed -= member.pod.millicores + sidecar;
             if let Controller::Keda(_, query) | Controller::HpaToZero(_, query) = &mut self.controller {
                 query.departed.push(member.pod.samples);

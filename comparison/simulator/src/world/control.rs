@@ -130,8 +130,7 @@ impl<S: FnMut(Ended)> World<'_, S> {
     /// and the CPU use.
     pub(super) fn second(&mut self) {
         let now = self.now;
-        self.held_integral += self.held.len() as i64 * (now - self.held_counted);
-        self.held_counted = now;
+        self.count_held();
         let mut integral = std::mem::take(&mut self.held_integral);
         let mut used = 0;
         let mut serving = false;

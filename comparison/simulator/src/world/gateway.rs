@@ -40,10 +40,25 @@ impl<S: FnMut(Ended)> World<'_, S> {
             (self.ended)((at, self.plant.hop, Outcome::Unavailable));
             return;
         }
-        self.held_integral += self.held.len() as i64 * (at - self.held_counted);
-        self.held_counted = at;
+        self.count_held();
         self.held.push_back(at);
         self.first_report(at);
+    }
+
+    /// Counts the requests that the activator holds up to now. A client that has waited for its
+    /// time-out goes away, and its request does not count from then on.
+    pub(super) fn count_held(&mut self) {
+        while let Some(at) = self.held.front().copied().filter(|at| self.now - at >= self.timeout) {
+            self.count_held_until(at + self.timeout);
+            self.held.pop_front();
+            (self.ended)((at, self.timeout, Outcome::Timeout));
+        }
+        self.count_held_until(self.now);
+    }
+
+    fn count_held_until(&mut self, until: Micros) {
+        self.held_integral += self.held.len() as i64 * (until - self.held_counted);
+        self.held_counted = until;
     }
 
     /// Sends the requests that the activator holds to the pods.
@@ -51,13 +66,8 @@ impl<S: FnMut(Ended)> World<'_, S> {
         if self.held.is_empty() {
             return;
         }
-        self.held_integral += self.held.len() as i64 * (self.now - self.held_counted);
-        self.held_counted = self.now;
+        self.count_held();
         while let Some(at) = self.held.pop_front() {
-            if self.now - at >= self.timeout {
-                (self.ended)((at, self.timeout, Outcome::Timeout));
-                continue;
-            }
             let reached = self.now + self.plant.hop + self.plant.activator_hop;
             self.offer(at, reached, self.plant.activator_balance);
         }
@@ -107,10 +117,17 @@ impl<S: FnMut(Ended)> World<'_, S> {
             }
         };
         let endpoint = &mut self.endpoints[chosen];
-        let (end, outcome) = match self.fleet.existing(endpoint.id).pod.take(self.plant, reached) {
-            Taken::Done(end) => (end, Outcome::Ok),
+        let member = self.fleet.existing(endpoint.id);
+        let (end, outcome) = match member.pod.take(self.plant, reached) {
+            Taken::Done(end) => {
+                let [from, to] = self.counted;
+                if (from..=to).contains(&sent) {
+                    member.worked += self.plant.work;
+                }
+                (end, Outcome::Ok)
+            }
             Taken::Refused => (reached, Outcome::Refused),
-            Taken::Expired(end) => (end, Outcome::ServerError),
+            Taken::Expired(end) => (end, Outcome::Expired),
         };
         endpoint.idle_at = endpoint.idle_at.max(end);
         self.busy_until = self.busy_until.max(end);
