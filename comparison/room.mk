@@ -88,6 +88,7 @@ calculator: need-cargo ## the simulator as a page: one HTML file, without a serv
 
 test-calculator: calculator need-chromium $(KUSTOMIZE) $(VENV)/manifests.stamp ## test the calculator's page in a headless Chromium, and what it exports with kustomize
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	node --test comparison/calculator/tests/units.test.mjs
 	rm -rf $(EXPORTS)
 	cd comparison/calculator/tests/browser && npm ci --silent && CALCULATOR=$(abspath $(CALCULATOR)) EXPORTS=$(abspath $(EXPORTS)) npm test
 	KUSTOMIZE=$(KUSTOMIZE) EXPORTS=$(abspath $(EXPORTS)) $(VENV)/bin/python -m pytest -q -p no:cacheprovider comparison/calculator/tests/test_exported.py

@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,20 @@ MOST_BYTES = 1_000_000
 # request is fast, the rest (YAML, JSON, scenario files) is small.
 PROFILE = {"lto": "fat", "codegen-units": 1, "opt-level": "s", "strip": True, "panic": "abort"}
 FAST = ["calculator", "rand_core", "rand_pcg", "scenario", "simulator"]
+# The page's scripts. They are joined in this order: a constant comes before what needs it while the
+# page loads.
+SCRIPTS = [
+    "definitions", "numbers", "csv", "simulator", "state", "dom", "charts", "curve", "forms", "results", "run", "files", "main",
+]  # fmt: skip
+
+
+def joined(folder):
+    """The scripts as one, since a page that was opened as a file cannot load modules."""
+    if sorted(path.stem for path in folder.glob("*.js")) != sorted(SCRIPTS):
+        sys.exit(f"{folder}: its files are not those of SCRIPTS")
+    text = "\n".join((folder / f"{name}.js").read_text() for name in SCRIPTS)
+    # Tests import what is exported. In one script everything sees everything.
+    return re.sub(r"^export ", "", text, flags=re.MULTILINE)
 
 
 def main():
@@ -33,7 +48,7 @@ def main():
     wasm = (folder / TARGET / "release" / "calculator.wasm").read_bytes()
     page = HERE / "page"
     errors = json.dumps(json.loads((page / "errors.json").read_text()), separators=(",", ":"))
-    script = (page / "calculator.js").read_text()
+    script = joined(page / "src")
     script = script.replace("/*WASM*/ ''", f"'{base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode()}'").replace("/*ERRORS*/ null", errors)
     html = (page / "index.html").read_text()
     html = html.replace("/*STYLE*/", (page / "style.css").read_text()).replace("/*SCRIPT*/", script)

@@ -21,7 +21,7 @@ pub fn export(kind: Kind, values: &Values) -> BTreeMap<String, String> {
     let component = match kind {
         Kind::Kpa => kpa(values),
         Kind::Hpa | Kind::HpaVpa | Kind::HpaZero => hpa(kind, values),
-        Kind::Keda => keda(values),
+        Kind::Keda => keda(),
     };
     let scaling = format!(
         "# The concurrency target of all variants, as it was simulated.\napiVersion: v1\nkind: ConfigMap\n\
@@ -48,10 +48,13 @@ fn kpa(values: &Values) -> String {
          apiVersion: serving.knative.dev/v1\n    kind: Service\n    metadata: {{name: any}}\n    spec:\n      \
          template:\n        metadata:\n          annotations:\n"
     );
-    for field in Kind::Kpa.fields().iter().filter(|f| f.name != "target") {
+    // Knative refuses to be told its default: an activation-scale has to be above 1.
+    let stated = |name: &str| name != "target" && !(name == "activation-scale" && values[name] == 1.0);
+    for field in Kind::Kpa.fields().iter().filter(|f| stated(f.name)) {
         let value = values[field.name];
         let value = match field.unit {
-            // Knative takes whole numbers of milliseconds.
+            // Knative takes whole seconds of some durations, and milliseconds of the others.
+            "s" if field.whole => format!("{value}s"),
             "s" => format!("{}ms", (value * 1000.0).round()),
             // With a decimal point, as Knative's own documents write it.
             "%" => format!("\"{value:?}\""),
@@ -129,7 +132,7 @@ fn hpa(kind: Kind, values: &Values) -> String {
     text
 }
 
-fn keda(_: &Values) -> String {
+fn keda() -> String {
     format!(
         "{HEAD}components:\n- ../vpa-off\nresources:\n- scaled-object.yaml\npatches:\n\
          - target: {{group: autoscaling, kind: HorizontalPodAutoscaler}}\n  patch: |-\n    $patch: delete\n    \

@@ -24,7 +24,8 @@ pub fn quantity(value: &Value) -> Result<f64, String> {
         .ok_or_else(|| format!("{value} is not a quantity of Kubernetes (2, 500m, 1k)"))
 }
 
-/// A duration of Go, in seconds: `15m`, `1m30s`, `500ms`, `0`.
+/// A duration of Go, in seconds: `15m`, `1m30s`, `500ms`, `0`. It is rounded to nanoseconds, which
+/// Go counts, so that whole minutes are whole seconds.
 pub fn duration(value: &Value) -> Result<f64, String> {
     // Longer units first: `ms` also begins with `m`.
     const UNITS: [(&str, f64); 8] = [
@@ -51,7 +52,7 @@ pub fn duration(value: &Value) -> Result<f64, String> {
         seconds += digits.parse::<f64>().map_err(|_| invalid())? / in_a_second;
         rest = &tail[unit.len()..];
     }
-    Ok(seconds)
+    Ok((seconds * 1e9).round() / 1e9)
 }
 
 #[cfg(test)]
@@ -76,8 +77,7 @@ mod tests {
     fn a_duration_is_what_go_means_by_it() {
         let pairs = [("15m", 900.0), ("1m30s", 90.0), ("500ms", 0.5), ("1.5h", 5400.0), ("0", 0.0)];
         for (text, expected) in pairs {
-            let found = duration(&json!(text)).expect(text);
-            assert!((found - expected).abs() < 1e-9, "{text}: {found}");
+            assert_eq!(duration(&json!(text)), Ok(expected), "{text}");
         }
         for text in ["60", "", "15x", "m", "1m30"] {
             assert!(duration(&json!(text)).is_err(), "{text}");

@@ -60,11 +60,11 @@ const MOST_PODS: f64 = 10_000.0;
 const KPA: [Field; 11] = [
     field("target", "in flight per pod", 1.0, 0.01, 1000.0),
     field("target-utilization-percentage", "%", 70.0, 1.0, 100.0),
-    field("window", "s", 60.0, 6.0, 3600.0),
+    whole("window", "s", 60.0, 6.0, 3600.0),
     field("panic-window-percentage", "%", 10.0, 1.0, 100.0),
     field("panic-threshold-percentage", "%", 200.0, 110.0, 1000.0),
     field("target-burst-capacity", "", 211.0, -1.0, 100_000.0),
-    field("scale-down-delay", "s", 0.0, 0.0, 3600.0),
+    whole("scale-down-delay", "s", 0.0, 0.0, 3600.0),
     field("scale-to-zero-pod-retention-period", "s", 0.0, 0.0, 3600.0),
     whole("activation-scale", "pods", 1.0, 1.0, 1000.0),
     whole("min-scale", "pods", 0.0, 0.0, MOST_PODS),
@@ -120,6 +120,12 @@ fn no_limit(name: &str, value: f64) -> bool {
     name == "max-scale" && value == 0.0
 }
 
+/// Whether a value lies between two that the object accepts. Knative's burst capacity is -1, which
+/// is unlimited, or at least 0.
+fn in_gap(name: &str, value: f64) -> bool {
+    name == "target-burst-capacity" && value > -1.0 && value < 0.0
+}
+
 /// Period of the policies for which the form has no field.
 pub const POLICY_PERIOD_S: i64 = 15;
 
@@ -149,6 +155,8 @@ impl Kind {
             let value = values.get(f.name).copied().unwrap_or(f.default);
             if !(f.least..=f.most).contains(&value) {
                 Err(format!("{}: {value} is not between {} and {}", f.name, f.least, f.most))
+            } else if in_gap(f.name, value) {
+                Err(format!("{}: {value} is neither {} nor at least 0", f.name, f.least))
             } else if f.whole && value.fract() != 0.0 {
                 Err(format!("{}: {value} is not a whole number", f.name))
             } else {
@@ -310,6 +318,24 @@ mod tests {
     fn a_number_of_pods_is_whole() {
         let error = Kind::Hpa.complete(&values(&[("minReplicas", 1.5)])).expect_err("one and a half");
         assert!(error.contains("minReplicas: 1.5 is not a whole number"), "{error}");
+    }
+
+    #[test]
+    fn knative_takes_whole_seconds_of_a_window_and_a_delay_and_parts_of_one_to_retain_a_pod() {
+        let error = Kind::Kpa.complete(&values(&[("window", 6.5)])).expect_err("half a second");
+        assert_eq!(error, "window: 6.5 is not a whole number");
+        let error = Kind::Kpa.complete(&values(&[("scale-down-delay", 0.5)])).expect_err("half a second");
+        assert_eq!(error, "scale-down-delay: 0.5 is not a whole number");
+        assert!(Kind::Kpa.complete(&values(&[("scale-to-zero-pod-retention-period", 0.5)])).is_ok());
+    }
+
+    #[test]
+    fn a_burst_capacity_is_minus_one_or_not_negative() {
+        let kpa = |capacity: f64| Kind::Kpa.complete(&values(&[("target-burst-capacity", capacity)]));
+        assert!([-1.0, 0.0, 0.5, 211.0].into_iter().all(|capacity| kpa(capacity).is_ok()));
+        let error = kpa(-0.5).expect_err("between the two");
+        assert_eq!(error, "target-burst-capacity: -0.5 is neither -1 nor at least 0");
+        assert!(kpa(-2.0).is_err());
     }
 
     #[test]

@@ -70,6 +70,11 @@ def amount(quantity: str) -> float:
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 
 
+def number(text: str) -> float:
+    """An annotation of Knative: a number, or a duration in seconds."""
+    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))
+
+
 def settings(kind: str, documents: list[dict]) -> dict[str, float]:
     """The autoscaler's settings under the calculator's names."""
     if kind == "kpa":
@@ -77,7 +82,9 @@ def settings(kind: str, documents: list[dict]) -> dict[str, float]:
         prefix = "autoscaling.knative.dev/"
         annotations = service["spec"]["template"]["metadata"]["annotations"]
         own = {name.removeprefix(prefix): text for name, text in annotations.items() if name.startswith(prefix)}
-        return {name: float(text[:-2]) / 1000 if text.endswith("ms") else float(text) for name, text in own.items() if name not in ("class", "metric")}
+        # An activation-scale of 1 is Knative's default, which it refuses to be told.
+        assert own.get("activation-scale") != "1"
+        return {"activation-scale": 1.0} | {name: number(text) for name, text in own.items() if name not in ("class", "metric")}
     if kind == "keda":
         assert find(documents, "HorizontalPodAutoscaler", "autoscaling/") is None
         spec = find(documents, "ScaledObject", "keda.sh")["spec"]

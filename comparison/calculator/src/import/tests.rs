@@ -21,6 +21,15 @@ fn what_is_exported_is_imported_again() {
 }
 
 #[test]
+fn durations_are_exported_in_the_units_that_knative_takes() {
+    let values = Kind::Kpa.complete(&Values::new()).expect("the defaults");
+    let text: String = export(Kind::Kpa, &values).into_values().collect();
+    for line in ["/window: 60s\n", "/scale-down-delay: 0s\n", "/scale-to-zero-pod-retention-period: 0ms\n"] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn objects_of_this_repository_are_read() {
     let read = import(include_str!("../../../../knative/components/hand-tuned/kustomization.yaml"));
     let Imported { kind, values, notes } = read.expect("valid");
@@ -206,6 +215,8 @@ fn annotations_of_knative_are_read_as_knative_reads_them_or_refused() {
     }
     refused(&with("initial-scale", "5"), "initial-scale");
     refused(&with("min-scale", "1.5"), "min-scale");
+    refused(&with("window", "6500ms"), "window: 6.5 is not a whole number");
+    refused(&with("target-burst-capacity", "-0.5"), "-0.5 is neither -1 nor at least 0");
     refused(&service("", "containerConcurrency: 10"), "containerConcurrency 10");
     assert!(import(&service("", "containerConcurrency: 0")).is_ok());
 }

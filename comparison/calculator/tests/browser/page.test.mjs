@@ -110,6 +110,31 @@ test('what a changed address does not have is at its default again', async () =>
   await page.context().close();
 });
 
+test('the YAML and the search of earlier settings are not taken for those of a changed address', async () => {
+  const page = await open();
+  await page.locator('#frontier-button').click();
+  await page.waitForFunction(() => document.body.dataset.searched);
+  assert.ok(await page.locator('#frontier-old').isHidden());
+  await page.locator('#export-button').click();
+  await page.waitForFunction(() => document.querySelector('#export pre'));
+  await and(page, () => page.evaluate((hash) => { location.hash = hash; }, packed({ v: { kpa: { window: 42 } } })));
+  assert.equal(await page.locator('#export pre').count(), 0);
+  assert.ok(await page.locator('#frontier-old').isVisible());
+  await page.context().close();
+});
+
+test('YAML of settings that changed before it was there is not shown', async () => {
+  const page = await open();
+  await and(page, () => page.evaluate(() => {
+    document.querySelector('#export-button').click();
+    const field = document.querySelector('[data-setting="kpa/window"]');
+    field.value = '42';
+    field.dispatchEvent(new Event('change'));
+  }));
+  assert.equal(await page.locator('#export pre').count(), 0);
+  await page.context().close();
+});
+
 test('the address of a CSV asks for the file', async () => {
   const page = await open();
   await page.goto('about:blank');
@@ -124,14 +149,14 @@ test('the address of a CSV asks for the file', async () => {
 test('an invalid value is named and neither simulated nor exported', async () => {
   const page = await open();
   await opened(page);
-  for (const [setting, value, pattern] of [['hpa/minReplicas', '20', /HPA, minReplicas: minReplicas 20 is above maxReplicas 10/], ['hpa/minReplicas', '1.5', /HPA, minReplicas: /], ['hpa/minReplicas', '', /HPA, minReplicas: /], ['kpa/window', '1', /KPA, window: /]]) {
+  for (const [setting, value, pattern] of [['hpa/minReplicas', '20', /HPA, minReplicas: minReplicas 20 is above maxReplicas 10/], ['hpa/minReplicas', '1.5', /HPA, minReplicas: /], ['hpa/minReplicas', '', /HPA, minReplicas: /], ['kpa/window', '1', /KPA, window: /], ['kpa/window', '6.5', /KPA, window: /], ['kpa/target-burst-capacity', '-0.5', /KPA, target-burst-capacity: -0.5 is neither -1 nor at least 0/]]) {
     await set(page, setting, value);
     await says(page, pattern);
     assert.equal(await page.locator('#table tbody tr').count(), 0, 'no result of other settings');
     await page.locator('#export-button').click();
     assert.equal(await page.locator('#export pre').count(), 0);
     assert.match(await page.locator('#export').textContent(), pattern);
-    await and(page, () => set(page, setting, { 'hpa/minReplicas': '1', 'kpa/window': '60' }[setting]));
+    await and(page, () => set(page, setting, { 'hpa/minReplicas': '1', 'kpa/window': '60', 'kpa/target-burst-capacity': '211' }[setting]));
     assert.equal(await page.locator('#table tbody tr').count(), 5);
   }
   await page.context().close();
@@ -236,7 +261,7 @@ test('what is exported is imported again', async () => {
   await page.locator('#export-kind').selectOption('kpa');
   await page.locator('#export-button').click();
   const yaml = await page.locator('pre[data-path^="knative/components"]').textContent();
-  assert.match(yaml, /autoscaling\.knative\.dev\/window: 42000ms/);
+  assert.match(yaml, /autoscaling\.knative\.dev\/window: 42s/);
   await and(page, async () => { await field.fill('60'); await field.press('Tab'); });
   await page.locator('summary', { hasText: 'Import' }).click();
   await page.locator('#import').fill(yaml);
@@ -312,6 +337,22 @@ test('a search draws a frontier for each autoscaler, and a found setting can be 
   await page.waitForFunction(() => document.body.dataset.searched);
   assert.ok((await page.locator('#found tbody tr').count()) >= 5);
   await and(page, () => page.locator('#found button').first().click());
+  await page.context().close();
+});
+
+test('a search in the place of a simulation is followed by the simulation', async () => {
+  const page = await open();
+  const started = await cell(page, 0, 5);
+  await and(page, () => page.evaluate(() => {
+    const field = document.querySelector('[data-setting="kpa/min-scale"]');
+    field.value = '6';
+    field.dispatchEvent(new Event('change'));
+    document.querySelector('#frontier-button').click();
+  }));
+  assert.ok((await page.locator('#found tbody tr').count()) >= 5, 'the search was not ended');
+  assert.notEqual(await cell(page, 0, 5), started);
+  assert.equal(await page.locator('#results').getAttribute('aria-busy'), 'false');
+  assert.equal(await page.evaluate(() => document.querySelector('#results').classList.contains('old')), false);
   await page.context().close();
 });
 
