@@ -56,8 +56,7 @@ simulate: build-comparison ## the same scenarios through the autoscaler simulato
 	  $(if $(ARMS),--arms $(ARMS)) --repeats $(REPEATS) --scale $(SCALE) --stretch $(STRETCH) --tail $(TAIL) $(PLANT)
 
 report: build-comparison ## results files to one page, a table and a chart (RESULTS=folder TABLE=file.md CHART=file.svg)
-	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(TABLE),--table $(TABLE)) $(if $(CHART),--chart $(CHART)) \
-	  --command "make compare CLUSTER=$(CLUSTER) SCALE=$(SCALE) STRETCH=$(STRETCH) TAIL=$(TAIL) REPEATS=$(REPEATS) && make report"
+	$(COMPARISON) report --results $(RESULTS) --out $(RESULTS) $(if $(TABLE),--table $(TABLE)) $(if $(CHART),--chart $(CHART))
 
 # The simulator knows no files, no network, no clock and no threads: it must compile where there are
 # none.

@@ -60,7 +60,7 @@ pub struct MeasuredVariant {
     /// Offsets of the KPA's ticks within their period of 2 s.
     #[serde(default)]
     pub kpa_phases_s: Vec<f64>,
-    /// Offsets of the HPA's syncs within their period of 15 s.
+    /// Offsets of the HPA's syncs within their period.
     #[serde(default)]
     pub hpa_phases_s: Vec<f64>,
     /// One entry for each pod start: the time from scheduled to running container and to ready, in

@@ -190,7 +190,7 @@ fn report(args: &ReportArgs) -> Result<()> {
     let scenarios = files::read_scenarios(&args.scenarios, &[])?;
     let out = args.out.as_ref().unwrap_or(&args.results);
     std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("report.html"), html::page(&runs, &scenarios, &args.command))?;
+    std::fs::write(out.join("report.html"), html::page(&runs, &scenarios))?;
     let arms = table::arm_runs(&runs);
     let origins = [(Origin::Measured, ""), (Origin::Simulated, "Simulated, not measured:\n\n")];
     let text: String = origins

@@ -67,15 +67,18 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
     let pod_patch: Value = yaml(&root.join("function/manifests/pod.yaml"))?;
     let scaling: Value = yaml(&root.join("function/manifests/scaling.yaml"))?;
     let target = text(&scaling, "/data/target").context("function/manifests/scaling.yaml")?;
+    let patched = |mut object: Value, kind: &str| -> Result<Value> {
+        for patch in changes.patches.iter().filter(|p: &&Patch| p.names(kind)) {
+            apply(&mut object, &patch.content()?).with_context(|| format!("patch of {kind}"))?;
+        }
+        Ok(object)
+    };
     let render = |file: &str, kind: &str, pod: bool| -> Result<Value> {
         let mut object: Value = yaml(&root.join(variant).join("base").join(file))?;
         if pod {
             apply(&mut object, &pod_patch)?;
         }
-        for patch in changes.patches.iter().filter(|p: &&Patch| p.names(kind)) {
-            apply(&mut object, &patch.content()?).with_context(|| format!("patch of {kind}"))?;
-        }
-        Ok(object)
+        patched(object, kind)
     };
     let rules: Value = yaml(&root.join("k8s-autoscalers/metrics/rules.yaml"))?;
     let query = text(&rules, "/rules/0/metricsQuery")?;
@@ -90,7 +93,8 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
             (Autoscaler::Kpa(kpa(&service, target)?), service)
         }
         "k8s-autoscalers" if changes.scaled_object.is_some() => {
-            let object: Value = yaml(&changes.scaled_object.context("there is one")?)?;
+            let object = yaml(changes.scaled_object.as_ref().context("there is one")?)?;
+            let object = patched(object, "ScaledObject")?;
             (Autoscaler::Keda(keda(&object, target)?), render("deployment.yaml", "Deployment", true)?)
         }
         "k8s-autoscalers" => {

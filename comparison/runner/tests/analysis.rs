@@ -458,8 +458,34 @@ fn a_different_speed_of_every_session_cancels_in_the_differences() {
     assert!(row.differences.iter().all(|d| (d - 3.0).abs() < 1e-9), "{:?}", row.differences);
     let claims = claims(&groups, Origin::Simulated);
     assert!(claims[0].is_shown(), "nine pairs: {}", claims[0].corrected_p);
-    let page = page(&runs, &[], "");
+    let page = page(&runs, &[]);
     assert!(page.contains("The runs come from 4 sessions") && page.contains("0 of 9 blocks were continued"));
+}
+
+#[test]
+fn the_report_says_how_to_record_its_runs_again_and_which_seconds_count() {
+    let mut runs = vec![];
+    for (variant, configuration) in [("knative", "defaults"), ("knative", "defaults+cfs-100ms")] {
+        for repeat in 1..=2 {
+            let mut one = run(two_pods(), &[]);
+            (one.variant, one.configuration, one.repeat) = (variant.into(), configuration.into(), repeat);
+            (one.origin, one.scenario) = (Origin::Measured, "steady".into());
+            (one.draw.pod_load, one.draw.counted) = (Some(0.6), Some([20.0, 90.0]));
+            let period = if configuration == "defaults" { "10 ms" } else { "100 ms" };
+            one.environment.insert(QUOTA_PERIOD.into(), period.into());
+            runs.push(one);
+        }
+    }
+    let page = page(&runs, &[]);
+    for part in [
+        "Of <strong>steady</strong> seconds 20 to 90 of each run count.",
+        "# The node's quota period: 10 ms",
+        "[node.cfs_period_ms]",
+        "make compare CLUSTER=YOURS.toml RESULTS=NEW_FOLDER POD_LOAD=0.6 SCENARIOS=steady ARMS=kpa,kpa+cfs-100ms REPEATS=2\n",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("hpa_sync_period_s"));
 }
 
 /// A scenario in which claims are registered.

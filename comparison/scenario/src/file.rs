@@ -128,6 +128,9 @@ impl Scenario {
     pub fn parse(name: &str, text: &str, table: impl FnOnce(&str) -> Result<String>) -> Result<Self> {
         let file: ScenarioFile = toml::from_str(text)?;
         let shares: f64 = file.images.values().sum();
+        if let Some((kind, share)) = file.images.iter().find(|(_, share)| !(0.0..=1.0).contains(*share)) {
+            bail!("the share of {kind:?} in [images] is {share}, and a share is from 0 to 1");
+        }
         ensure!(
             (shares - 1.0).abs() < SHARES_TOLERANCE,
             "the shares in [images] add up to {shares}, not to 1"
@@ -140,7 +143,11 @@ impl Scenario {
                 trace = Some(found);
                 RateCurve::new(vec![(0.0, rate), (length_s, rate)])?
             }
-            RateFile::Points { points, repeat } => RateCurve::new(points)?.repeated(repeat.unwrap_or(1)),
+            RateFile::Points { points, repeat } => {
+                let times = repeat.unwrap_or(1);
+                ensure!(times > 0, "repeat is 0: the curve would have no point");
+                RateCurve::new(points)?.repeated(times)
+            }
             RateFile::NightWave { population, day_s, peak, sleep } => {
                 let wave = night_wave(&parse_population(&table(&population)?)?, &sleep);
                 let busiest = wave.iter().map(|p| p.1).fold(0.0, f64::max);
@@ -150,6 +157,7 @@ impl Scenario {
             }
         };
         let cycle_s = rate.duration();
+        ensure!(cycle_s > 0.0, "the scenario lasts no time: its last point is at second 0");
         let (rate, counted) = match (file.cycles, file.warm_up_s) {
             (None, None) => (rate, Counted::UntilRest),
             (None, Some(warm_up_s)) => (rate, Counted::After(warm_up_s)),
@@ -190,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_twelve_scenarios_are_shipped() {
+    fn all_scenarios_of_the_folder_are_shipped() {
         let names: Vec<String> = Scenario::shipped().into_iter().map(|s| s.name).collect();
         let expected = [
             "azure-llm-code",
@@ -304,5 +312,21 @@ mod tests {
         let error = Scenario::parse("x", text, |_| unreachable!("names no other file"))
             .expect_err("shares are wrong");
         assert!(error.to_string().contains("add up to 0.5"), "{error}");
+    }
+
+    #[test]
+    fn a_curve_without_a_point_or_a_length_and_shares_below_zero_are_refused() {
+        let refused = |images: &str, rate: &str| {
+            let text =
+                format!("title='x'\nabout=''\nslo_ms=1\ntimeout_ms=1\n[images]\n{images}\n[rate]\n{rate}");
+            let parsed = Scenario::parse("x", &text, |_| unreachable!("names no other file"));
+            parsed.expect_err("no scenario").to_string()
+        };
+        let none = refused("open=1.0", "points=[[0,1],[1,1]]\nrepeat=0");
+        assert!(none.contains("repeat is 0"), "{none}");
+        let short = refused("open=1.0", "points=[[0,1],[0,2]]");
+        assert!(short.contains("lasts no time"), "{short}");
+        let negative = refused("open=1.5\nclosed=-0.5", "points=[[0,1],[1,1]]");
+        assert!(negative.contains("\"closed\" in [images] is -0.5"), "{negative}");
     }
 }

@@ -46,7 +46,7 @@ pub const LONGEST_S: f64 = 7.0 * 24.0 * 3600.0;
 impl Schedule {
     /// Checks that a schedule has a size at which it can be drawn.
     pub fn ensure_bounded(scenario: &Scenario, scale: f64, stretch: f64) -> Result<()> {
-        let Scenario { name, rate, .. } = scenario;
+        let Scenario { name, rate, trace, .. } = scenario;
         let duration_s = rate.duration();
         let requests = rate.expected(0.0, duration_s) * scale * stretch;
         ensure!(
@@ -60,6 +60,13 @@ impl Schedule {
             "{name} takes {stretched_s:.0} s at stretch {stretch}, more than the {LONGEST_S} s that a \
              schedule may take"
         );
+        if let Some(trace) = trace {
+            let recorded_s = trace.duration();
+            ensure!(
+                stretched_s <= recorded_s,
+                "{name} takes {stretched_s:.0} s at stretch {stretch}, and its trace has {recorded_s:.0} s"
+            );
+        }
         Ok(())
     }
 
@@ -196,6 +203,14 @@ mod tests {
         };
         assert!(refused(1e6, 1.0).contains("more than the 10000000"), "{}", refused(1e6, 1.0));
         assert!(refused(1e-6, 1e6).contains("more than the 604800 s"), "{}", refused(1e-6, 1e6));
+    }
+
+    #[test]
+    fn a_trace_is_not_stretched_beyond_what_was_recorded() {
+        let trace = scenario("azure-llm-code");
+        Schedule::ensure_bounded(&trace, 12.0, 5.0).expect("50 of 57 minutes");
+        let error = Schedule::ensure_bounded(&trace, 12.0, 10.0).expect_err("100 minutes").to_string();
+        assert!(error.contains("takes 6000 s") && error.contains("its trace has"), "{error}");
     }
 
     #[test]

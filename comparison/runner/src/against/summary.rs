@@ -13,20 +13,21 @@ use crate::fit::Arms;
 use crate::report::table::number;
 
 /// A row of the summary: its name, and its value for a group.
-type Column = (&'static str, fn(&Apart) -> f64);
+type Column = (&'static str, fn(&Apart) -> Option<f64>);
 
-/// Distance between the simulation and the recording of one group, means over the repeats.
+/// Distance between the simulation and the recording of one group, means over the repeats. `None`
+/// where one of the two has no such value: an arm that answers nothing has no latency.
 pub(super) struct Apart {
     /// Mean ready pods, per cent of the recorded.
-    pods: f64,
+    pods: Option<f64>,
     /// Ready pods second by second, per cent of the recorded mean.
-    seconds: f64,
+    seconds: Option<f64>,
     /// Good answers, points.
-    good: f64,
+    good: Option<f64>,
     /// 99th percentile of the latency, per cent.
-    p99: f64,
+    p99: Option<f64>,
     /// Core-seconds requested, per cent.
-    cost: f64,
+    cost: Option<f64>,
 }
 
 pub(super) fn groups(differences: &[Difference]) -> BTreeMap<&Group, Vec<&Difference>> {
@@ -49,14 +50,14 @@ pub(super) fn both(group: &[&Difference], key: &str) -> [Option<f64>; 2] {
 fn apart(group: &[&Difference]) -> Apart {
     let pods = [0, 1, 2].map(|i| mean(group, |d| Some(d.pods[i])).unwrap_or(0.0));
     let percent = |[recorded, simulated]: [Option<f64>; 2]| match (recorded, simulated) {
-        (Some(r), Some(s)) if r > 0.0 => (s / r - 1.0) * 100.0,
-        _ => 0.0,
+        (Some(r), Some(s)) if r > 0.0 => Some((s / r - 1.0) * 100.0),
+        _ => None,
     };
-    let good = both(group, "good_share").map(|g| g.unwrap_or(0.0));
+    let [recorded, simulated] = both(group, "good_share");
     Apart {
         pods: percent([Some(pods[0]), Some(pods[1])]),
-        seconds: pods[2] / pods[0].max(f64::MIN_POSITIVE) * 100.0,
-        good: good[1] - good[0],
+        seconds: (pods[0] > 0.0).then(|| pods[2] / pods[0] * 100.0),
+        good: recorded.zip(simulated).map(|(recorded, simulated)| simulated - recorded),
         p99: percent(both(group, "p99_ms")),
         cost: percent(both(group, "core_seconds_requested")),
     }
@@ -101,9 +102,10 @@ pub fn errors(differences: &[Difference], arms: &Arms) -> Result<Errors> {
         aparts.entry(name).or_default().push(apart(&group));
     }
     let autoscalers = aparts.into_iter().map(|(name, aparts)| {
-        let mean = |of: fn(&Apart) -> f64| {
-            let sum: f64 = aparts.iter().map(|a| of(a).abs()).sum();
-            (sum / aparts.len() as f64 * 100.0).round() / 100.0
+        // A value that no group has is not a number, which JSON writes as null.
+        let mean = |of: fn(&Apart) -> Option<f64>| {
+            let known: Vec<f64> = aparts.iter().filter_map(of).map(f64::abs).collect();
+            (known.iter().sum::<f64>() / known.len() as f64 * 100.0).round() / 100.0
         };
         let errors = AutoscalerErrors {
             groups: aparts.len(),
@@ -135,7 +137,7 @@ pub(super) const COLUMNS: [Column; 5] = [
 pub(super) fn over_groups(differences: &[Difference]) -> Vec<[f64; 3]> {
     let aparts: Vec<Apart> = groups(differences).values().map(|group| apart(group)).collect();
     let summed = COLUMNS.iter().map(|(_, of)| {
-        let mut values: Vec<f64> = aparts.iter().map(|a| of(a).abs()).collect();
+        let mut values: Vec<f64> = aparts.iter().filter_map(of).map(f64::abs).collect();
         values.sort_by(f64::total_cmp);
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let at = |i: usize| values.get(i).copied().unwrap_or(0.0);

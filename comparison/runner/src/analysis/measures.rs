@@ -210,7 +210,9 @@ fn pods(run: &Run, counted: Seconds, values: &mut Values) {
     let before = steps::at(&recording.desired, counted.from).map(|value| (counted.from, value));
     let within = recording.desired.iter().copied().filter(|d| counted.hold(d.0));
     let desired: Vec<(f64, f64)> = before.into_iter().chain(within).collect();
-    values.insert("direction_changes", steps::direction_changes(&desired) as f64);
+    if !desired.is_empty() {
+        values.insert("direction_changes", steps::direction_changes(&desired) as f64);
+    }
     values.insert("vpa_moves", moves as f64);
 }
 

@@ -150,7 +150,7 @@ pub const MEASURES: &[Measure] = &[
         "Pod-seconds",
         "s",
         Lower,
-        "Every pod's time from being scheduled until gone, draining included, over the time that counts: whole cycles, or from second 0 until all arms of the scenario are at rest again (where a recording does not reach that far, until watching ended).",
+        "Every pod's time from being scheduled until gone, draining included, over the seconds that count: whole cycles, what is behind the warm-up, or from second 0 until all arms of the scenario are at rest again (where a recording does not reach that far, until watching ended).",
     ),
     measure(
         "pods_end",
@@ -166,7 +166,13 @@ pub const MEASURES: &[Measure] = &[
         Lower,
         "CPU requests of all containers, sidecars too, over the same time; resizes in place counted from their moment.",
     ),
-    measure("core_seconds_used", "Core-seconds used", "s", Lower, "CPU time of all containers of the pods."),
+    measure(
+        "core_seconds_used",
+        "Core-seconds used",
+        "s",
+        Lower,
+        "CPU time of all containers of the pods, over the seconds that count.",
+    ),
     measure(
         "gib_seconds_requested",
         "GiB-seconds requested",
@@ -187,7 +193,7 @@ pub const MEASURES: &[Measure] = &[
         "Platform core-seconds requested",
         "s",
         Lower,
-        "CPU requests of the same over the time observed. One platform serves many functions: its share is smaller than this.",
+        "CPU requests of the same over the seconds that count. One platform serves many functions: its share is smaller than this.",
     ),
     measure(
         "cost_per_1000",
@@ -210,7 +216,7 @@ pub const MEASURES: &[Measure] = &[
         Neither,
         "How far the core-seconds requested are that the recording rules of Prometheus have of the run's own time, from those that the runner watched. Only where the rules are deployed.",
     ),
-    measure("pod_starts", "Pods started", "", Neither, "Pods created in the time observed."),
+    measure("pod_starts", "Pods started", "", Neither, "Pods created in the seconds that count."),
     measure("cold_starts", "Cold starts", "", Lower, "Pods created while no pod was ready."),
     measure("start_s", "Pod start", "s", Lower, "Median over pods started: from created to ready."),
     measure("start_schedule_s", "… scheduled after", "s", Lower, "Median: from created to having a node."),

@@ -21,7 +21,7 @@ pub const ALPHA: f64 = 0.05;
 /// Coverage of all intervals.
 pub const COVERAGE: f64 = 0.95;
 
-/// Power that [`pairs_needed`] plans for, the usual choice.
+/// Power that is planned for, the usual choice.
 pub const POWER: f64 = 0.8;
 
 /// Up to here the sign-flip test enumerates all signs (a million at most); above, it samples as
@@ -107,15 +107,40 @@ pub fn in_sequence(p: &[f64]) -> Vec<f64> {
 }
 
 /// Pairs needed to show a mean difference of `effect` with standard deviation `deviation`, with a
-/// power of [`POWER`]: enough for the sign-flip test's smallest p-value, and for a t test by the
-/// normal approximation of its power. `None` where a thousand pairs do not suffice.
+/// power of [`POWER`]. `None` where a thousand pairs do not suffice.
 pub fn pairs_needed(effect: f64, deviation: f64) -> Option<usize> {
     const MOST: usize = 1000;
+    if effect == 0.0 {
+        return None;
+    }
+    (LEAST_PAIRS..=MOST).find(|&n| deviation == 0.0 || power(effect.abs() / deviation, n) >= POWER)
+}
+
+/// The probability that the sign-flip test on `pairs` normal differences has p at most [`ALPHA`],
+/// where their mean is `shift` of their standard deviations.
+///
+/// Of few pairs it is simulated: with six the test passes only where all agree, which a t test of
+/// the same size does not need. Of more it is a t test's, by the normal approximation.
+pub fn power(shift: f64, pairs: usize) -> f64 {
+    const SIMULATED: usize = 10;
+    const SETS: usize = 4_000;
+    if pairs > SIMULATED {
+        let distance = shift * (pairs as f64).sqrt();
+        return Normal::standard().cdf(distance - t_quantile(1.0 - ALPHA / 2.0, pairs));
+    }
+    // The same draws for every shift: the power then grows with it.
+    let mut random = Pcg64::new(20_260_102, pairs as u128);
+    let shown = |_: &usize| {
+        let differences: Vec<f64> = normals(&mut random, pairs).iter().map(|v| v + shift).collect();
+        sign_flip(&differences) <= ALPHA
+    };
+    (0..SETS).filter(shown).count() as f64 / SETS as f64
+}
+
+/// Standard normal values.
+fn normals(random: &mut Pcg64, n: usize) -> Vec<f64> {
     let normal = Normal::standard();
-    (LEAST_PAIRS..=MOST).find(|&n| {
-        let shift = effect.abs() / deviation * (n as f64).sqrt();
-        deviation == 0.0 || normal.cdf(shift - t_quantile(1.0 - ALPHA / 2.0, n)) >= POWER
-    })
+    (0..n).map(|_| normal.inverse_cdf(uniform(random).clamp(1e-12, 1.0 - 1e-12))).collect()
 }
 
 /// Standard deviation of a sample; zero for fewer than two values.
@@ -178,11 +203,6 @@ fn sign_flip(differences: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn normals(random: &mut Pcg64, n: usize) -> Vec<f64> {
-        let normal = Normal::standard();
-        (0..n).map(|_| normal.inverse_cdf(uniform(random).clamp(1e-12, 1.0 - 1e-12))).collect()
-    }
 
     #[test]
     fn one_run_has_no_spread_and_none_no_mean() {
@@ -294,20 +314,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_planned_number_of_pairs_finds_the_effect_about_as_often_as_planned() {
+    /// How often the test passes on normal differences of one deviation, by other draws.
+    fn found(shift: f64, pairs: usize) -> f64 {
         const SETS: usize = 2_000;
-        let pairs = pairs_needed(1.0, 1.0).expect("few suffice");
         let mut random = Pcg64::new(11, 1);
-        let found = (0..SETS)
-            .filter(|_| {
-                let values: Vec<f64> = normals(&mut random, pairs).iter().map(|v| v + 1.0).collect();
-                sign_flip(&values) <= ALPHA
-            })
-            .count();
-        let power = found as f64 / SETS as f64;
-        assert!((0.72..0.9).contains(&power), "{pairs} pairs: {power}");
+        let passes = |_: &usize| {
+            let values: Vec<f64> = normals(&mut random, pairs).iter().map(|v| v + shift).collect();
+            sign_flip(&values) <= ALPHA
+        };
+        (0..SETS).filter(passes).count() as f64 / SETS as f64
+    }
+
+    #[test]
+    fn six_pairs_show_a_difference_only_where_all_of_them_agree() {
+        let normal = Normal::standard();
+        for shift in [0.5, 1.0, 1.4, 1.8, 2.5] {
+            let all_agree = normal.cdf(shift).powi(6) + normal.cdf(-shift).powi(6);
+            let by_simulation = power(shift, 6);
+            assert!((by_simulation - all_agree).abs() < 0.02, "{shift}: {by_simulation} {all_agree}");
+        }
+        assert_eq!(pairs_needed(2.0, 1.0), Some(6));
+        assert_eq!(pairs_needed(1.5, 1.0), Some(7));
+    }
+
+    #[test]
+    fn the_planned_number_of_pairs_finds_the_effect_as_often_as_planned() {
+        for effect in [1.0, 1.2, 1.5, 2.0] {
+            let pairs = pairs_needed(effect, 1.0).expect("few suffice");
+            let power = found(effect, pairs);
+            assert!((0.77..0.95).contains(&power), "{effect}: {pairs} pairs find it in {power}");
+        }
         assert_eq!(pairs_needed(1.0, 0.0), Some(LEAST_PAIRS));
         assert_eq!(pairs_needed(0.0, 1.0), None);
+        assert_eq!(pairs_needed(0.0, 0.0), None, "no number of pairs shows that there is nothing");
     }
 }

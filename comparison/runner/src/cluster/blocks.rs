@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
 use scenario::rate::uniform;
-use scenario::recording::{Calibration, Origin, Run};
+use scenario::recording::{Calibration, Draw, Origin, Run};
 use scenario::{Counted, Scenario};
 
 use super::drift::{MOST_DRIFT, drift};
@@ -94,34 +94,57 @@ impl Block {
 
     /// What is recorded of it, also of arms that the plan does not have.
     pub fn recorded(&self, results: &Path) -> Result<Vec<Run>> {
-        let Some(first) = self.jobs.first() else { return Ok(vec![]) };
-        let mut runs = files::read_runs_if_any(results)?;
-        runs.retain(|r| {
-            r.origin == Origin::Measured && r.scenario == first.scenario.name && r.repeat == first.repeat
-        });
-        Ok(runs)
+        let runs = files::read_runs_if_any(results)?;
+        Ok(self.among(&runs).cloned().collect())
+    }
+
+    fn among<'a>(&self, runs: &'a [Run]) -> impl Iterator<Item = &'a Run> {
+        let own = self.jobs.first().map(|job| (job.scenario.name.clone(), job.repeat));
+        runs.iter().filter(move |run| {
+            let of_block = own
+                .as_ref()
+                .is_some_and(|(scenario, repeat)| run.scenario == *scenario && run.repeat == *repeat);
+            run.origin == Origin::Measured && of_block
+        })
     }
 }
 
 /// Refuses a results folder in which the file of a planned run holds another run: it would count as
-/// recorded. Files of older formats are read under the names of today's arms.
+/// recorded. Files of older formats are read under the names of today's arms. Refuses a block that
+/// was begun with another load, too: a run that continues it has the load of those before it.
 pub fn ensure_own(plan: &Plan) -> Result<()> {
+    const ELSEWHERE: &str =
+        "choose another folder for this comparison (make compare RESULTS=folder, --results)";
     let recorded = files::read_runs_if_any(&plan.results)?;
-    for job in blocks(plan).iter().flat_map(|block| &block.jobs) {
-        let (id, seed) = (job.id(), plan.seed_of(job.repeat));
-        let path = job.path(&plan.results);
-        let planned = |run: &&Run| {
+    for block in blocks(plan) {
+        let Some(first) = block.jobs.first() else { continue };
+        let seed = plan.seed_of(first.repeat);
+        let as_planned = |run: &&Run| {
             let draw = &run.draw;
             let same_load =
-                plan.pod_load.map_or(draw.scale == plan.scale, |load| draw.pod_load == Some(load));
-            run.id() == id && draw.seed == seed && draw.stretch == plan.stretch && same_load
+                plan.pod_load.map_or(draw.pod_load.is_none() && draw.scale == plan.scale, |load| {
+                    draw.pod_load == Some(load)
+                });
+            draw.seed == seed && draw.stretch == plan.stretch && same_load
         };
-        ensure!(
-            !path.exists() || recorded.iter().any(|run| planned(&run)),
-            "{} holds a run of other settings or another load: choose another folder for this comparison \
-             (make compare RESULTS=folder, --results)",
-            path.display()
-        );
+        for job in &block.jobs {
+            let (id, path) = (job.id(), job.path(&plan.results));
+            ensure!(
+                !path.exists() || recorded.iter().filter(as_planned).any(|run| run.id() == id),
+                "{} holds a run of other settings or another load: {ELSEWHERE}",
+                path.display()
+            );
+        }
+        let other = block.among(&recorded).find(|run| !as_planned(run));
+        if let Some(other) = other {
+            let Draw { scale, pod_load, stretch, seed, .. } = &other.draw;
+            let load =
+                pod_load.map_or(format!("a rate of 1 is {scale}/s"), |load| format!("a pod load of {load}"));
+            bail!(
+                "{} is of the same block and was recorded with {load}, stretch {stretch} and seed {seed}: {ELSEWHERE}",
+                other.id()
+            );
+        }
     }
     Ok(())
 }
@@ -143,7 +166,7 @@ pub fn changed(recorded: &[Run], now: Option<&Calibration>) -> Option<String> {
 pub struct Plan {
     /// The scenarios, in this order.
     pub scenarios: Vec<Scenario>,
-    /// The arms. Each repeat begins with another one.
+    /// The arms, of which each block has an order of its own.
     pub arms: Vec<Arm>,
     /// The number of repeats; each has its own seed.
     pub repeats: u32,
@@ -320,6 +343,8 @@ mod tests {
         };
         ensure_own(&spike("hpa-vpa", 12.0)).expect("these are recorded");
         ensure_own(&spike("keda", 12.0)).expect("there is no file of it");
+        let error = ensure_own(&spike("keda", 5.0)).expect_err("its block has another load").to_string();
+        assert!(error.contains("a rate of 1 is 12/s") && error.contains("RESULTS="), "{error}");
         let error = ensure_own(&spike("hpa-vpa", 5.0)).expect_err("another load").to_string();
         assert!(
             error.contains("spike-k8s-autoscalers-defaults-1.json") && error.contains("RESULTS="),

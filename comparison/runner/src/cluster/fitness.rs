@@ -93,7 +93,7 @@ fn http_date(date: &str) -> Option<f64> {
 
 async fn scrapes(prometheus: &Prometheus) -> Result<()> {
     let now = clock::unix(SystemTime::now());
-    let why = "it has to scrape the kubelets' /metrics/cadvisor";
+    let why = "it has to scrape the kubelets' /metrics/resource or /metrics/cadvisor";
     prometheus.needed(r#"container_cpu_usage_seconds_total{container!=""}"#, now - 120.0, now, why).await?;
     Ok(())
 }

@@ -58,13 +58,22 @@ impl Http {
 
     /// The `Date` header of an answer.
     pub async fn date(&self, url: &str) -> Result<Option<String>> {
-        let response = self.0.get(url.parse()?).await.with_context(|| format!("cannot reach {url}"))?;
+        let response = self.opened(url).await?;
         Ok(response.headers().get("date").and_then(|d| d.to_str().ok()).map(ToOwned::to_owned))
+    }
+
+    /// An answer's head. Its body may take any time.
+    async fn opened(&self, url: &str) -> Result<Response<Incoming>> {
+        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        tokio::time::timeout(TIMEOUT, self.0.get(uri))
+            .await
+            .with_context(|| format!("{url}: no answer"))?
+            .with_context(|| format!("cannot reach {url}"))
     }
 
     /// Calls `each` with every line that is a JSON document until the stream ends.
     pub async fn lines(&self, url: &str, mut each: impl FnMut(Value)) -> Result<()> {
-        let response = self.0.get(url.parse()?).await.with_context(|| format!("cannot reach {url}"))?;
+        let response = self.opened(url).await?;
         if !response.status().is_success() {
             bail!("{url} answered {}", response.status());
         }

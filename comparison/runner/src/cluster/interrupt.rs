@@ -30,11 +30,16 @@ pub fn listen(runtime: &tokio::runtime::Handle) -> Result<()> {
     Ok(())
 }
 
+/// Whether a signal has been received.
+pub fn received() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Sleeps; fails as soon as a signal has been received.
 pub fn pause(length: Duration) -> Result<()> {
     let end = Instant::now() + length;
     loop {
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if received() {
             bail!("interrupted: the same command goes on with what is missing");
         }
         let left = end.saturating_duration_since(Instant::now());

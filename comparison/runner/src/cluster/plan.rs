@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::blocks::Plan;
 use super::blocks::{CALIBRATION_S, Job, RECALIBRATION_S, blocks, sessions};
-use crate::analysis::statistics::{ALPHA, LEAST_PAIRS, pairs_needed};
+use crate::analysis::statistics::{self, ALPHA, LEAST_PAIRS, POWER};
 use crate::report::table::number;
 use scenario::arms;
 
@@ -107,13 +107,13 @@ fn power(plan: &Plan) -> String {
         return text;
     }
     let shown =
-        (1..=60).map(|i| f64::from(i) / 10.0).find(|e| pairs_needed(*e, 1.0).is_some_and(|n| n <= repeats));
+        (1..=60).map(|i| f64::from(i) / 10.0).find(|shift| statistics::power(*shift, repeats) >= POWER);
     let size = shown.map_or("no difference of up to six standard deviations".into(), |e| {
         format!("a difference of {} standard deviations of the paired differences", number(e))
     });
     let _ = writeln!(
         text,
-        "{repeats} repeats show {size} with a power of 0.8, if every claim before it is shown. `comparison power` says \
+        "{repeats} repeats show {size} with a power of {POWER}, if every claim before it is shown. `comparison power` says \
          what recorded runs suggest."
     );
     text

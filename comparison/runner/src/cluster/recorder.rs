@@ -1,5 +1,6 @@
 //! Watches a variant during a run: its pods, and the decisions of its autoscaler.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,8 @@ struct Seen {
     image: Option<String>,
     /// Id of a function container that runs, without the runtime's name.
     running: Option<String>,
+    /// Watches that never opened: their address and the last error.
+    unopened: BTreeMap<String, String>,
 }
 
 /// Watches until it is finished or dropped.
@@ -119,7 +122,7 @@ impl Recorder {
     ) {
         let (seen, http) = (Arc::clone(&self.seen), kube.http.clone());
         self.tasks.push(tokio::spawn(async move {
-            let mut version = version;
+            let (mut version, mut opened) = (version, false);
             loop {
                 if let (None, Some(relisted)) = (&version, relisted) {
                     // Deletions in the gap cause no events.
@@ -133,6 +136,7 @@ impl Recorder {
                 let from = version.as_ref().map(|v| format!("&resourceVersion={v}")).unwrap_or_default();
                 let address = format!("{url}&watch=true{from}");
                 let stream = http.lines(&address, |event| {
+                    opened = true;
                     let object = &event["object"];
                     if let Some(newer) = object["metadata"]["resourceVersion"].as_str() {
                         version = Some(newer.to_owned());
@@ -144,7 +148,16 @@ impl Recorder {
                         kind => each(&mut seen, clock::unix(SystemTime::now()), kind, object),
                     }
                 });
-                let _ = stream.await;
+                let ended = stream.await;
+                {
+                    // A stream that ends in order was open, whether it said something or not.
+                    opened |= ended.is_ok();
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    match ended {
+                        Err(error) if !opened => seen.unopened.insert(url.clone(), format!("{error:#}")),
+                        _ => seen.unopened.remove(&url),
+                    };
+                }
                 tokio::time::sleep(RETRY).await;
             }
         }));
@@ -163,6 +176,11 @@ impl Recorder {
     /// Id of the last function container that was seen running.
     pub fn container(&self) -> Option<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
+    }
+
+    /// The error of a watch that could not be opened yet, if there is one.
+    pub fn never_opened(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).unopened.values().next().cloned()
     }
 
     /// Ends the watch; times are relative to `start` (seconds since 1970).

@@ -46,6 +46,8 @@ impl Runner<'_> {
         let load_runtime = load::threads::runtime(plan.threads)?;
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
+        // Before the load, which takes minutes; once more after it, when there are pods for sure.
+        quota::check(&job.arm, &self.config.node, self.cfs_period_ms(&recorder), sync_s)?;
         let mut draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
         draw.pod_load = plan.pod_load;
         // Where only a part of the load counts, the tail does not.
@@ -67,6 +69,9 @@ impl Runner<'_> {
         }
         let observed_s = begun.elapsed().as_secs_f64();
         let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
+        if let Some(error) = recorder.never_opened() {
+            bail!("a watch was never opened: {error}");
+        }
         if let Some(marker) = marker {
             self.runtime.block_on(marker.end(sent.started, Duration::from_secs_f64(observed_s)));
         }

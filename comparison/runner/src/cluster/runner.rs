@@ -23,20 +23,28 @@ use scenario::schedule::Schedule;
 /// Threads for watches, queries and waiting; the load has its own.
 const RUNNER_THREADS: usize = 1;
 
-/// Runs everything without a results file.
-pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
-    ensure_own(plan)?;
+/// What a runner works with: threads for waiting, the cluster, and its Prometheus.
+fn connect(config: &ClusterConfig, kubectl: &str) -> Result<(tokio::runtime::Runtime, Kube, Prometheus)> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
-    let _inside = runtime.enter();
     interrupt::listen(runtime.handle())?;
+    let inside = runtime.enter();
     let kube = Kube::open(kubectl)?;
+    drop(inside);
     let at = if config.prometheus.starts_with('/') {
         kube.url(&config.prometheus)
     } else {
         config.prometheus.clone()
     };
     let prometheus = Prometheus::new(kube.http.clone(), &at);
+    Ok((runtime, kube, prometheus))
+}
+
+/// Runs everything without a results file.
+pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
+    ensure_own(plan)?;
+    let (runtime, kube, prometheus) = connect(config, kubectl)?;
+    let _inside = runtime.enter();
     let mut runner = Runner::new(plan, config, runtime.handle().clone(), kube, prometheus);
     let blocks = blocks(plan);
     let left: Vec<Job> = blocks.iter().flat_map(|block| block.left(&plan.results)).collect();
@@ -55,12 +63,10 @@ pub fn compare(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()>
 
 /// Measures the capacity of one pod, prints it and stores it in the results folder.
 pub fn calibrate(plan: &Plan, config: &ClusterConfig, kubectl: &str) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(RUNNER_THREADS).enable_all().build()?;
+    anyhow::ensure!(!plan.as_is, "--as-is changes nothing, and a calibration deploys a pod of its own");
+    let (runtime, kube, prometheus) = connect(config, kubectl)?;
     let _inside = runtime.enter();
-    interrupt::listen(runtime.handle())?;
-    let kube = Kube::open(kubectl)?;
-    let prometheus = Prometheus::new(kube.http.clone(), &config.prometheus);
+    runtime.block_on(fitness::check(&kube, &prometheus, config, &[], false))?;
     let mut runner = Runner::new(plan, config, runtime.handle().clone(), kube, prometheus);
     let measured = runner.calibrate().and_then(|found| {
         files::write_calibration(&plan.results, &found)?;
@@ -287,8 +293,11 @@ impl<'a> Runner<'a> {
                 }
             };
             let before = progress.done;
-            let (written, in_time) = self.runs(&jobs, progress)?;
-            if self.held(&written)? {
+            let (written, ended) = self.runs(&jobs, progress);
+            // What was recorded before an error, too, counts only where the pod is what it was.
+            let held = if interrupt::received() { Ok(true) } else { self.held(&written) };
+            let in_time = ended?;
+            if held? {
                 return Ok(in_time);
             }
             progress.done = before;
@@ -300,19 +309,23 @@ impl<'a> Runner<'a> {
     }
 
     /// One run after the other while the time lasts: their files, and whether it lasted.
-    fn runs(&mut self, jobs: &[Job], progress: &mut Progress) -> Result<(Vec<PathBuf>, bool)> {
+    fn runs(&mut self, jobs: &[Job], progress: &mut Progress) -> (Vec<PathBuf>, Result<bool>) {
         let mut written = vec![];
         for job in jobs {
             if !self.plan.fits(self.begun.elapsed().as_secs_f64(), &job.scenario) {
-                return Ok((written, false));
+                return (written, Ok(false));
             }
             log_progress(&format!("{} {}", progress.next_run(), job.id()));
-            let path = self.one(job).with_context(|| format!("{}: no result", job.id()))?;
-            log_progress(&format!("  wrote {}", path.display()));
-            written.push(path);
-            progress.done += 1;
+            match self.one(job).with_context(|| format!("{}: no result", job.id())) {
+                Ok(path) => {
+                    log_progress(&format!("  wrote {}", path.display()));
+                    written.push(path);
+                    progress.done += 1;
+                }
+                Err(error) => return (written, Err(error)),
+            }
         }
-        Ok((written, true))
+        (written, Ok(true))
     }
 
     /// A run, repeated if something else disturbed it.

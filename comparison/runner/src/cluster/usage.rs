@@ -15,7 +15,7 @@ use scenario::recording::{Component, Pod, Recording};
 
 const CPU: &str = "container_cpu_usage_seconds_total";
 const MEMORY: &str = "container_memory_working_set_bytes";
-const CADVISOR: &str = "it has to scrape the kubelets' /metrics/cadvisor";
+const KUBELETS: &str = "it has to scrape the kubelets' /metrics/resource or /metrics/cadvisor";
 /// Gauge of the function's start phases.
 const STARTUP: &str = "eye_state_startup_duration_seconds";
 /// Gauge with the facts of the build.
@@ -71,8 +71,8 @@ pub async fn fill(
     let selector = |metric: &str| {
         format!(r#"{metric}{{namespace="{namespace}",pod=~"{pattern}",container!="",container!="POD"}}"#)
     };
-    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, CADVISOR).await?;
-    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, KUBELETS).await?;
+    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, KUBELETS).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     recording.cores_used = cores(&cpu, range);
     recording.gib_used = gib(&memory, range);
@@ -172,8 +172,8 @@ pub async fn component(
     let selector = |metric: &str| {
         format!(r#"{metric}{{namespace="{namespace}",pod=~"{names}",container!="",container!="POD"}}"#)
     };
-    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, CADVISOR).await?;
-    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, CADVISOR).await?;
+    let cpu = prometheus.needed(&selector(CPU), range.from - LOOK_BACK_S, range.to, KUBELETS).await?;
+    let memory = prometheus.needed(&selector(MEMORY), range.from, range.to, KUBELETS).await?;
     let (cpu, memory) = (one_each(cpu), one_each(memory));
     component.cores_used = cores(&cpu, range);
     component.gib_used = gib(&memory, range);

@@ -30,7 +30,7 @@ pub struct Arms {
 pub struct Arm {
     /// `knative` or `k8s-autoscalers`.
     pub variant: String,
-    /// `defaults` or `tuned`.
+    /// Its settings: see [`scenario::arms::Arm::configuration`].
     pub configuration: String,
     /// The autoscaler with its settings.
     pub autoscaler: Autoscaler,

@@ -62,8 +62,12 @@ struct Destination {
 }
 
 impl Patch {
+    /// Whether it is of this kind: by its target, or without one by what it says itself.
     pub(super) fn names(&self, kind: &str) -> bool {
-        self.target.kind.split('|').any(|k| k == kind)
+        match &*self.target.kind {
+            "" => self.content().is_ok_and(|patch| patch["kind"] == kind),
+            kinds => kinds.split('|').any(|k| k == kind),
+        }
     }
 
     pub(super) fn content(&self) -> Result<Value> {

@@ -25,6 +25,7 @@ pub(super) fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
         let Some(name) = name.strip_prefix(PREFIX) else { continue };
         let value = value.as_str().with_context(|| format!("{name} is no text"))?;
         let number = || value.parse::<f64>().with_context(|| format!("{name}: {value:?} is no number"));
+        let count = || value.parse::<i64>().with_context(|| format!("{name}: {value:?} is no whole number"));
         match name {
             // The class and metric that the simulator has; the initial scale is over before a run
             // begins.
@@ -35,9 +36,9 @@ pub(super) fn kpa(service: &Value, target: &str) -> Result<KpaSettings> {
             "target" if value == REPLACED => {}
             "target" => s.total = number()?,
             "target-utilization-percentage" => s.utilization = number()? / 100.0,
-            "min-scale" => s.min_scale = number()? as i64,
-            "max-scale" => s.max_scale = number()? as i64,
-            "activation-scale" => s.activation_scale = number()? as i64,
+            "min-scale" => s.min_scale = count()?,
+            "max-scale" => s.max_scale = count()?,
+            "activation-scale" => s.activation_scale = count()?,
             "window" => s.stable_window_s = duration_s(value)?,
             "panic-window-percentage" => s.panic_window_percentage = number()?,
             "panic-threshold-percentage" => s.panic_threshold_percentage = number()?,
@@ -137,18 +138,29 @@ pub(super) fn hpa(object: &Value, target: &str) -> Result<(HpaSettings, bool)> {
     Ok((settings, of_object))
 }
 
-/// KEDA's own intervals and bounds; its HPA has the defaults.
+/// Of a trigger: what its value is divided by.
+const THRESHOLD: &str = "/metadata/threshold";
+
+/// KEDA's own intervals and bounds; its HPA has the defaults. The first trigger scales, the others
+/// only wake.
 pub(super) fn keda(object: &Value, target: &str) -> Result<KedaSettings> {
     let spec = object.get("spec").context("a ScaledObject without spec")?;
     let number = |key: &str| spec[key].as_i64().with_context(|| format!("the ScaledObject has no {key}"));
-    let target = quantity::parse(target).context("scaling.yaml: the target is no quantity")?;
+    let triggers = spec["triggers"].as_array().context("a ScaledObject without triggers")?;
+    let [trigger, others @ ..] = &triggers[..] else { bail!("a ScaledObject without triggers") };
+    for other in others {
+        let wakes = quantity::parse(text(other, THRESHOLD)?).is_some_and(|target| target >= WAKES_ONLY);
+        ensure!(wakes, "another trigger's threshold is so low that it would ask for more than one pod");
+    }
+    let own = text(trigger, THRESHOLD)?;
+    let target = if own == REPLACED { target } else { own };
+    let target = quantity::parse(target).context("KEDA's threshold is no quantity")?;
     let mut settings = KedaSettings::defaults((target * 1000.0).round() as i64, number("maxReplicaCount")?);
     if let Some(behavior) = spec.pointer("/advanced/horizontalPodAutoscalerConfig/behavior") {
         let behavior: Behavior = serde_json::from_value(behavior.clone()).context("KEDA's behavior")?;
         (settings.hpa.up, settings.hpa.down) = (rules(behavior.scale_up)?, rules(behavior.scale_down)?);
     }
-    // The first trigger scales, the others only activate.
-    if let Some(threshold) = spec.pointer("/triggers/0/metadata/activationThreshold") {
+    if let Some(threshold) = trigger.pointer("/metadata/activationThreshold") {
         settings.activation =
             threshold.as_str().and_then(|t| t.parse().ok()).context("activationThreshold is no number")?;
     }
@@ -201,7 +213,24 @@ pub(super) fn vpa(object: &Value) -> Result<VpaSettings> {
 
 #[cfg(test)]
 mod tests {
-    use super::duration_s;
+    use serde_json::json;
+
+    use super::{duration_s, keda};
+
+    #[test]
+    fn a_trigger_may_have_a_threshold_of_its_own_and_a_second_one_only_wakes() {
+        let object = |first: &str, second: &str| {
+            let trigger = |threshold: &str| json!({"metadata": {"threshold": threshold}});
+            json!({"spec": {
+                "minReplicaCount": 0, "maxReplicaCount": 10, "pollingInterval": 30, "cooldownPeriod": 300,
+                "triggers": [trigger(first), trigger(second)],
+            }})
+        };
+        let target = |first: &str| keda(&object(first, "1000000"), "1").expect("valid").hpa.target_milli;
+        assert_eq!((target("set-by-replacement"), target("2")), (1000, 2000));
+        let error = keda(&object("1", "5"), "1").expect_err("it would scale").to_string();
+        assert!(error.contains("more than one pod"), "{error}");
+    }
 
     #[test]
     fn durations_are_gos() {

@@ -28,6 +28,8 @@ pub struct Chart {
     pub lines: Vec<Line>,
     /// A dotted line across, if any: an objective.
     pub mark: Option<f64>,
+    /// The seconds that count, if not all do: the others are shaded.
+    pub counted: Option<[f64; 2]>,
 }
 
 /// Of a chart, in the units of its view box.
@@ -57,6 +59,14 @@ impl Chart {
         );
         let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", escape(&self.unit)) };
         let _ = write!(svg, r#"<text class="t" x="{LEFT}" y="15">{}{unit}</text>"#, escape(&self.title));
+        let [from, to] = self.counted.unwrap_or([0.0, self.seconds]);
+        for (begin, end) in [(0.0, from), (to, self.seconds)].into_iter().filter(|(begin, end)| begin < end) {
+            let (left, width, height) = (x(begin), x(end) - x(begin), HEIGHT - TOP - BOTTOM);
+            let _ = write!(
+                svg,
+                r#"<rect class="u" x="{left:.1}" y="{TOP}" width="{width:.1}" height="{height}"/>"#
+            );
+        }
         for tick in ticks(top, VALUE_TICKS) {
             let (at, right) = (y(tick), WIDTH - RIGHT);
             let _ = write!(svg, r#"<line class="g" x1="{LEFT}" x2="{right}" y1="{at:.1}" y2="{at:.1}"/>"#);
@@ -156,6 +166,7 @@ mod tests {
             seconds: 100.0,
             lines: vec![Line { style: 0, points, stepped }],
             mark: None,
+            counted: None,
         }
     }
 
@@ -185,6 +196,16 @@ mod tests {
         let path = svg.split("d=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a path");
         let commands: String = path.chars().filter(char::is_ascii_alphabetic).collect();
         assert_eq!(commands, "MhLMh", "{path}");
+    }
+
+    #[test]
+    fn seconds_that_do_not_count_are_shaded_at_both_ends() {
+        let mut pods = chart(vec![(0.0, 1.0)], true);
+        assert!(!pods.svg().contains("<rect"));
+        pods.counted = Some([25.0, 50.0]);
+        assert_eq!(pods.svg().matches("<rect").count(), 2);
+        pods.counted = Some([25.0, 100.0]);
+        assert_eq!(pods.svg().matches("<rect").count(), 1);
     }
 
     #[test]

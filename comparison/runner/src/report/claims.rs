@@ -22,6 +22,8 @@ pub struct Claim {
     pub measure: &'static Measure,
     /// Second arm minus first.
     pub difference: Difference,
+    /// The same of each block.
+    pub by_block: Vec<f64>,
     /// p-value, corrected for the claims that are tested before it.
     pub corrected_p: f64,
     /// Names of the results files behind it, without the repeat.
@@ -60,6 +62,7 @@ pub fn claims(groups: &[Group<'_>], origin: Origin) -> Vec<Claim> {
                 titles: group.titles().map(str::to_owned),
                 measure: row.measure,
                 difference: difference?,
+                by_block: row.differences.clone(),
                 corrected_p,
                 files: group.arms.map(file),
             })

@@ -96,7 +96,7 @@ fn sentence(row: &Row, titles: [&str; 2], claim: Option<&Claim>, claimed: bool) 
     ))
 }
 
-/// A p-value with two significant digits.
+/// A p-value with three decimals.
 pub fn probability(p: f64) -> String {
     if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
@@ -147,6 +147,7 @@ mod tests {
             files: ["a".into(), "b".into()],
             measure: row.measure,
             difference: difference(&row.differences).expect("enough pairs"),
+            by_block: row.differences.clone(),
             corrected_p,
         }
     }

@@ -8,6 +8,7 @@ use super::chart::{Chart, Line, escape};
 use super::claims::{Claim, claims};
 use super::cost;
 use super::findings::{findings, probability};
+use super::reproduce;
 use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
 use crate::analysis::MEASURES;
 use crate::analysis::measures::ready_pods;
@@ -16,11 +17,14 @@ use crate::cluster::drift::MOST_DRIFT;
 use scenario::Scenario;
 use scenario::recording::{Origin, Run};
 
+/// Length of the date in a time of RFC 3339.
+const DATE: usize = 10;
+
 /// Seconds of load that a point of a rate or latency line stands for.
 const BIN_S: usize = 5;
 
-/// The whole page. `command` reproduces the results.
-pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
+/// The whole page.
+pub fn page(runs: &[Run], scenarios: &[Scenario]) -> String {
     let arms = arm_runs(runs);
     let groups = groups(&arms);
     let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
@@ -58,7 +62,11 @@ pub fn page(runs: &[Run], scenarios: &[Scenario], command: &str) -> String {
     for measure in MEASURES {
         let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escape(measure.title), escape(measure.definition));
     }
-    let _ = write!(html, "</dl><h2>Reproduce</h2><pre>{}</pre></main></body></html>", escape(command));
+    let _ = write!(
+        html,
+        "</dl><h2>Reproduce</h2><pre>{}</pre></main></body></html>",
+        escape(&reproduce::commands(&arms))
+    );
     html
 }
 
@@ -71,6 +79,22 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
          hold 95 % t intervals. A difference is shown from {LEAST_PAIRS} pairs on, when the exact sign-flip test has p at \
          most {ALPHA}, for it and for every claim before it: the claims were put in this order before the runs.</p>"
     );
+    let mut scenarios: Vec<(&str, [f64; 2])> = vec![];
+    for arm in arms.iter().filter(|a| a.origin == origin) {
+        let window = arm.runs.first().and_then(|run| run.draw.counted);
+        if let Some(found) =
+            window.map(|window| (arm.scenario, window)).filter(|found| !scenarios.contains(found))
+        {
+            scenarios.push(found);
+        }
+    }
+    for (scenario, [from, to]) in scenarios {
+        let _ = write!(
+            html,
+            "<p>Of <strong>{}</strong> seconds {from:.0} to {to:.0} of each run count.</p>",
+            escape(scenario)
+        );
+    }
     if claims.is_empty() {
         let pairs = groups.iter().filter(|g| g.origin == origin).map(Group::pairs).max();
         let _ = write!(
@@ -82,7 +106,7 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
     }
     html.push_str(
         "<div class=\"wide\"><table><tr><th>Scenario</th><th>Arms</th><th>Measure</th><th>Pairs</th><th>Second minus first</th>\
-         <th>Corrected p</th><th></th><th>Files</th></tr>",
+         <th>By block</th><th>Corrected p</th><th></th><th>Files</th></tr>",
     );
     for claim in claims {
         let (low, high) = claim.difference.interval;
@@ -90,8 +114,8 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
             if claim.is_shown() { (" class=\"clear\"", "shown") } else { ("", "not shown") };
         let _ = write!(
             html,
-            "<tr{class}><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{verdict}</td>\
-             <td>{}</td></tr>",
+            "<tr{class}><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{}</td>\
+             <td>{verdict}</td><td>{}</td></tr>",
             escape(&claim.scenario),
             escape(&claim.titles.join(" and ")),
             escape(claim.measure.title),
@@ -100,6 +124,7 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
             claim.measure.unit,
             number(low),
             number(high),
+            claim.by_block.iter().map(|difference| number(*difference)).collect::<Vec<_>>().join(", "),
             escape(&probability(claim.corrected_p)),
             escape(&claim.files.clone().map(|file| format!("{file}-*.json")).join(", ")),
         );
@@ -152,9 +177,9 @@ fn sessions<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
     let _ = write!(
         html,
         "<p>The runs come from {} sessions. Arms are compared within blocks only, a block being one seed under every arm: \
-         what differs between sessions, as the speed of the machine, cancels in a difference. It does not cancel in the \
-         means of the table above. {continued} of {} blocks were continued in a later session, where one pod answered the \
-         same within {:.0} %.</p>",
+         what differs between sessions, as the speed of the machine, cancels in a difference within a session. It does not \
+         cancel in the means of the table above. {continued} of {} blocks were continued in a later session, which began \
+         with a pod that answered the same within {:.0} %: in these the arms are of different sessions.</p>",
         all.len(),
         blocks.len(),
         MOST_DRIFT * 100.0
@@ -180,8 +205,8 @@ fn environment<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
         note("Factor on the scenarios' time", format!("{}", run.draw.stretch));
         note("Objective", format!("{} ms", run.draw.slo_ms));
         note("Seeds", format!("{}", run.draw.seed));
-        if !run.started.is_empty() {
-            note("Date", run.started[..10].to_owned());
+        if let Some(date) = run.started.get(..DATE) {
+            note("Date", date.to_owned());
         }
     }
     html.push_str("<table class=\"env\">");
@@ -246,6 +271,7 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
     let all = || group.arms.iter().flat_map(|a| &a.runs);
     let seconds = all().map(|r| r.recording.observed_s).fold(0.0, f64::max);
     let slo = all().map(|r| r.draw.slo_ms as f64).next();
+    let counted = all().find_map(|r| r.draw.counted);
     let lines = |stepped: bool, of: &dyn Fn(&Run) -> Vec<(f64, f64)>| -> Vec<Line> {
         let line = |style: usize, run: &&Run| Line { style, points: of(run), stepped };
         let arms = group.arms.iter().enumerate();
@@ -257,6 +283,7 @@ fn charts(group: &Group<'_>) -> Vec<Chart> {
         seconds,
         lines,
         mark,
+        counted,
     };
     let mut rate = lines(false, &good_answers);
     // The curve is the same for every run of a group; only the draws from it differ by repeat.
@@ -299,8 +326,9 @@ fn node_busy(run: &Run) -> Vec<(f64, f64)> {
 fn violations(run: &Run) -> Vec<(f64, f64)> {
     let mut sum = 0.0;
     let mut points = vec![(0.0, 0.0)];
+    let [from, to] = run.draw.counted.unwrap_or([0.0, f64::INFINITY]);
     for (second, row) in run.load.seconds.iter().enumerate() {
-        if row.violates_slo() {
+        if row.violates_slo() && (from..=to).contains(&(second as f64)) {
             sum += 1.0;
             points.push((second as f64 + 1.0, sum));
         }
@@ -309,7 +337,8 @@ fn violations(run: &Run) -> Vec<(f64, f64)> {
 }
 
 const KEY: &str = "<p class=\"key\">In the charts: <svg viewBox=\"0 0 30 8\"><path class=\"l v2\" d=\"M0 4L30 4\"/></svg> \
-    rate offered <svg viewBox=\"0 0 30 8\"><line class=\"o\" x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\"/></svg> objective or target. \
+    rate offered <svg viewBox=\"0 0 30 8\"><line class=\"o\" x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\"/></svg> objective or target \
+    <svg viewBox=\"0 0 30 8\"><rect class=\"u\" width=\"30\" height=\"8\"/></svg> seconds that do not count. \
     Every repeat is a line of its own.</p>";
 
 const STYLE: &str = "
@@ -323,7 +352,7 @@ em{font-style:normal;font-size:13px;background:#ffe9a8;padding:1px 6px;border-ra
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));gap:8px 18px}
 .charts svg{width:100%;height:auto}
 .t{font-size:12px;font-weight:600;fill:var(--ink)}.n{font-size:10px;fill:var(--soft)}.e{text-anchor:end}.m{text-anchor:middle}
-.g{stroke:var(--rule);stroke-width:.7}.o{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 3}
+.g{stroke:var(--rule);stroke-width:.7}.u{fill:#eef0f2}.o{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 3}
 .l{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
 .v0{stroke:var(--a)}.v1{stroke:var(--b);stroke-dasharray:4 4}.v2{stroke:#9aa3ad;stroke-width:1.2}
 .key svg,.runs svg{width:30px;height:8px;margin-left:14px}.key,.runs{color:var(--soft);font-size:13px}
@@ -343,8 +372,8 @@ mod tests {
 
     #[test]
     fn an_empty_page_is_complete_and_loads_nothing_from_outside() {
-        let html = page(&[], &[], "make compare");
-        assert!(html.ends_with("</html>") && html.contains("make compare"));
+        let html = page(&[], &[]);
+        assert!(html.ends_with("</html>"));
         for outside in ["http:", "https:", "src=", "@import", "url("] {
             assert!(!html.contains(outside), "{outside}");
         }

@@ -8,4 +8,5 @@ pub mod html;
 pub mod markdown;
 pub mod picture;
 pub mod power;
+pub mod reproduce;
 pub mod table;

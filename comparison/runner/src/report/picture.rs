@@ -64,6 +64,7 @@ impl From<&ChartInput> for Chart {
             seconds: input.seconds,
             lines: input.lines.iter().enumerate().map(line).collect(),
             mark: input.mark,
+            counted: None,
         }
     }
 }
