@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Prometheus, Grafana and traces into the current cluster; Knative's own metrics and traces switched
-# on where it is there. `make observability` calls it with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM
-# and STORAGE.
+# on where it is there (KNATIVE_TELEMETRY=no leaves them as they are). `make observability` calls it
+# with KUBECTL, KUSTOMIZE, KUBERNETES_PLATFORM, STORAGE and KNATIVE_TELEMETRY.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kubectl=${KUBECTL:-kubectl}
 # Images of some hundred megabytes have to be fetched, and a volume has to be made.
 patience=300s
 
+case ${KNATIVE_TELEMETRY:-yes} in
+  yes | no) ;;
+  *) echo "KNATIVE_TELEMETRY is yes or no, not '$KNATIVE_TELEMETRY'" >&2; exit 1 ;;
+esac
 components=()
 case $STORAGE in
   claim) platforms/prerequisites.py check storage ;;
@@ -28,19 +32,14 @@ trap 'rm -rf "$overlay"' EXIT
   [ ${#components[@]} = 0 ] || { echo 'components:'; printf -- '- ../../observability/components/%s\n' "${components[@]}"; }
 } >"$overlay/kustomization.yaml"
 
-"$KUSTOMIZE" build "$overlay" | platforms/apply.sh "Prometheus, Grafana and traces" --force-conflicts
-if $kubectl get namespace knative-serving >/dev/null 2>&1; then
-  # Server-side: Knative's ConfigMaps keep every key that is not named here. Its components read
-  # them when they start.
-  "$KUSTOMIZE" build observability/knative | platforms/apply.sh "Knative's metrics and traces" --force-conflicts
-  $kubectl --namespace knative-serving rollout restart deployment activator autoscaler controller
-else
-  echo "no Knative here: its metrics and traces are left out"
-fi
+"$KUSTOMIZE" build "$overlay" | platforms/apply.sh "Prometheus, Grafana and traces"
+observability/knative/switch.sh on
 for deployment in prometheus grafana; do
   $kubectl rollout status --namespace monitoring --timeout $patience "deployment/$deployment" || {
     echo "$deployment was applied and is not ready after $patience:" >&2
-    $kubectl describe pods --namespace monitoring --selector "app.kubernetes.io/name=$deployment" 2>/dev/null | sed -n '/^Events:/,$p' >&2
+    $kubectl describe pods --namespace monitoring --selector "app.kubernetes.io/name=$deployment" 2>/dev/null | sed -n '/^Events:/,$p' >&2 || true
+    # A pod that a quota or PodSecurity refuses does not exist: only these say why.
+    $kubectl get events --namespace monitoring --sort-by=.lastTimestamp 2>/dev/null | tail -n 10 >&2 || true
     exit 1
   }
 done

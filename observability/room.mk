@@ -49,6 +49,9 @@ picture: build-comparison $(PROMETHEUS) $(PROMTOOL) $(VENV)/observability.stamp 
 # Storage of Prometheus' samples: `claim` takes a volume of the default StorageClass, `emptydir`
 # the node's disk.
 STORAGE ?= claim
+# Whether Knative's own metrics and traces are switched on with it, and off when it goes. Knative's
+# components and every Knative pod of the cluster restart then.
+KNATIVE_TELEMETRY ?= yes
 
 # Missing prerequisites on the cluster are reported before anything is built.
 .PHONY: need-prometheus
@@ -59,13 +62,13 @@ demo: need-cluster need-prometheus build-comparison $(KUSTOMIZE) $(VENV)/observa
 	@$(VENV)/bin/python observability/demo/demo.py --kubectl '$(KUBECTL)' --comparison $(COMPARISON) --cluster $(CLUSTER) $(if $(GATEWAY),--gateway $(GATEWAY)) \
 	  --scenario $(SCENARIO) --scale $(SCALE) --stretch $(STRETCH)
 
-observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster (STORAGE=claim|emptydir)
-	@$(CLUSTER_ENV) STORAGE='$(STORAGE)' observability/deploy.sh
+observability: $(KUSTOMIZE) ## Prometheus, Grafana and traces into the current cluster; restarts Knative's pods with its metrics on (STORAGE=claim|emptydir KNATIVE_TELEMETRY=yes|no)
+	@$(CLUSTER_ENV) STORAGE='$(STORAGE)' KNATIVE_TELEMETRY='$(KNATIVE_TELEMETRY)' observability/deploy.sh
 
 .PHONY: undeploy-observability
-undeploy-observability: $(KUSTOMIZE) need-cluster ## remove Prometheus, Grafana, traces and the adapter, samples too
+undeploy-observability: need-cluster ## remove Prometheus, Grafana, traces and the adapter, samples too, and Knative's metrics (KNATIVE_TELEMETRY=no: not those)
 	@echo "removing what watches from $$($(KUBECTL) config current-context)"
-	@$(CLUSTER_ENV) observability/undeploy.sh
+	@$(CLUSTER_ENV) KNATIVE_TELEMETRY='$(KNATIVE_TELEMETRY)' observability/undeploy.sh
 
 $(TOOLS)/bin/prometheus: $(TOOLS)/bin/promtool
 

@@ -37,12 +37,16 @@ case " $* " in *" k8s-autoscalers "*)
     echo "no Knative here: the Deployment gets no route on Kourier, only its Service"
   fi ;;
 esac
+# GKE: its Prometheus scrapes the node exporter of make observability, in the namespace of that.
+if $kubectl get namespace monitoring >/dev/null 2>&1; then components="$components|node-monitoring"; fi
 awk -v components="$components" -f platforms/select.awk "$MANIFESTS.all" |
   platforms/apply.sh "$* ($KUBERNETES_PLATFORM, $SETTINGS, $IMAGE)"
 
 explain() {
   echo "$1 was applied and is not ready after $patience:" >&2
   $kubectl get pods --namespace eye-state --selector "app.kubernetes.io/component=$1" >&2 || true
+  # A pod that a quota or PodSecurity refuses does not exist: only these say why.
+  $kubectl get events --namespace eye-state --sort-by=.lastTimestamp 2>/dev/null | tail -n 10 >&2 || true
   echo "make status shows more; ImagePullBackOff or ErrImagePull: make image image-load" >&2
   exit 1
 }

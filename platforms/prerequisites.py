@@ -140,8 +140,12 @@ def kourier() -> tuple[str, str] | None:
     if not get("service", "kourier", "--namespace", "kourier-system"):
         release = f"https://github.com/knative-extensions/net-kourier/releases/download/{VERSIONS['KNATIVE_VERSION']}/kourier.yaml"
         return "no Kourier here: the gateway of both variants", f"kubectl apply -f {release}"
-    if not any(_setting("config-network", key).startswith("kourier.") for key in ("ingress-class", "ingress.class")):
-        return "Knative is not told to use Kourier", _patch("config-network", "ingress-class", "kourier.ingress.networking.knative.dev")
+    classes = [named for key in ("ingress-class", "ingress.class") if (named := _setting("config-network", key))]
+    if not any(named.startswith("kourier.") for named in classes):
+        patch = _patch("config-network", "ingress-class", "kourier.ingress.networking.knative.dev")
+        if classes:
+            return f"Knative is told to use {classes[0]}, not Kourier", f"{patch} (this moves every Knative Service of the cluster to Kourier)"
+        return "Knative is not told to use Kourier", patch
     for name, namespace in (("3scale-kourier-gateway", "kourier-system"), ("net-kourier-controller", "knative-serving")):
         if _down(name, namespace):
             return f"Kourier's {name} is not running: no request would reach a variant", f"kubectl --namespace {namespace} get pods"
@@ -197,8 +201,11 @@ def prometheus() -> tuple[str, str] | None:
 
 
 def beside_prometheus() -> tuple[str, str] | None:
-    """Traces and pod counts on the dashboards come from these."""
+    """Traces, pod counts and nodes on the dashboards come from these."""
     down = [name for name in ("kube-state-metrics", "trace-collector", "jaeger") if _down(name, "monitoring")]
+    nodes = get("daemonset", "node-exporter", "--namespace", "monitoring").get("status", {})
+    if nodes.get("numberAvailable", 0) < nodes.get("desiredNumberScheduled", 0):
+        down.append("node-exporter")
     return (f"not running yet: {', '.join(down)}", "kubectl --namespace monitoring get pods, should it stay so") if down else None
 
 
@@ -209,6 +216,19 @@ def custom_metrics() -> tuple[str, str] | None:
         return "no custom-metrics adapter answers: the HPA scales on its metric", "see platforms/gke/README.md"
     # One command that helps now: the adapter itself needs Prometheus first.
     return "no custom-metrics adapter answers: the HPA scales on its metric", prometheus() and "make observability metrics-adapter" or "make metrics-adapter"
+
+
+def no_other_adapter() -> tuple[str, str] | None:
+    """An HPA asks the group's preferred version: beside another adapter, ours would be asked for all."""
+    for service in get("apiservices.apiregistration.k8s.io").get("items", []):
+        ours = service["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") == "nv-micro"
+        if service["spec"].get("group") == "custom.metrics.k8s.io" and not ours:
+            by = service["spec"].get("service") or {}
+            return (
+                f"another adapter serves {service['metadata']['name']} ({by.get('namespace', '?')}/{by.get('name', '?')}), and every HPA of the cluster would ask ours instead",
+                "add the rules of k8s-autoscalers/metrics/rules.yaml to that adapter, in place of make metrics-adapter",
+            )
+    return None
 
 
 def storage() -> tuple[str, str] | None:
@@ -222,7 +242,8 @@ def storage() -> tuple[str, str] | None:
     if classes:
         patch = json.dumps({"metadata": {"annotations": {default: "true"}}})
         return "no StorageClass is the default one: Prometheus would stay Pending", (
-            f"kubectl patch storageclass {classes[0]['metadata']['name']} --patch '{patch}'"
+            "make observability STORAGE=emptydir (samples go with the pod), or make one the default for every claim of the cluster:"
+            f" kubectl patch storageclass {classes[0]['metadata']['name']} --patch '{patch}'"
         )
     return "no StorageClass here: Prometheus would stay Pending", "make observability STORAGE=emptydir (samples go with the pod)"
 
@@ -280,6 +301,7 @@ NEEDS: dict[str, tuple[str, Need]] = {
     "vpa": ("the VPA, with InPlaceOrRecreate", vpa),
     "metrics-server": ("metrics-server", metrics_server),
     "custom-metrics": ("a custom-metrics adapter", custom_metrics),
+    "no-other-adapter": ("no other custom-metrics adapter", no_other_adapter),
     "keda": ("KEDA", keda),
     "prometheus": ("Prometheus, for the adapter", prometheus),
     "storage": ("a volume for Prometheus", storage),
@@ -297,7 +319,7 @@ FIRST = ("kubectl", "cluster")
 
 TARGETS: dict[str, list[str]] = {
     "make observability": ["storage"],
-    "make metrics-adapter": ["prometheus"],
+    "make metrics-adapter": ["prometheus", "no-other-adapter"],
     "make deploy-knative": ["version", "knative", "knative-webhook", "kourier", "knative-settings", "image", "room"],
     "make deploy-k8s-autoscalers": ["version", "vpa", "metrics-server", "custom-metrics", "image", "room"],
 }
@@ -347,8 +369,9 @@ def doctor() -> int:
             if not found or need == "storage" and get("deployment", "prometheus", "--namespace", "monitoring").get("status", {}).get("availableReplicas"):
                 print(f"  ok       {what}")
                 continue
-            # Building and testing take no cluster: where none was asked for, none is missing.
-            note = need in NOTES or need == "cluster"
+            # Building and testing take no cluster: where none was asked for, none is missing. Nor
+            # is anything where another adapter can serve the HPA.
+            note = need in NOTES or need in ("cluster", "no-other-adapter")
             print(f"  {'note   ' if note else 'missing'}  {what}: {found[0]}\n           {found[1]}")
             missing += not note
             if need in FIRST:
@@ -394,7 +417,12 @@ def addresses() -> int:
             if within := node_port(get("service", "kourier", "--namespace", "kourier-system")):
                 print(f"where the nodes can be reached, and for load: {within}")
         for variant, host in hosts.items():
-            print(f"{variant}: curl -H 'Host: {host}' --data-binary @function/samples/open.jpg {address}/classify")
+            at = f"-H 'Host: {host}' --data-binary @function/samples/open.jpg {address}"
+            if variant == "knative" and url.startswith("https://"):
+                # By its own name, which the certificate is for, and yet at the gateway's address.
+                to = address.removeprefix("http://")
+                at = f"--connect-to '::{to}{'' if ':' in to else ':'}' --data-binary @function/samples/open.jpg {url}"
+            print(f"{variant}: curl {at}/classify")
         if "k8s-autoscalers" in hosts:
             forward = f"kubectl --namespace {NAMESPACE} port-forward service/eye-state-k8s-autoscalers 8082:80"
             print(f"the page in a browser: {forward}   then http://127.0.0.1:8082")

@@ -127,7 +127,7 @@ undeploy: $(KUSTOMIZE) need-cluster ## remove both variants and their namespace
 	  | $(KUBECTL) delete --ignore-not-found --wait -f -
 
 metrics-adapter: $(KUSTOMIZE) ## install prometheus-adapter with the function's rule (after make observability)
-	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus
+	@$(CLUSTER_ENV) platforms/prerequisites.py check prometheus no-other-adapter
 	@$(KUSTOMIZE) build k8s-autoscalers/metrics | KUBECTL='$(KUBECTL)' platforms/apply.sh "prometheus-adapter"
 	@$(KUBECTL) rollout status --namespace monitoring --timeout 120s deployment/prometheus-adapter
 	@$(KUBECTL) wait --for condition=Available --timeout 60s apiservice/v1beta2.custom.metrics.k8s.io
@@ -153,4 +153,4 @@ need-cluster:
 	@$(CLUSTER_ENV) platforms/prerequisites.py check cluster
 
 # What of it this cluster knows the kinds of.
-HERE = shared|k8s-autoscalers$(if $(shell $(KUBECTL) get crd services.serving.knative.dev --output name 2>/dev/null),|knative|kourier-route)
+HERE = shared|k8s-autoscalers|node-monitoring$(if $(shell $(KUBECTL) get crd services.serving.knative.dev --output name 2>/dev/null),|knative|kourier-route)

@@ -59,6 +59,14 @@ def test_every_workload_is_confined():
             assert context["capabilities"] == {"drop": ["ALL"]} and "limits" in container["resources"]
 
 
+def test_the_namespace_admits_the_workload_that_needs_the_host():
+    pods = {workload["metadata"]["name"]: workload["spec"]["template"]["spec"] for workload in of_kind(*WORKLOADS)}
+    needs_the_host = {name for name, pod in pods.items() if pod.get("hostNetwork") or pod.get("hostPID") or any("hostPath" in volume for volume in pod.get("volumes", []))}
+    (namespace,) = of_kind("Namespace")
+    assert needs_the_host == {"node-exporter"}
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
 def test_grafana_starts_without_a_way_to_the_internet():
     (grafana,) = [found for found in of_kind("Deployment") if found["metadata"]["name"] == "grafana"]
     (container,) = grafana["spec"]["template"]["spec"]["containers"]

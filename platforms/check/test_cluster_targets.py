@@ -26,6 +26,13 @@ def named(kind: str, name: str, namespace: str | None = None, **more: object) ->
     return {"kind": kind, "metadata": metadata, **more}
 
 
+OURS = {"app.kubernetes.io/part-of": "nv-micro"}
+
+
+def labelled(found: dict, labels: dict = OURS) -> dict:
+    return found | {"metadata": found["metadata"] | {"labels": labels}}
+
+
 def api(group: str) -> dict:
     status = {"conditions": [{"type": "Available", "status": "True"}]}
     return named("APIService", f"v1.{group}", spec={"group": group}, status=status)
@@ -46,7 +53,7 @@ def complete() -> list[dict]:
         named("ConfigMap", "config-features", "knative-serving", data={"kubernetes.podspec-topologyspreadconstraints": "enabled"}),
         named("Service", "kourier", "kourier-system", spec={"type": "LoadBalancer", "ports": []}, status={"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}),
         api("metrics.k8s.io"),
-        api("custom.metrics.k8s.io"),
+        labelled(api("custom.metrics.k8s.io")),
         named("Service", "prometheus", "monitoring"),
         named("StorageClass", "standard", metadata_annotations=None) | {"metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}}},
         # An image whose tag was taken by a newer one stays on the node without a name.
@@ -85,9 +92,13 @@ class Cluster:
             text=True,
         )
         calls = (self.home / "calls").read_text().splitlines()
-        reading = ("get ", "config ", "version", "wait ", "rollout status ")
+        reading = ("get ", "describe ", "config ", "version", "wait ", "rollout status ")
         changes = [c for c in calls if not c.startswith(reading) and "--dry-run=server" not in c]
         return Outcome(done.returncode, done.stdout + done.stderr, changes)
+
+    def names(self) -> set[str]:
+        """What is there now."""
+        return {f"{o['kind']}/{o['metadata']['name']}" for o in json.loads((self.home / "objects.json").read_text())}
 
 
 @pytest.fixture
@@ -123,7 +134,10 @@ MISSING = [
     ("metrics-adapter", [], without("prometheus"), "\n  make observability\n"),
     ("demo", [], without("prometheus"), "\n  make observability\n"),
     ("observability", [], without("standard"), "\n  make observability STORAGE=emptydir"),
+    ("observability", [], changed("standard", metadata={"name": "standard"}), "\n  make observability STORAGE=emptydir"),
     ("observability", [], changed("standard", metadata={"name": "standard"}), CLASS),
+    ("metrics-adapter", [], changed("v1.custom.metrics.k8s.io", metadata={"name": "v1.custom.metrics.k8s.io"}), "k8s-autoscalers/metrics/rules.yaml to that adapter"),
+    ("metrics-adapter", [], lambda objects: [*objects, named("APIService", "v1beta1.custom.metrics.k8s.io", spec={"group": "custom.metrics.k8s.io", "service": {"namespace": "keda", "name": "its-adapter"}})], "(keda/its-adapter)"),
 ]
 
 
@@ -269,6 +283,146 @@ def test_observability_ends_with_what_to_open(cluster: Cluster) -> None:
     assert outcome.code == 0, outcome.text
 
 
+def with_knative(*setters: str, **data: str) -> list[dict]:
+    """A cluster whose Knative has these settings of its telemetry, each set by all of these field managers."""
+    settings = {key.replace("_", "-"): value for key, value in data.items()}
+    found = named("ConfigMap", "config-observability", "knative-serving", data=settings)
+    fields = {"f:data": {".": {}} | {f"f:{key}": {} for key in settings}}
+    found["metadata"]["managedFields"] = [{"manager": setter, "operation": "Apply", "fieldsV1": fields} for setter in setters]
+    return [*complete(), named("Namespace", "knative-serving"), found]
+
+
+def test_knative_starts_again_only_where_its_telemetry_was_switched_on(cluster: Cluster) -> None:
+    (cluster.home / "applied.json").write_text(json.dumps(with_knative(metrics_protocol="prometheus")))
+    outcome = cluster.make("observability", objects=with_knative())
+    assert outcome.code == 0 and "rollout restart" in outcome.changes[-1], outcome.text
+    outcome = cluster.make("observability", objects=with_knative(metrics_protocol="prometheus"))
+    assert outcome.code == 0 and "rollout restart" not in " ".join(outcome.changes), outcome.text
+    # `make cluster` applies Knative's ConfigMaps as released: with one field manager for both, that
+    # would remove the keys.
+    assert "--field-manager nv-micro-telemetry" in outcome.changes[-1]
+    assert "nv-micro-telemetry" not in (render.ROOT / "platforms/kind/cluster.sh").read_text()
+
+
+@pytest.mark.parametrize("manager", ["nv-micro-telemetry", "nv-micro"])
+def test_knative_s_telemetry_is_switched_off_but_for_what_others_set_too(cluster: Cluster, manager: str) -> None:
+    (cluster.home / "applied.json").write_text(json.dumps(with_knative()))
+    outcome = cluster.make("undeploy-observability", objects=with_knative(manager, metrics_protocol="prometheus"))
+    assert outcome.code == 0 and "rollout restart" in outcome.changes[-1], outcome.text
+    assert "patch configmap config-observability" in outcome.changes[-2] and '{"data": {"metrics-protocol": null}}' in outcome.changes[-2]
+    outcome = cluster.make("undeploy-observability", objects=with_knative(manager, "kubectl-edit", metrics_protocol="prometheus"))
+    assert outcome.code == 0, outcome.text
+    assert [c for c in outcome.changes if "patch" in c or "rollout restart" in c] == []
+
+
+def test_knative_is_left_alone_on_demand(cluster: Cluster) -> None:
+    for target in ("observability", "undeploy-observability"):
+        outcome = cluster.make(target, "KNATIVE_TELEMETRY=no", objects=with_knative("nv-micro-telemetry", metrics_protocol="prometheus"))
+        assert outcome.code == 0 and outcome.changes != [], outcome.text
+        assert [c for c in outcome.changes if "nv-micro-telemetry" in c or "rollout restart" in c] == []
+    outcome = cluster.make("observability", "KNATIVE_TELEMETRY=perhaps", objects=with_knative())
+    assert outcome.code != 0 and outcome.changes == [] and "is yes or no" in outcome.text
+
+
+def test_a_config_map_that_knative_does_not_have_is_not_made(cluster: Cluster) -> None:
+    last = cluster.home / "last_apply.yaml"
+    cluster.make("observability", objects=with_knative())
+    assert "name: config-observability" in last.read_text() and "config-kourier" not in last.read_text()
+    cluster.make("observability", objects=[*with_knative(), named("ConfigMap", "config-kourier", "knative-serving", data={})])
+    assert "name: config-observability" in last.read_text() and "name: config-kourier" in last.read_text()
+
+
+def test_what_is_deployed_to_watch_carries_the_label_by_which_it_is_removed() -> None:
+    script = (render.ROOT / "observability/undeploy.sh").read_text()
+    for document in [*render.render(Path("observability")), *render.render(Path("k8s-autoscalers/metrics"))]:
+        assert document["metadata"]["labels"].items() >= OURS.items(), document["metadata"]["name"]
+        assert document["kind"] == "Namespace" or f"{document['kind'].lower()}s" in script
+
+
+def test_what_others_have_under_the_same_names_is_not_removed(cluster: Cluster) -> None:
+    others = [
+        *complete(),
+        named("Namespace", "monitoring"),
+        named("Deployment", "grafana", "monitoring"),
+        named("Service", "grafana", "monitoring"),
+        named("DaemonSet", "node-exporter", "monitoring"),
+        named("ClusterRole", "prometheus-adapter"),
+    ]
+    ours = [
+        labelled(named("Deployment", "kube-state-metrics", "monitoring")),
+        labelled(named("ConfigMap", "dashboard-cluster", "monitoring")),
+        labelled(named("PersistentVolumeClaim", "prometheus", "monitoring")),
+        labelled(named("ClusterRole", "nv-micro-prometheus")),
+        labelled(named("RoleBinding", "prometheus-adapter:auth-reader", "kube-system")),
+    ]
+    outcome = cluster.make("undeploy-observability", objects=[*others, *ours])
+    assert outcome.code == 0, outcome.text
+    # The adapter's APIService is labelled as ours in `complete`.
+    left = {f"{o['kind']}/{o['metadata']['name']}" for o in others} - {"APIService/v1.custom.metrics.k8s.io"}
+    assert cluster.names() == left
+    assert "the namespace monitoring stays: it has" in outcome.text and "daemonset/node-exporter" in outcome.text
+
+
+@pytest.mark.parametrize("kind", [None, "ConfigMap", "Secret", "Service", "Job", "CronJob", "StatefulSet"])
+def test_the_namespace_goes_only_where_nobody_else_has_anything_in_it(cluster: Cluster, kind: str | None) -> None:
+    objects = [
+        *without("prometheus")(complete()),
+        labelled(named("Namespace", "monitoring")),
+        labelled(named("Deployment", "prometheus", "monitoring")),
+        # What every namespace has.
+        named("ConfigMap", "kube-root-ca.crt", "monitoring"),
+        named("ServiceAccount", "default", "monitoring"),
+    ]
+    outcome = cluster.make("undeploy-observability", objects=[*objects, *([named(kind, "somebodys", "monitoring")] if kind else [])])
+    assert outcome.code == 0, outcome.text
+    assert ("Namespace/monitoring" in cluster.names()) == (kind is not None)
+    assert "Namespace/eye-state" in cluster.names() and "Deployment/prometheus" not in cluster.names()
+
+
+@pytest.mark.parametrize(("target", "namespace"), [("deploy-knative", "eye-state"), ("deploy-k8s-autoscalers", "eye-state"), ("observability", "monitoring")])
+def test_pods_that_a_quota_refuses_are_explained_by_the_last_events(cluster: Cluster, target: str, namespace: str) -> None:
+    refused = named("Event", "one", namespace, message="pods are forbidden: exceeded quota")
+    outcome = cluster.make(target, objects=[*complete(), refused], FAKE_NOT_READY="1")
+    assert outcome.code != 0 and "is not ready after" in outcome.text
+    assert "exceeded quota" in outcome.text
+
+
+def test_another_metrics_adapter_is_said_by_doctor_and_passed_over_on_demand(cluster: Cluster) -> None:
+    other = named("APIService", "v1beta1.custom.metrics.k8s.io", spec={"group": "custom.metrics.k8s.io", "service": {"namespace": "keda", "name": "its-adapter"}})
+    outcome = cluster.make("metrics-adapter", "ANYWAY=yes", objects=[*complete(), other])
+    assert outcome.code == 0 and outcome.changes != [], outcome.text
+    # It may serve the HPA: nothing is missing.
+    assert "note     no other custom-metrics adapter" in cluster.make("doctor", objects=[*complete(), other]).text
+
+
+def test_the_remedy_for_another_ingress_says_what_else_it_moves(cluster: Cluster) -> None:
+    other = {"ingress-class": "istio.ingress.networking.knative.dev"}
+    outcome = cluster.make("deploy-knative", objects=changed("config-network", data=other)(complete()))
+    assert outcome.code != 0 and outcome.changes == []
+    assert "told to use istio.ingress.networking.knative.dev" in outcome.text and "moves every Knative Service" in outcome.text
+
+
+def test_a_knative_service_with_a_certificate_is_asked_by_its_name(cluster: Cluster) -> None:
+    url = "https://eye-state-knative.eye-state.example.org"
+    text = cluster.make("addresses", objects=changed("eye-state-knative", status={"url": url})(complete())).text
+    assert f"knative: curl --connect-to '::192.0.2.7:' --data-binary @function/samples/open.jpg {url}/classify" in text
+
+
+def test_on_gke_the_node_exporter_is_scraped_where_it_was_deployed(cluster: Cluster) -> None:
+    last = cluster.home / "last_apply.yaml"
+    for there, objects in ((False, complete()), (True, [*complete(), named("Namespace", "monitoring")])):
+        outcome = cluster.make("deploy", "PLATFORM=gke", objects=objects)
+        assert outcome.code == 0, outcome.text
+        assert ("name: node-exporter" in last.read_text()) == there
+
+
+def test_observability_takes_nothing_over_that_others_have_under_its_names(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text(CONFLICT.format("helm"))
+    outcome = cluster.make("observability", objects=complete())
+    assert outcome.code != 0 and outcome.changes == []
+    assert "by helm: nothing was changed; OVERWRITE=yes" in outcome.text
+
+
 def test_doctor_asks_no_volume_for_a_prometheus_that_runs_without_one(cluster: Cluster) -> None:
     running = [*without("standard")(complete()), named("Deployment", "prometheus", "monitoring", status={"availableReplicas": 1})]
     assert "ok       a volume for Prometheus" in cluster.make("doctor", objects=running).text
@@ -279,6 +433,8 @@ def test_observability_names_what_is_not_running_beside_prometheus_and_grafana(c
     objects = [*complete(), named("Deployment", "jaeger", "monitoring", status={})]
     text = cluster.make("observability", objects=objects).text
     assert "not running yet: jaeger\n" in text and "http://localhost:3000/d/" in text
+    exporter = named("DaemonSet", "node-exporter", "monitoring", status={"desiredNumberScheduled": 2, "numberAvailable": 1})
+    assert "not running yet: jaeger, node-exporter\n" in cluster.make("observability", objects=[*objects, exporter]).text
 
 
 def test_an_unknown_platform_is_answered_with_all_that_there_are(cluster: Cluster) -> None:

@@ -70,7 +70,8 @@ $kubectl --namespace kourier-system patch service kourier --type merge --patch \
   '{"spec": {"type": "NodePort", "ports": [{"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 31080}]}}' >/dev/null
 
 say "prometheus-adapter, in the namespace monitoring"
-$kubectl create namespace monitoring --dry-run=client -o yaml | apply -f -
+# Where it is there, it has the labels that make observability gave it.
+$kubectl get namespace monitoring >/dev/null 2>&1 || $kubectl create namespace monitoring >/dev/null
 "$KUSTOMIZE" build k8s-autoscalers/metrics | apply -f -
 
 say "waiting until everything is available"

@@ -5,6 +5,9 @@ from grafana import BY_VARIANT, COLOURS, GREY, LIMIT, NAMES, RUN, Panel, Query, 
 EMPTY = "No node was scraped in this time range: node-exporter and kube-state-metrics come with make observability"
 NOT_RECORDED = "No sample in this time range, or the run is a recorded one: this is not in results files"
 CORES = 'count by (node) (node_cpu_seconds_total{mode="idle"})'
+# A pod that is done keeps its requests in the API and holds nothing on its node. Recorded runs have
+# no phases: there every pod counts.
+REQUESTED = 'kube_pod_container_resource_requests{resource="cpu"} unless on (namespace, pod) (kube_pod_status_phase{phase=~"Failed|Succeeded"} == 1)'
 
 
 def by_role(series: str) -> list[Query]:
@@ -43,8 +46,8 @@ ROWS = [
             Query("sum by (node) (node_load1)", "load {{node}}"),
             Query(CORES, "cores {{node}}"),
         ], NOT_RECORDED, dashed=["cores.*"], colours={"cores.*": LIMIT}),
-        Panel("CPU requested and allocatable", "Cores that all pods request, against the node's allocatable cores: the rest decides whether a new pod stays Pending. Not scheduled: pods that wait for a node.", [
-            Query(named('sum by (node) (kube_pod_container_resource_requests{resource="cpu"})'), "requested {{node}}"),
+        Panel("CPU requested and allocatable", "Cores requested by all pods that are not done, against the node's allocatable cores: the rest decides whether a new pod stays Pending. Not scheduled: pods that wait for a node.", [
+            Query(named(f"sum by (node) ({REQUESTED})"), "requested {{node}}"),
             Query('sum by (node) (kube_node_status_allocatable{resource="cpu"})', "allocatable {{node}}"),
         ], EMPTY, unit="none", dashed=["allocatable.*"], colours={"allocatable.*": LIMIT}),
         Panel("Network", "Bytes a second received and sent, without loopback.", [
