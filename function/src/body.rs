@@ -39,6 +39,11 @@ impl Body {
         self.bytes.drain(..part.start);
     }
 
+    /// Its share of the budget.
+    pub fn held(&self) -> usize {
+        self.reserved.bytes()
+    }
+
     /// The bytes, to be changed in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
@@ -57,8 +62,12 @@ impl Body {
         }
         if length > self.bytes.capacity() {
             // Doubled, so that each byte is moved once on average; at most up to the limit.
-            let capacity = (2 * self.bytes.capacity()).clamp(length, limit);
-            self.reserved.grow(capacity, self.what)?;
+            let mut capacity = (2 * self.bytes.capacity()).clamp(length, limit);
+            if self.reserved.grow(capacity, self.what).is_err() {
+                // Where there is no room for that, there may be for what came.
+                self.reserved.grow(length, self.what)?;
+                capacity = length;
+            }
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(chunk);

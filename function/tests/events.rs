@@ -154,6 +154,36 @@ fn an_event_that_is_refused_in_a_batch_has_its_index() {
 }
 
 #[test]
+fn a_text_where_something_else_is_expected_does_not_come_back() {
+    let server = TestServer::start();
+    let image = STANDARD.encode(sample("open.jpg"));
+    // As many bytes as a body may have, each of which an error would quote with six.
+    let long = "\u{7f}".repeat(150_000);
+    for (kind, body) in [
+        (BATCHED, format!(r#"["{long}"]"#)),
+        (BATCHED, format!(r#"[{{"data_base64":"AAAA"}},"{long}"]"#)),
+        (STRUCTURED, format!(r#""{}""#, "\u{7f}".repeat(80_000))),
+        (STRUCTURED, format!(r#"{{"specversion":"{}"}}"#, "\u{7f}".repeat(80_000))),
+        // A slip that is easily made: the image without its list.
+        (BATCHED, format!(r#""{image}""#)),
+    ] {
+        let answer = server.post("/", kind, body.as_bytes());
+        answer.assert_problem(400, "bad-event");
+        assert!(answer.text().len() < 1_000, "{} bytes", answer.text().len());
+    }
+}
+
+#[test]
+fn images_that_never_fit_together_are_not_asked_for_again() {
+    // Room for one image in transit beside the document, and not for two.
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "100000"), ("MAX_BODY_MEMORY_BYTES", "600000")]);
+    let frame = event("7", &[0xFF; 90_000]);
+    let answer = server.post("/", BATCHED, json!([frame, frame, frame, frame]).to_string().as_bytes());
+    answer.assert_problem(413, "too-much-memory");
+    assert!(answer.text().contains("reading the body takes 1 MiB"), "{}", answer.text());
+}
+
+#[test]
 fn a_redelivery_gets_the_same_event() {
     let server = TestServer::start();
     let ids = [(); 2].map(|()| {

@@ -346,6 +346,24 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_text_where_something_else_is_expected_does_not_come_back() {
+    let server = TestServer::start();
+    let long = "\u{7f}".repeat(90_000);
+    for document in [
+        format!(r#"{{"inputs":"{long}"}}"#),
+        format!(r#"{{"inputs":["{long}"]}}"#),
+        format!(r#"{{"inputs":[{{"name":"image","datatype":"BYTES","shape":"{long}","data":["AAAA"]}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"image","datatype":"BYTES","shape":[1],"data":"{long}"}}]}}"#),
+        format!(r#"{{"parameters":"{long}","inputs":[]}}"#),
+        format!(r#"{{"outputs":"{long}","inputs":[]}}"#),
+    ] {
+        let answer = server.post("/v2/models/eye-state/infer", "application/json", document.as_bytes());
+        assert_eq!(answer.status, 400, "{}", &document[..40]);
+        assert!(answer.text().len() < 1_000, "{} bytes", answer.text().len());
+    }
+}
+
+#[test]
 fn shapes_that_do_not_fit_their_data_are_refused() {
     let server = TestServer::start();
     let four = json!([1, 2, 3, 4]);

@@ -242,13 +242,9 @@ fn otlp(setting: &str) -> [String; 2] {
 /// A collector's URL. The log names it, and so does an error: one with credentials is refused, and
 /// not repeated.
 fn read_endpoint(env: &mut Reader, name: &str) -> Option<Uri> {
-    if env.text(name).is_some_and(|url| url.contains('@')) {
-        let expected = "http://host:port without an @: credentials go into OTEL_EXPORTER_OTLP_HEADERS";
-        env.refuse_unseen(name, expected);
-        return None;
-    }
-    let expected = "http://host:port: TLS is the collector's part, so send to one in the same cluster";
-    env.parsed(name, expected, plain_http)
+    let expected = "http://host:port, without user or query: TLS is the collector's part, so send to one in the same \
+                    cluster, and credentials go into OTEL_EXPORTER_OTLP_HEADERS";
+    env.parsed_unseen(name, expected, plain_http)
 }
 
 fn plain_http(text: &str) -> Option<Uri> {
@@ -256,7 +252,7 @@ fn plain_http(text: &str) -> Option<Uri> {
     let (host, place) = (uri.host()?, uri.authority()?.as_str());
     // What follows the host is a port, if anything does; `port_u16` is none for what is no number.
     let port = place == host || uri.port_u16().is_some_and(|port| port > 0);
-    let plain = uri.scheme_str() == Some("http") && !text.contains('@');
+    let plain = uri.scheme_str() == Some("http") && !text.contains('@') && uri.query().is_none();
     (plain && !host.is_empty() && port).then_some(uri)
 }
 
@@ -379,16 +375,27 @@ mod tests {
         ] {
             let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), (name, value)];
             let error = read(&vars).expect_err(name);
-            // Headers carry credentials, and errors end up in logs.
-            let shown = !name.ends_with("HEADERS");
-            assert!(error.contains(name) && error.contains(value) == shown, "{name}={value}: {error}");
+            // Headers and addresses carry credentials, and errors end up in logs.
+            let shown = !["HEADERS", "ENDPOINT"].iter().any(|secret| name.ends_with(secret));
+            let quoted = format!("{value:?}");
+            assert!(error.contains(name) && error.contains(&quoted) == shown, "{name}={value}: {error}");
         }
     }
 
     #[test]
     fn credentials_in_an_endpoint_are_refused_and_not_repeated() {
         for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
-            for url in ["http://u:secret@c:4318", "http://secret@c", "https://u:secret@c", "u:secret@c:1"] {
+            for url in [
+                "http://u:secret@c:4318",
+                "http://secret@c",
+                "https://u:secret@c",
+                "u:secret@c:1",
+                "http://u:secret%40c:4318",
+                "http://u:secret＠c:4318",
+                "http://c:secret",
+                "http://c:4318/?api_key=secret",
+                "https://c/?t=secret",
+            ] {
                 let error = read(&[(name, url)]).expect_err(url);
                 assert!(error.contains(name) && !error.contains("secret"), "{url}: {error}");
                 assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{error}");

@@ -29,6 +29,71 @@ pub(super) fn with_image_of(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4 + JSON_BYTES
 }
 
+/// Longest text of a document that is no image: names, ids and attributes are up to 1 KiB.
+///
+/// The parser's error quotes a text where it expected something else, with up to six bytes for each
+/// of its own, and what answers with the error as many again. Longer ones are refused unquoted.
+const MAX_TEXT_BYTES: usize = 8 * 1024;
+
+/// The members whose texts are images.
+const IMAGES: [&[u8]; 2] = [b"data_base64", b"data"];
+
+/// Most characters of a parser's error that an answer repeats.
+const SHOWN: usize = 200;
+
+/// Parses a document whose texts were checked ([`check_texts`]). The error is for the client.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(json).map_err(|error| {
+        let text = error.to_string();
+        match text.char_indices().nth(SHOWN) {
+            None => text,
+            Some((end, _)) => {
+                format!("{}… at line {} column {}", &text[..end], error.line(), error.column())
+            }
+        }
+    })
+}
+
+/// Refuses texts that are longer than any that is taken, but for those of images. To be called
+/// before anything is parsed; what is no JSON is left to the parser, which reads texts as this does
+/// up to its first error.
+pub(super) fn check_texts(json: &[u8]) -> Result<(), String> {
+    // The member that the next text is a value of, or an element of.
+    let (mut member, mut at): (&[u8], usize) = (b"", 0);
+    while let Some(found) = memchr::memchr3(b'"', b'{', b'}', &json[at..]) {
+        at += found + 1;
+        if json[at - 1] != b'"' {
+            member = b"";
+            continue;
+        }
+        let Some(length) = text_length(&json[at..]) else { return Ok(()) };
+        let text = &json[at..at + length];
+        at += length + 1;
+        let is_name = json[at..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+        if length > MAX_TEXT_BYTES && (is_name || !IMAGES.contains(&member)) {
+            return Err(format!(
+                "a text has more than {MAX_TEXT_BYTES} bytes, and is not the data of an image"
+            ));
+        }
+        if is_name {
+            member = text;
+        }
+    }
+    Ok(())
+}
+
+/// The length of a text from behind its first quote, or `None` where it has no end.
+fn text_length(rest: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
 /// Memory to parse `length` bytes of JSON in. To be given back before anything else is asked for:
 /// work that waits holds nothing.
 pub(super) fn reserve(worker: &Worker<'_>, length: usize) -> Result<Reservation, RequestError> {
@@ -140,5 +205,65 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Only<T> {
         let Few(list) = Few::<T, 1>::deserialize(deserializer)?;
         let only = list.into_iter().next();
         only.map(Only).ok_or_else(|| D::Error::custom("a list of one is expected, and it is empty"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long() -> String {
+        "x".repeat(MAX_TEXT_BYTES + 1)
+    }
+
+    #[test]
+    fn long_texts_are_taken_as_the_data_of_an_image_alone() {
+        let long = long();
+        for taken in [
+            format!(r#"{{"id":"a","data_base64":"{long}"}}"#),
+            format!(r#"[{{"data_base64" : "{long}"}},{{"data_base64":"{long}","id":"b"}}]"#),
+            format!(r#"{{"inputs":[{{"name":"image","data":["{long}"]}}]}}"#),
+            format!(r#"{{"data": [[["{long}"]]]}}"#),
+            // As long as may be, and with a quote in it.
+            format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_TEXT_BYTES)),
+            r#"{"id":"\"\\","data":"\\"}"#.into(),
+            // No JSON, which the parser says.
+            r#"{"id":"a"#.into(),
+            r#"{"id":"\"#.into(),
+            String::new(),
+        ] {
+            assert_eq!(check_texts(taken.as_bytes()), Ok(()), "{}", &taken[..taken.len().min(80)]);
+        }
+    }
+
+    #[test]
+    fn other_long_texts_are_refused_unquoted() {
+        let long = long();
+        for refused in [
+            format!(r#""{long}""#),
+            format!(r#"["{long}"]"#),
+            format!(r#"{{"id":"{long}"}}"#),
+            format!(r#"{{"{long}":1}}"#),
+            format!(r#"{{"inputs":"{long}"}}"#),
+            // The member before it has ended.
+            format!(r#"[{{"data_base64":"a"}},"{long}"]"#),
+            format!(r#"{{"inputs":[{{"data":["a"]}},"{long}"]}}"#),
+            format!(r#"{{"data":{{"shape":"{long}"}}}}"#),
+            // An element is no name.
+            format!(r#"["data","{long}"]"#),
+            format!(r#"{{"data":1,"id":"{long}"}}"#),
+            format!(r#"{{"id":"\"{long}"}}"#),
+        ] {
+            let error = check_texts(refused.as_bytes()).expect_err("too long");
+            assert!(error.contains("more than 8192 bytes") && error.len() < 100, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_the_beginning_of_what_was_not_expected() {
+        let document = format!(r#"["{}"]"#, "\u{7f}".repeat(MAX_TEXT_BYTES));
+        let error = parse::<Vec<u8>>(document.as_bytes()).expect_err("no number");
+        assert!(error.starts_with("invalid type: string") && error.contains("… at line 1 column"), "{error}");
+        assert!(error.chars().count() < SHOWN + 60, "{error}");
     }
 }

@@ -38,7 +38,7 @@ use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HOST, TRANSFER_ENCODING, VARY};
 use warp::http::uri::Authority;
-use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 use warp::path::Tail;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
@@ -101,6 +101,7 @@ impl Service {
     {
         let errors = ErrorForm::at(request.uri().path());
         let checked = check_host(request.version(), request.headers());
+        let checked = checked.and_then(|()| check_target(request.uri()));
         if let Err(error) = checked.and_then(|()| check_coding(request.headers())) {
             return errors.answer(&error);
         }
@@ -135,7 +136,11 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
     let bad = match (hosts.next(), hosts.next()) {
         (None, _) if version >= Version::HTTP_11 => "it has no Host header",
         (Some(_), Some(_)) => "it has more than one Host header",
-        (Some(host), None) if !host.is_empty() && !is_host_and_port(host) => {
+        (Some(host), None) if !host.is_empty() => {
+            let authority = Authority::try_from(host.as_bytes());
+            if authority.is_ok_and(|authority| is_host_and_port(&authority)) {
+                return Ok(());
+            }
             "its Host header is no host and port"
         }
         _ => return Ok(()),
@@ -143,10 +148,19 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
     Err(RequestError::BadRequest(bad))
 }
 
+/// A target that names a host goes before `Host` (RFC 9112, section 3.2.2): the same holds of it.
+fn check_target(target: &Uri) -> Result<(), RequestError> {
+    match target.authority() {
+        Some(authority) if !is_host_and_port(authority) => {
+            Err(RequestError::BadRequest("its target names no host and port"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether it is a host, and perhaps a port in digits. What is read as an authority may also have a
 /// user before the host, and any text in the place of the port.
-fn is_host_and_port(value: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(value.as_bytes()) else { return false };
+fn is_host_and_port(authority: &Authority) -> bool {
     let text = authority.as_str();
     if text.contains('@') {
         return false;
@@ -307,6 +321,17 @@ mod tests {
             headers.append(HOST, HeaderValue::from_static(host));
         }
         check_host(version, &headers)
+    }
+
+    #[test]
+    fn a_target_that_names_a_host_names_no_user_and_a_port_in_digits() {
+        let target = |text: &'static str| check_target(&Uri::from_static(text));
+        for good in ["/livez", "*", "http://a/livez", "http://a:80/", "http://[::1]:8080/"] {
+            assert_eq!(target(good), Ok(()), "{good}");
+        }
+        for bad in ["http://u:p@h/livez", "http://u@h/", "http://h:x/livez"] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

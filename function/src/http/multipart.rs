@@ -72,11 +72,14 @@ pub async fn read_parts<B: Buf>(
                 return Err(RequestError::TooManyParts { limit: limits.max_parts }.into());
             }
             let part = bodies.len();
+            let held = PARSER_BYTES + bodies.iter().map(Body::held).sum::<usize>();
             let mut body = Body::new(memory, Large::Image)?;
             while let Some(chunk) = field.chunk().await.map_err(broken)? {
                 unread.store(0, Ordering::Relaxed);
                 if file {
-                    body.extend(&chunk, limits.max_image_bytes).map_err(Failure::of(part))?;
+                    let all = held + body.len() + chunk.len();
+                    let taken = body.extend(&chunk, limits.max_image_bytes);
+                    taken.map_err(|error| memory.for_ever(error, all)).map_err(Failure::of(part))?;
                 }
             }
             if file {

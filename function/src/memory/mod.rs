@@ -183,6 +183,18 @@ impl Memory {
         [state.transit, state.work]
     }
 
+    /// What a request is answered with that was refused bytes in transit, where it needs `all` at
+    /// once: one that would not have room in an idle process would not the next time either.
+    pub fn for_ever(&self, error: RequestError, all: usize) -> RequestError {
+        let limit = self.0.lock().transit.limit;
+        match error {
+            RequestError::Overloaded { .. } if all > limit => {
+                RequestError::TooMuchMemory { what: Large::Body, needed: all, limit }
+            }
+            other => other,
+        }
+    }
+
     /// Reserves bytes in transit, or fails if there are not enough now. An error calls `what` too
     /// large.
     pub fn transit(&self, bytes: usize, what: Large) -> Result<Reservation, RequestError> {

@@ -174,6 +174,7 @@ type Event = (Incoming, Body);
 /// Reads one event.
 fn read_one(mut body: Body, worker: &Worker<'_>) -> Result<Event, RequestError> {
     let reserved = json::reserve(worker, body.len())?;
+    json::check_texts(&body).map_err(bad)?;
     let event: Incoming = parse(&body)?;
     check(&event)?;
     let text = parse::<Data<'_>>(&body)?.text()?.detach(&body);
@@ -192,6 +193,7 @@ fn read_one(mut body: Body, worker: &Worker<'_>) -> Result<Event, RequestError> 
 /// save where the list is no list of events.
 fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, Failure> {
     let reserved = json::reserve(worker, body.len())?;
+    json::check_texts(&body).map_err(bad)?;
     let Few::<Incoming, MAX_MAX_PARTS>(events) = parse(&body)?;
     let limit = worker.limits.max_parts;
     if events.len() > limit {
@@ -207,8 +209,10 @@ fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, Failure
     // Those that lie in the document come first: others are put where these are.
     read.sort_by_key(|(_, text, _)| matches!(text, Detached::Owned(_)));
     let mut images = Vec::with_capacity(read.len());
+    let mut held = 0;
     for (at, text, event) in read {
-        let image = take_image(text, &mut body, worker).map_err(Failure::of(at))?;
+        let image = take_image(text, &mut body, held, worker).map_err(Failure::of(at))?;
+        held += image.held();
         images.push((at, (event, image)));
     }
     images.sort_by_key(|(at, _)| *at);
@@ -216,17 +220,24 @@ fn read_batch(mut body: Body, worker: &Worker<'_>) -> Result<Vec<Event>, Failure
     Ok(images.into_iter().map(|(_, event)| event).collect())
 }
 
-/// Takes one of several images out of a document.
-fn take_image(text: Detached, document: &mut Body, worker: &Worker<'_>) -> Result<Body, RequestError> {
+/// Takes one of several images out of a document; those before it hold `held` bytes.
+fn take_image(
+    text: Detached,
+    document: &mut Body,
+    held: usize,
+    worker: &Worker<'_>,
+) -> Result<Body, RequestError> {
     let part = text.decode(document.bytes_mut()).ok_or_else(no_base64)?;
+    let all = document.held() + held + part.len();
     let mut image = Body::new(worker.memory, Large::Image)?;
-    image.extend(&document[part], worker.limits.max_image_bytes)?;
+    let taken = image.extend(&document[part], worker.limits.max_image_bytes);
+    taken.map_err(|error| worker.memory.for_ever(error, all))?;
     negotiate::check_compression(&image)?;
     Ok(image)
 }
 
-fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, RequestError> {
-    serde_json::from_slice(json).map_err(|error| bad(error.to_string()))
+fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, RequestError> {
+    json::parse(document).map_err(bad)
 }
 
 fn check(event: &Incoming) -> Result<(), RequestError> {

@@ -72,7 +72,7 @@ pub(super) fn is_nested_as(lengths: &[usize], shape: &[u64]) -> bool {
 impl<'de: 'a, 'a> Deserialize<'de> for SentData<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut data = Self::default();
-        deserializer.deserialize_seq(Gather { data: &mut data, around: 0 })?;
+        deserializer.deserialize_any(Gather { data: &mut data, around: 0 })?;
         Ok(data)
     }
 }
@@ -84,7 +84,13 @@ struct Gather<'f, 'a> {
 }
 
 impl<'a> Gather<'_, 'a> {
+    /// Whether it is within a list. The error has no part of a text that is not.
+    fn ensure_list<E: Error>(&self) -> Result<(), E> {
+        if self.around == 0 { Err(E::custom("invalid type: data that is no list")) } else { Ok(()) }
+    }
+
     fn text<E: Error>(self, text: Text<'a>) -> Result<(), E> {
+        self.ensure_list()?;
         self.data.lists.element(self.around)?;
         match self.data.found.replace(Found::Text(text)) {
             None => Ok(()),
@@ -118,6 +124,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Gather<'_, 'a> {
     }
 
     fn visit_u64<E: Error>(self, level: u64) -> Result<(), E> {
+        self.ensure_list()?;
         let level = u8::try_from(level)
             .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(level), &self))?;
         self.data.lists.element(self.around)?;

@@ -166,18 +166,19 @@ impl Parsed {
     /// `behind` is how many bytes follow the JSON.
     fn from_json(
         input: Input,
-        json: &[u8],
+        text: &[u8],
         behind: usize,
         defaults: Thresholds,
     ) -> Result<Self, RequestError> {
-        if json.trim_ascii_start().first() != Some(&b'{') {
+        if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(bad(
                 "the body is no JSON object: send an inference request, or an image file alone with the header \
                  Inference-Header-Content-Length: 0",
             ));
         }
-        let document: Document<'_> = serde_json::from_slice(json)
-            .map_err(|error| bad(format!("the request is not an inference request: {error}")))?;
+        let document = json::check_texts(text).and_then(|()| json::parse(text));
+        let document: Document<'_> =
+            document.map_err(|error| bad(format!("the request is not an inference request: {error}")))?;
         let Document { id, parameters, inputs: Only(sent), outputs } = document;
         if id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
             return Err(bad(format!("the id has more than {MAX_ID_BYTES} bytes")));
@@ -199,7 +200,7 @@ impl Parsed {
             )));
         }
         let size = size(input, &sent.shape.0)?;
-        let elements = sent.elements(input, json, behind)?;
+        let elements = sent.elements(input, text, behind)?;
 
         let all_binary = parameters.binary_data_output.unwrap_or(false);
         let asked = outputs.map(|outputs| outputs.0).unwrap_or_default();
