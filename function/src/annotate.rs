@@ -44,14 +44,23 @@ impl PictureFormat {
     }
 }
 
+/// Rows that the encoder of PNG holds.
+const ENCODER_ROWS: usize = 4;
+
 /// Most bytes that drawing and encoding an image of this size takes beside its own pixels: a copy
-/// in colour, and the encoded bytes, which may be as many and are in a vector that doubles.
+/// in colour, and the encoded bytes, which may be as many and are in a vector that doubles. The
+/// encoder of PNG holds some rows besides, as they are and filtered.
 pub fn memory((width, height): (u32, u32), format: PictureFormat) -> usize {
     let copies = match format {
         PictureFormat::Png => 3,
         PictureFormat::Jpeg => 2,
     };
-    copies * 3 * width as usize * height as usize
+    let rows = match format {
+        PictureFormat::Png => ENCODER_ROWS,
+        PictureFormat::Jpeg => 0,
+    };
+    let row = 3 * width as usize;
+    copies * row * height as usize + rows * row
 }
 
 /// Draws the boxes with state and confidence onto the image and encodes it.

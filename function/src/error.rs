@@ -138,6 +138,14 @@ pub enum RequestError {
     NoThreads,
 }
 
+/// The beginning of what a client wrote, to be shown to it: an answer that nobody reads is held in
+/// memory that no budget counts.
+pub(crate) fn excerpt(text: &str) -> String {
+    /// Longer than any name here; what is longer is not one.
+    const SHOWN: usize = 60;
+    text.chars().take(SHOWN).collect()
+}
+
 /// What of a request or its answer is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Large {

@@ -25,7 +25,7 @@ use super::reply::{self, ClassificationBody};
 use crate::app::{App, Image, Worker};
 use crate::body::Body;
 use crate::config::{MAX_MAX_PARTS, Thresholds};
-use crate::error::{Failure, Large, RequestError};
+use crate::error::{Failure, Large, RequestError, excerpt};
 use crate::server::Peer;
 
 /// Media types of the modes (JSON format, sections 3 and 4).
@@ -53,7 +53,7 @@ impl Mode {
         match essence.as_str() {
             STRUCTURED => Ok(Some(Self::Structured)),
             BATCHED => Ok(Some(Self::Batched)),
-            other if other.starts_with(ANY) => Err(RequestError::UnsupportedMediaType(essence)),
+            other if other.starts_with(ANY) => Err(RequestError::UnsupportedMediaType(excerpt(other))),
             _ => Ok(Incoming::is_in(headers).then_some(Self::Binary)),
         }
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
-use crate::error::RequestError;
+use crate::error::{RequestError, excerpt};
 
 /// Content types of a body that is one image; the bytes themselves decide which format it is. Types
 /// that browsers, cameras and storage services use in place of the registered ones are listed, too.
@@ -65,7 +65,7 @@ pub(in crate::http) fn check_coding(headers: &HeaderMap) -> Result<(), RequestEr
         headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let mut codings = codings.map(|coding| coding.trim().to_ascii_lowercase());
     match codings.find(|coding| coding != "identity") {
-        Some(coding) => Err(RequestError::Compressed(format!("Content-Encoding: {coding}"))),
+        Some(coding) => Err(RequestError::Compressed(format!("Content-Encoding: {}", excerpt(&coding)))),
         None => Ok(()),
     }
 }
@@ -88,7 +88,7 @@ pub fn content(headers: &HeaderMap) -> Result<Content, RequestError> {
         }
         return Ok(Content::Multipart(boundary));
     }
-    Err(RequestError::UnsupportedMediaType(essence))
+    Err(RequestError::UnsupportedMediaType(excerpt(&essence)))
 }
 
 /// Refuses a body that is not one image.
@@ -104,7 +104,7 @@ pub(in crate::http) fn check_image_type(media_type: &str) -> Result<(), RequestE
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match IMAGE_TYPES.contains(&essence.as_str()) {
         true => Ok(()),
-        false => Err(RequestError::UnsupportedMediaType(essence)),
+        false => Err(RequestError::UnsupportedMediaType(excerpt(&essence))),
     }
 }
 

@@ -34,7 +34,7 @@ use super::reply::{self, ErrorForm};
 use super::{json, negotiate};
 use crate::app::{App, Phase, Worker};
 use crate::classifier::Classifier;
-use crate::error::{Large, RequestError};
+use crate::error::{Large, RequestError, excerpt};
 use crate::server::Peer;
 use crate::telemetry::traces;
 
@@ -87,13 +87,6 @@ impl Input {
 
 fn unknown(model: &str, known: &'static str) -> RequestError {
     RequestError::UnknownModel(format!("{:?}", excerpt(model)), known)
-}
-
-/// The beginning of what a client wrote, to be shown to it.
-fn excerpt(text: &str) -> String {
-    /// Longer than any name here; what is longer is not one.
-    const SHOWN: usize = 60;
-    text.chars().take(SHOWN).collect()
 }
 
 /// The answer to `GET /v2`.

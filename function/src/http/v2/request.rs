@@ -7,14 +7,14 @@ use warp::http::HeaderMap;
 
 use picture::BitDepth;
 
+use super::Input;
 use super::answer::{AnswerForm, HEADER_LENGTH, Wanted};
 use super::data::{Found, is_nested_as};
 use super::document::{Document, RequestParameters, SentTensor};
-use super::{Input, excerpt};
 use crate::app::{Colour, Image, Worker};
 use crate::body::Body;
 use crate::config::Thresholds;
-use crate::error::{Large, RequestError};
+use crate::error::{Large, RequestError, excerpt};
 use crate::http::json::{self, Detached, Only};
 use crate::http::negotiate::check_compression;
 
