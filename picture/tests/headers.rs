@@ -1,6 +1,8 @@
 //! What stands before the pixels takes hardly any memory, however long it is: nothing is reserved
 //! for reading it. Memory as the kernel counts it.
 
+mod kernel;
+
 use std::io::Cursor;
 
 use image::{GrayImage, ImageFormat};
@@ -67,19 +69,9 @@ fn tiff(tag: u16) -> Vec<u8> {
 
 /// Decodes, and checks what it took.
 fn measured(what: &str, file: &[u8]) -> Result<Frame, DecodeError> {
-    // The most from now on (proc(5)).
-    std::fs::write("/proc/self/clear_refs", "5").expect("procfs");
-    let before = kibibytes("VmHWM:");
-    let outcome = decode(file, 1 << 20, None);
-    let took = kibibytes("VmHWM:") - before;
+    let (outcome, took) = kernel::taken(|| decode(file, 1 << 20, None));
     assert!(took <= MOST_KIB, "{what}: {took} KiB");
     outcome
-}
-
-fn kibibytes(name: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 // One test: the kernel counts the process.

@@ -1,6 +1,8 @@
 //! Decoding a PNG of few and very long rows takes no more than was counted: the decoder holds rows
 //! beside the image. Memory as the kernel counts it.
 
+mod kernel;
+
 use picture::{DecodeError, Undecoded};
 
 const PIXELS: u32 = 4_000_000;
@@ -62,12 +64,6 @@ fn png(width: u32, height: u32, interlaced: bool) -> Vec<u8> {
     [b"\x89PNG\r\n\x1a\n".as_slice(), &chunks.concat()].concat()
 }
 
-fn kibibytes(name: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 // One test: the kernel counts the process.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "procfs is Linux's")]
@@ -77,11 +73,7 @@ fn long_rows_take_what_was_counted() {
             let file = png(PIXELS / height, height, interlaced);
             let undecoded = Undecoded::new(&file, u64::from(PIXELS)).expect("a picture");
             let counted = undecoded.memory() / 1024;
-            // The most from now on (proc(5)).
-            std::fs::write("/proc/self/clear_refs", "5").expect("procfs");
-            let before = kibibytes("VmHWM:");
-            let outcome = undecoded.decode(None);
-            let took = kibibytes("VmHWM:").saturating_sub(before);
+            let (outcome, took) = kernel::taken(|| undecoded.decode(None));
             // Zeros in 16 bits are too dark, which is seen in the pixels.
             assert!(!matches!(outcome, Err(DecodeError::Broken(_))), "{outcome:?}");
             let what = format!("{height} rows, interlaced {interlaced}");

@@ -58,11 +58,7 @@ impl Reader {
         expected: impl fmt::Display,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let value = parse(self.text(name)?);
-        if value.is_none() {
-            self.refuse(name, expected);
-        }
-        value
+        self.parsed_or(name, parse, |reader| reader.refuse(name, expected))
     }
 
     /// As `parsed`, where the value may hold credentials.
@@ -72,9 +68,18 @@ impl Reader {
         expected: impl fmt::Display,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
+        self.parsed_or(name, parse, |reader| reader.refuse_unseen(name, expected))
+    }
+
+    fn parsed_or<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        refuse: impl FnOnce(&mut Self),
+    ) -> Option<T> {
         let value = parse(self.text(name)?);
         if value.is_none() {
-            self.refuse_unseen(name, expected);
+            refuse(self);
         }
         value
     }
