@@ -22,21 +22,23 @@ pub fn allotment() -> NonZeroUsize {
 /// Calls `changed` with every new allotment, for as long as the future is polled. One that cannot
 /// be read is taken to be as it was.
 pub async fn watch(current: NonZeroUsize, changed: impl FnMut(NonZeroUsize)) {
-    watch_allotment(POLL_INTERVAL, readable_allotment, current, changed).await;
+    follow(POLL_INTERVAL, readable_allotment, current, changed).await;
 }
 
-async fn watch_allotment(
+/// Reads a limit again and again, and calls `changed` whenever it is another than `current`, the
+/// last one known. What cannot be read (`None`) is taken to be as it was.
+pub(crate) async fn follow<T: Copy + PartialEq>(
     interval: Duration,
-    mut allotment: impl FnMut() -> Option<NonZeroUsize>,
-    mut current: NonZeroUsize,
-    mut changed: impl FnMut(NonZeroUsize),
+    mut read: impl FnMut() -> Option<T>,
+    mut current: T,
+    mut changed: impl FnMut(T),
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // A few reads from procfs and cgroupfs, which never access a disk.
-        if let Some(now) = allotment().filter(|now| *now != current) {
+        if let Some(now) = read().filter(|now| *now != current) {
             current = now;
             changed(now);
         }
@@ -72,7 +74,7 @@ mod tests {
         let (changes, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let read = move || readings.next().flatten();
         let changed = move |cpus: NonZeroUsize| changes.send(cpus).expect("the test listens");
-        let watched = watch_allotment(Duration::from_millis(1), read, two, changed);
+        let watched = follow(Duration::from_millis(1), read, two, changed);
         let changes = async { [seen.recv().await, seen.recv().await] };
         tokio::select! {
             () = watched => unreachable!("it never ends"),

@@ -28,22 +28,17 @@ pub async fn watch(current: Option<usize>, changed: impl FnMut(Option<usize>)) {
 pub(super) async fn watch_limit(
     interval: Duration,
     limit: impl Fn() -> io::Result<Option<usize>>,
-    mut current: Option<usize>,
-    mut changed: impl FnMut(Option<usize>),
+    current: Option<usize>,
+    changed: impl FnMut(Option<usize>),
 ) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match limit() {
-            Ok(now) if now != current => {
-                current = now;
-                changed(now);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the memory limit cannot be read"),
+    let read = || {
+        let limit = limit();
+        if let Err(error) = &limit {
+            tracing::debug!(%error, "the memory limit cannot be read");
         }
-    }
+        limit.ok()
+    };
+    cpu::follow(interval, read, current, changed).await;
 }
 
 /// `groups` is what `/proc/self/cgroup` says (cgroups(7)), `mount` where the file systems are.

@@ -129,12 +129,16 @@ pub fn power(shift: f64, pairs: usize) -> f64 {
         return Normal::standard().cdf(distance - t_quantile(1.0 - ALPHA / 2.0, pairs));
     }
     // The same draws for every shift: the power then grows with it.
-    let mut random = Pcg64::new(20_260_102, pairs as u128);
+    simulated_power(&mut Pcg64::new(20_260_102, pairs as u128), SETS, shift, pairs)
+}
+
+/// The same as a share of `sets` draws.
+fn simulated_power(random: &mut Pcg64, sets: usize, shift: f64, pairs: usize) -> f64 {
     let shown = |_: &usize| {
-        let differences: Vec<f64> = normals(&mut random, pairs).iter().map(|v| v + shift).collect();
+        let differences: Vec<f64> = normals(random, pairs).iter().map(|v| v + shift).collect();
         sign_flip(&differences) <= ALPHA
     };
-    (0..SETS).filter(shown).count() as f64 / SETS as f64
+    (0..sets).filter(shown).count() as f64 / sets as f64
 }
 
 /// Standard normal values.
@@ -316,13 +320,7 @@ mod tests {
 
     /// How often the test passes on normal differences of one deviation, by other draws.
     fn found(shift: f64, pairs: usize) -> f64 {
-        const SETS: usize = 2_000;
-        let mut random = Pcg64::new(11, 1);
-        let passes = |_: &usize| {
-            let values: Vec<f64> = normals(&mut random, pairs).iter().map(|v| v + shift).collect();
-            sign_flip(&values) <= ALPHA
-        };
-        (0..SETS).filter(passes).count() as f64 / SETS as f64
+        simulated_power(&mut Pcg64::new(11, 1), 2_000, shift, pairs)
     }
 
     #[test]
