@@ -104,7 +104,7 @@ impl Anchor<'_> {
             .map(|i| (i - BOX_VALUES, value(i)))
             .reduce(|best, other| if other.1 > best.1 { other } else { best })?;
         let confidence = objectness * score;
-        if confidence <= threshold {
+        if confidence.is_nan() || confidence <= threshold {
             return None;
         }
         let stride = self.head.stride as f32;
@@ -114,7 +114,7 @@ impl Anchor<'_> {
         let half_height = (2.0 * value(3)).powi(2) * self.size.1 / 2.0;
         let xyxy =
             [center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height];
-        Some(Candidate { xyxy, confidence, class_id })
+        xyxy.iter().all(|edge| edge.is_finite()).then_some(Candidate { xyxy, confidence, class_id })
     }
 }
 
@@ -188,6 +188,15 @@ mod tests {
         assert_eq!(decoded(map(&data), 0.53).len(), 1);
         assert_eq!(decoded(map(&data), 0.54).len(), 0);
         assert_eq!(decoded(map(&data), 0.74).len(), 0);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_candidate() {
+        for at in 0..7 {
+            let mut values = [0.0, 0.0, 0.0, 0.0, 20.0, 20.0, OFF];
+            values[at] = f32::NAN;
+            assert_eq!(decoded(map(&planes(&[(0, 0, 0, values)])), 0.5).len(), usize::from(at == 6), "{at}");
+        }
     }
 
     #[test]

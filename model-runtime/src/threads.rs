@@ -44,6 +44,8 @@ struct Job {
     /// The caller's closure with its lifetime erased; valid until `parallel_for` returns.
     task: *const (dyn Fn(usize) + Sync),
     chunks: usize,
+    /// Of this job alone: the pool's next caller must neither see nor clear it.
+    panicked: AtomicBool,
 }
 
 struct Mailbox {
@@ -62,7 +64,6 @@ struct Mailbox {
 struct JobProgress {
     next_chunk: AtomicUsize,
     busy: AtomicUsize,
-    panicked: AtomicBool,
 }
 
 struct Pool {
@@ -166,8 +167,10 @@ impl Job {
                 task(chunk);
             }
         }));
-        if outcome.is_err() {
-            progress.panicked.store(true, Ordering::Relaxed);
+        if let Err(payload) = outcome {
+            // Dropping it could panic, and unwind past the job that others still work on.
+            std::mem::forget(payload);
+            self.panicked.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -207,9 +210,8 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
             task,
         )
     };
-    let job = Job { task, chunks };
+    let job = Job { task, chunks, panicked: AtomicBool::new(false) };
     progress.next_chunk.store(0, Ordering::Relaxed);
-    progress.panicked.store(false, Ordering::Relaxed);
     progress.busy.store(helpers.len(), Ordering::Release);
     for helper in helpers {
         helper.post(std::ptr::from_ref(&job) as usize);
@@ -228,7 +230,7 @@ pub(crate) fn parallel_for(chunks: usize, task: &(dyn Fn(usize) + Sync)) {
         std::hint::spin_loop();
     }
     drop(pool);
-    assert!(!progress.panicked.load(Ordering::Relaxed), "a worker thread panicked");
+    assert!(!job.panicked.load(Ordering::Relaxed), "a worker thread panicked");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -243,6 +245,30 @@ mod tests {
 
     /// The thread count is process-wide, so tests that set it take turns.
     static TURN: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_panic_reaches_its_own_caller_whoever_uses_the_pool_next() {
+        let _turn = lock(&TURN);
+        set_threads(2);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Takes the pool as soon as it is free.
+            let others = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    parallel_for(2, &|_| {});
+                }
+            });
+            let lost = (0..2_000).filter(|_| {
+                // Without the hook, which would write each of them out.
+                let fails = || parallel_for(2, &|_| std::panic::resume_unwind(Box::new("expected")));
+                std::panic::catch_unwind(fails).is_ok()
+            });
+            let lost = lost.count();
+            stop.store(true, Ordering::Relaxed);
+            assert!(others.join().is_ok(), "another caller's panic");
+            assert_eq!(lost, 0, "panics of 2,000 that nobody saw");
+        });
+    }
 
     #[test]
     fn every_chunk_runs_exactly_once_whatever_the_thread_count() {

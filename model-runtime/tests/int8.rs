@@ -8,7 +8,7 @@ use model_runtime::kernels::image::{Image, ImageMut};
 use model_runtime::kernels::int8::Int8Isa;
 use model_runtime::kernels::int8::conv::{Block, Constants, Conv, Output, Residual, Source, Weight, conv2d};
 use model_runtime::kernels::int8::pool::{Scale, add, sppf};
-use model_runtime::pack::int8::{Channel, PackedConstants, pack_constants, pack_conv, pack_gray};
+use model_runtime::pack::int8::{Channel, PackedConstants, fit_sums, pack_constants, pack_conv, pack_gray};
 
 use random::Random;
 
@@ -379,6 +379,39 @@ fn sums_of_the_largest_products_do_not_saturate() {
 }
 
 /// Far beyond what a level can hold, and infinite exponents: results saturate instead of wrapping.
+#[test]
+fn a_bias_that_no_sum_of_its_units_can_hold_is_kept_and_its_weights_become_coarser() {
+    let input = Scale { scale: 0.5, zero_point: 3 };
+    for (bias, weight_scale) in [(5.0, 7.8e-10), (5.0, 1e-30), (-4.9, 2.4e-9), (1.0, 0.0), (0.25, 0.01)] {
+        let mut channels = [Channel { bias, weight_scale, output: None }];
+        let mut weight: Vec<i8> = (0..64).map(|i| (i * 4 - 128) as i8).collect();
+        let exact: Vec<f64> = weight.iter().map(|&w| f64::from(w) * f64::from(weight_scale)).collect();
+        fit_sums(&mut weight, &mut channels, input);
+        let packed = pack_constants(&weight, &channels, input, false, None);
+        // An input of zero everywhere: 3 in levels.
+        let levels: i64 = weight.iter().map(|&w| 3 * i64::from(w)).sum::<i64>() + i64::from(packed.bias[0]);
+        let value = levels as f64 * f64::from(packed.scale[0]);
+        assert!((value - bias).abs() < 1e-3, "{value} in place of {bias}");
+        // Weights differ by no more than the rounding of a sum of this size.
+        let unit = f64::from(channels[0].weight_scale);
+        for (level, exact) in weight.iter().zip(exact) {
+            assert!((f64::from(*level) * unit - exact).abs() <= unit.max(1e-12), "{level} × {unit}, {exact}");
+        }
+    }
+    // A layer of so many inputs that the largest products do not fit.
+    let (mut weight, mut channels) =
+        (vec![-128; 70_000], [Channel { bias: 0.0, weight_scale: 0.01, output: None }]);
+    fit_sums(&mut weight, &mut channels, input);
+    assert_eq!((weight[0], channels[0].weight_scale), (-64, 0.02));
+}
+
+#[test]
+#[should_panic(expected = "a sum may leave 32 bits")]
+fn constants_of_sums_that_leave_32_bits_are_refused() {
+    let channels = [Channel { bias: 5.0, weight_scale: 7.8e-10, output: None }];
+    pack_constants(&[1; 16], &channels, Scale { scale: 0.5, zero_point: 0 }, false, None);
+}
+
 #[test]
 fn values_out_of_range_saturate() {
     for isa in Int8Isa::available() {

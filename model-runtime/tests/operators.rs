@@ -140,10 +140,29 @@ fn folded_upsampling_is_burns_interpolation() {
 fn transformed_weights_are_undone_where_the_kernels_cannot_use_them() {
     // 3 × 3 over 32 channels is packed for Winograd's filtering, which requires whole blocks of 16
     // from each input.
-    let layer = Layer::new(8 + 24, 32, 3, 1, Activation::Silu);
-    let (a, b) = (random([1, 8, 7, 9]), random([1, 24, 7, 9]));
-    let plain = layer.plain(Tensor::cat(vec![a.clone(), b.clone()], 1));
-    assert_close(layer.fused([a.into(), b.into()], None), plain);
+    for stride in [1, 2] {
+        let layer = Layer::new(8 + 24, 32, 3, stride, Activation::Silu);
+        let (a, b) = (random([1, 8, 7, 9]), random([1, 24, 7, 9]));
+        let plain = layer.plain(Tensor::cat(vec![a.clone(), b.clone()], 1));
+        assert_close(layer.fused([a.into(), b.into()], None), plain);
+    }
+}
+
+#[test]
+fn a_residual_of_one_channel_is_added_to_all_as_burn_does() {
+    let layer = Layer::new(16, 32, 1, 1, Activation::Silu);
+    let (x, residual) = (random([1, 16, 6, 7]), random([1, 1, 6, 7]));
+    let plain = layer.plain(x.clone()) + residual.clone();
+    assert_close(layer.fused([x.into()], Some(residual)), plain);
+}
+
+#[test]
+#[should_panic(expected = "output channels")]
+fn more_output_channels_than_there_are_weights_for_are_refused() {
+    let mut layer = Layer::new(16, 16, 1, 1, Activation::None);
+    let (weight, bias) = (layer.packed(floats(layer.weight.clone()), 16), layer.packed_bias());
+    layer.options.out_channels = 1000;
+    conv2d([random([1, 16, 4, 4]).into()], weight, bias, None, layer.options);
 }
 
 #[test]
@@ -174,8 +193,8 @@ fn other_operations_work_on_a_fused_operators_output() {
 
 #[test]
 fn sppf_pooling_is_three_of_burns_max_pools() {
-    for (height, width) in [(13, 13), (12, 20), (3, 1)] {
-        let x = random([1, 24, height, width]);
+    for (channels, height, width) in [(24, 13, 13), (24, 12, 20), (24, 3, 1), (24, 1, 1), (64, 1, 1)] {
+        let x = random([1, channels, height, width]);
         let pool =
             |x| module::max_pool2d(x, MaxPoolOptions::new([5, 5]).with_stride([1, 1]).with_padding([2, 2]));
         let first = pool(x.clone());
@@ -222,6 +241,14 @@ fn a_chain_is_burns_convolutions_one_after_the_other() {
     let two = layers[1].plain(layers[0].plain(plain));
     assert_close(conv2d_chain([a.clone(), b.clone()], [first.clone(), second.clone()]), two.clone());
     assert_close(conv2d_chain([a, b], [first, second, third]), layers[2].plain(two));
+
+    // More padding than the kernels take.
+    let mut padded = Layer::new(16, 32, 1, 1, Activation::None);
+    padded.options.padding = [1, 1];
+    let last = Layer::new(32, 16, 1, 1, Activation::None);
+    let (x, y) = (random([1, 8, 5, 6]), random([1, 8, 5, 6]));
+    let plain = last.plain(padded.plain(Tensor::cat(vec![x.clone(), y.clone()], 1)));
+    assert_close(conv2d_chain([x, y], [&padded, &last].map(stage)), plain);
 
     // Transformed weights require whole blocks of channels, also from the stage before.
     let first = Layer::new(16, 32, 1, 1, Activation::None);

@@ -12,6 +12,9 @@ mod v {
     pub(super) type V = __m512;
     pub(super) const LANES: usize = 16;
 
+    /// Exponents beyond are as good as infinite.
+    const FINITE: f32 = 1e30;
+
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn zero() -> V {
@@ -54,11 +57,15 @@ mod v {
         _mm512_fmadd_ps(a, b, c)
     }
     /// x / (1 + 2^(-x·log2 e)). A true division: on current CPUs it takes less time than `vrcp14ps`
-    /// with a Newton step, and it needs no clamp, as x / ∞ is the limit already.
+    /// with a Newton step, and x / ∞ is the limit already. The exponent is kept finite, since an
+    /// infinite one has no fraction.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn silu(x: V) -> V {
-        let t = _mm512_mul_ps(x, splat(silu::MINUS_LOG2_E));
+        // The constant is the first operand: min and max return the second one for NaN, which must
+        // be propagated.
+        let t = _mm512_min_ps(splat(FINITE), _mm512_mul_ps(x, splat(silu::MINUS_LOG2_E)));
+        let t = _mm512_max_ps(splat(-FINITE), t);
         let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t);
         let f = _mm512_sub_ps(t, n);
         let [c1, c2, c3, c4, c5] = silu::EXP2;

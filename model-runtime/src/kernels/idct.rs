@@ -227,8 +227,8 @@ mod portable {
         let mut outputs = [[0; BLOCK]; BLOCK];
         for lane in 0..BLOCK {
             let [x0, x1, x2, x3, x4, x5, x6, x7] = inputs.map(|row| row[lane]);
-            let e3 = x2 * (F_0_541 + F_0_765) + x6 * F_0_541;
-            let e2 = x2 * F_0_541 + x6 * (F_0_541 - F_1_847);
+            let of_two = |of_x2: i32, of_x6: i32| x2.wrapping_mul(of_x2).wrapping_add(x6.wrapping_mul(of_x6));
+            let (e3, e2) = (of_two(F_0_541 + F_0_765, F_0_541), of_two(F_0_541, F_0_541 - F_1_847));
             let (e0, e1) = ((x0 + x4) << CONSTANT_BITS, (x0 - x4) << CONSTANT_BITS);
             let (even0, even3) = (e0.wrapping_add(e3), e0.wrapping_sub(e3));
             let (even1, even2) = (e1.wrapping_add(e2), e1.wrapping_sub(e2));

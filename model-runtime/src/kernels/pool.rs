@@ -19,6 +19,7 @@ pub fn sppf(isa: Isa, input: &Image<'_>, kernel: usize, out: &mut ImageMut<'_>) 
     let channels = input.channels;
     assert!(out.data.len() >= out.extent(3 * channels), "output is too short");
     assert!(input.data.len() >= input.extent(channels), "input is too short");
+    assert!(input.width <= 1 || input.pixel_pitch >= channels, "input pixels overlap");
     let largest = isa.tiles().largest;
     let mut rows = Buffer::take(input.height * input.width * channels);
     for pass in 0..3 {
@@ -44,12 +45,14 @@ pub fn sppf(isa: Isa, input: &Image<'_>, kernel: usize, out: &mut ImageMut<'_>) 
 /// Maximum over `kernel` pixels of the same row, densely stored.
 fn pool_rows(largest: Largest, source: &Image<'_>, kernel: usize, rows: &mut [f32]) {
     let (width, channels) = (source.width, source.channels);
+    // A single pixel may have any pitch, and is one whole step.
+    let step = source.pixel_pitch.max(channels);
     for y in 0..source.height {
         for x in 0..width {
             let (first, last) = (x.saturating_sub(kernel / 2), (x + kernel / 2).min(width - 1));
             let row = &source.data[y * source.row_pitch..];
             let pixels = &row[first * source.pixel_pitch..last * source.pixel_pitch + channels];
-            largest(&mut rows[(y * width + x) * channels..][..channels], pixels, source.pixel_pitch);
+            largest(&mut rows[(y * width + x) * channels..][..channels], pixels, step);
         }
     }
 }
@@ -74,7 +77,7 @@ fn pool_columns(
     }
 }
 
-/// As [`Largest`] says. NaN is ignored, as in `f32::max`.
+/// As [`Largest`] says. NaN is passed over; of nothing but NaN the largest is -∞.
 #[inline(always)]
 pub(super) fn largest(into: &mut [f32], pixels: &[f32], step: usize) {
     /// Channels computed together: their maxima stay in registers across the pixels.

@@ -23,7 +23,7 @@ pub(super) fn conv2d<B: Backend>(
 
     let out_channels = Slice::new(0, Some(options.out_channels as isize), 1);
     let bias = B::float_slice(bias, &[out_channels]);
-    let weight = B::float_slice(unpack::<B>(weight, options.kernel), &[out_channels]);
+    let weight = B::float_slice(unpack::<B>(weight, options.kernel, options.stride), &[out_channels]);
     let burn_options = BurnConvOptions::new(options.stride, options.padding, [1, 1], 1);
     let mut output = B::conv2d(input, weight, Some(bias), burn_options);
     if options.activation == Activation::Silu {
@@ -70,26 +70,30 @@ fn upsample<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// `[blocks, taps down, taps across, in, 16]` back to `[blocks · 16, in, height, width]`.
-fn unpack<B: Backend>(mut weight: FloatTensor<B>, kernel: [usize; 2]) -> FloatTensor<B> {
+fn unpack<B: Backend>(mut weight: FloatTensor<B>, kernel: [usize; 2], stride: [usize; 2]) -> FloatTensor<B> {
     let shape = weight.shape();
     let [blocks, inputs, lanes] = [shape[0], shape[3], shape[4]];
     if [shape[1], shape[2]] != kernel {
         // Weights in the transformed domain of Winograd's filtering (see `kernels::winograd`):
         // inverted along both axes.
-        weight = untransform::<B>(untransform::<B>(weight, 1), 2);
+        weight = untransform::<B>(untransform::<B>(weight, 1, stride[0]), 2, stride[1]);
     }
     let ordered = B::float_permute(weight, &[0, 4, 3, 1, 2]);
     B::float_reshape(ordered, Shape::from(vec![blocks * lanes, inputs, kernel[0], kernel[1]]))
 }
 
-/// Six transformed taps along `axis` to the three they were made of: 4·u₀, 3·(u₂ - u₁), u₅, by the
-/// rows of G.
-fn untransform<B: Backend>(weight: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
+/// Six transformed taps along `axis` to the three they were made of, by the rows of G: 4·u₀, 3·(u₂ -
+/// u₁), u₅ for a stride of one, 2·u₀, u₅, u₄ for a stride of two.
+fn untransform<B: Backend>(weight: FloatTensor<B>, axis: usize, stride: usize) -> FloatTensor<B> {
     let tap = |i: isize| {
         let mut slices = vec![Slice::full(); axis];
         slices.push(Slice::new(i, Some(i + 1), 1));
         B::float_slice(weight.clone(), &slices)
     };
+    if stride == 2 {
+        let first = B::float_mul_scalar(tap(0), 2.0.into());
+        return B::float_cat(vec![first, tap(5), tap(4)], axis);
+    }
     let first = B::float_mul_scalar(tap(0), 4.0.into());
     let second = B::float_mul_scalar(B::float_sub(tap(2), tap(1)), 3.0.into());
     B::float_cat(vec![first, second, tap(5)], axis)

@@ -31,6 +31,7 @@ impl FusedOps for Flex {
 
         let weight = PackedWeight::new(&weight);
         let conv = weight.conv(&bias, options);
+        assert_eq!(options.out_channels.div_ceil(16), conv.weight_shape[0], "output channels");
         let pitch = conv.weight_shape[0] * 16;
         let residual = residual.into_option().map(|tensor| FlexImage::with_room(tensor, pitch));
         let mut output = Output::new(batch, height, width, pitch);
@@ -65,6 +66,8 @@ impl FusedOps for Flex {
             weights[i].as_ref().expect("one of the stages").conv(bias, options[i].expect("as many as stages"))
         });
         let convs = &convs[..count];
+        let out_channels = options[count - 1].expect("as many as stages").out_channels;
+        assert_eq!(out_channels.div_ceil(16), convs[count - 1].weight_shape[0], "output channels");
         let first = images[0].as_ref().expect("a convolution has an input");
         let [height, width] = convs.iter().fold([first.height, first.width], |size, conv| {
             output_size(size, conv.kernel, conv.stride, conv.padding)
@@ -74,7 +77,7 @@ impl FusedOps for Flex {
             let (sources, count) = sources(&images, n, [false; 4]);
             conv2d_chain(Isa::current(), &sources[..count], convs, &mut output.image(n));
         }
-        output.into_tensor(options[count - 1].expect("as many as stages").out_channels)
+        output.into_tensor(out_channels)
     }
 
     fn fused_sppf_pool(x: FlexTensor, kernel: usize) -> FlexTensor {
@@ -92,7 +95,19 @@ fn runs_fused(operands: &ConvOperands<Flex>, upsampled: [bool; 4], options: Conv
     let simple = options.kernel == [1, 1] && options.stride == [1, 1] && options.padding == [0, 0];
     let mut channels = operands.inputs.tensors().map(|tensor| tensor.layout().shape()[1]);
     let inputs = operands.inputs.tensors().count();
+    let mut batches = operands.inputs.tensors().map(|tensor| tensor.layout().shape()[0]);
+    let batch = batches.next();
+    // burn's sum would repeat a smaller one.
+    let residual = match &operands.residual {
+        Operand::Absent => true,
+        Operand::Present(tensor) => {
+            let shape = tensor.layout().shape();
+            Some(shape[0]) == batch && shape[1] == options.out_channels
+        }
+    };
     operands.weight.dtype() == DType::F32
+        && residual
+        && batches.all(|other| Some(other) == batch)
         && (simple || upsampled == [false; 4])
         && if is_transformed(&operands.weight, options) {
             channels.all(|channels| channels.is_multiple_of(16))
@@ -110,10 +125,11 @@ fn chain_runs_fused(operands: &ChainOperands<Flex>, options: [Option<ConvOptions
     };
     let mut later =
         [Some(&operands.second_weight), third].into_iter().flatten().zip(later.into_iter().flatten());
-    first.is_some_and(|first| runs_fused(&operands.first, [false; 4], first))
+    let padded_less = |options: ConvOptions| (0..2).all(|axis| options.padding[axis] < options.kernel[axis]);
+    first.is_some_and(|first| padded_less(first) && runs_fused(&operands.first, [false; 4], first))
         && later.all(|(weight, options)| {
             weight.dtype() == DType::F32
-                && options.padding.iter().zip(options.kernel).all(|(&padding, kernel)| padding < kernel)
+                && padded_less(options)
                 && if is_transformed(weight, options) {
                     weight.layout().shape()[3].is_multiple_of(16)
                 } else {
@@ -276,6 +292,8 @@ impl Output {
 
     fn into_tensor(self, channels: usize) -> FlexTensor {
         let Self { buffer, batch, height, width, pitch } = self;
+        // burn reads as far as the shape and the strides say.
+        assert!(channels <= pitch, "a pixel has {pitch} channels at most");
         let shape = Shape::from(vec![batch, channels, height, width]);
         let strides = [height * width * pitch, 1, width * pitch, pitch].map(|stride| stride as isize);
         let len = size_of_val(buffer.as_slice());

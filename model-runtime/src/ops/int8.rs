@@ -97,10 +97,13 @@ pub fn conv2d<const N: usize>(
     options: ConvOptions,
 ) -> Tensor<4, Int> {
     let residual = residual.map(|residual| {
-        let channels = options.out_channels.next_multiple_of(BLOCK);
-        (Map::with_room(residual.tensor, channels), residual.multiplier, residual.zero_point)
+        let room = options.out_channels.next_multiple_of(BLOCK);
+        (Map::with_room(residual.tensor, room), residual.multiplier, residual.zero_point)
     });
     convolve(inputs, tensors, options, |run, batch, [height, width], pitch| {
+        if let Some((map, ..)) = &residual {
+            assert_eq!([map.batch, map.channels], [batch, options.out_channels], "the residual's shape");
+        }
         let size = height * width * pitch;
         let mut buffer = Buffer::take_bytes(batch * size);
         for (n, data) in buffer.as_mut_bytes()[..batch * size].chunks_exact_mut(size.max(1)).enumerate() {
@@ -154,6 +157,7 @@ fn convolve<const N: usize, T>(
     const { assert!(N >= 1 && N <= MAX_SOURCES, "a convolution takes 1 to 4 inputs") };
     let inputs = inputs.map(|input| (Map::new(input.tensor), input.upsampled));
     let (first, upsampled) = &inputs[0];
+    assert!(inputs.iter().all(|(map, _)| map.batch == first.batch), "the inputs' batches differ");
     let scale = if *upsampled { 2 } else { 1 };
     let size = [first.height * scale, first.width * scale];
     let output = output_size(size, options.kernel, options.stride, options.padding);
@@ -163,6 +167,7 @@ fn convolve<const N: usize, T>(
             .map(|tensor| tensor.map(primitive));
     let (integers, scale) = (primitive(tensors.integers), primitive_of_floats(tensors.scale));
     let scale = scale.as_slice::<f32>().expect(IN_ORDER);
+    assert_eq!(scale.len(), options.out_channels.next_multiple_of(BLOCK), "output channels");
     let (bias, blocks) = integers.as_slice::<i32>().expect(IN_ORDER).split_at(scale.len());
     let conv = Conv {
         kernel: options.kernel,
@@ -361,7 +366,9 @@ fn to_channels_last(source: &FlexTensor, shape: [usize; 4], pitch: usize) -> Fle
 
 /// A recycled buffer of dense pixels, `pitch` values each, as a tensor.
 fn tensor(buffer: Buffer, shape: [usize; 4], pitch: usize, of: DType) -> FlexTensor {
-    let [_, _, height, width] = shape;
+    let [_, channels, height, width] = shape;
+    // burn reads as far as the shape and the strides say.
+    assert!(channels <= pitch, "a pixel has {pitch} channels at most");
     let strides = [height * width * pitch, 1, width * pitch, pitch].map(|stride| stride as isize);
     let len = size_of_val(buffer.as_slice());
     // SAFETY: the buffer's memory is initialised (allocated as zeros) and `len` bytes long.

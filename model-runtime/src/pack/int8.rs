@@ -94,8 +94,8 @@ pub struct Channel {
 /// `input`; `silu`: whether SiLU follows; `residual`: scale of the map that is added after it.
 ///
 /// # Panics
-/// If `weight` doesn't have as many values for each channel, or if the channels of a block, or of a
-/// sum, differ in scale.
+/// If `weight` doesn't have as many values for each channel, if the channels of a block, or of a
+/// sum, differ in scale, or if a sum may leave 32 bits ([`fit_sums`] rules that out).
 pub fn pack_constants(
     weight: &[i8],
     channels: &[Channel],
@@ -135,14 +135,11 @@ pub fn pack_constants(
         }
         packed.blocks.push(block.to_integers());
         for (channel, weight) in channels.iter().zip(weight.chunks_exact(each)) {
-            let unit = f64::from(input.scale * channel.weight_scale);
-            let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
-            let bias = (channel.bias / unit).round_ties_even() as i64 - i64::from(input.zero_point) * sum;
-            let bias = bias.clamp(i64::from(i32::MIN) / 2, i64::from(i32::MAX) / 2);
-            // The initial value must fit in 32 bits.
-            let largest = bias.abs() + weight.iter().map(|&w| 255 * i64::from(w.unsigned_abs())).sum::<i64>();
+            let unit = unit(channel, input);
+            let (bias, largest) = initial_and_largest(weight, channel, input);
+            assert!(largest <= MOST, "a sum may leave 32 bits");
             let most = if output.is_some() { 2_147_000_000.0 / largest.max(1) as f64 } else { f64::MAX };
-            packed.bias.push(bias as i32);
+            packed.bias.push(i32::try_from(bias).expect("at most the largest"));
             packed.scale.push((unit * parts).min(most) as f32);
         }
     }
@@ -150,6 +147,43 @@ pub fn pack_constants(
     packed.bias.resize(padded, 0);
     packed.scale.resize(padded, 0.0);
     packed
+}
+
+/// The largest size of a sum.
+const MOST: i64 = i32::MAX as i64;
+
+/// The value of one unit of a channel's sums.
+fn unit(channel: &Channel, input: Scale) -> f64 {
+    f64::from(input.scale * channel.weight_scale)
+}
+
+/// The initial value of a channel's sums in units, and the largest size that a sum may have on the
+/// way.
+fn initial_and_largest(weight: &[i8], channel: &Channel, input: Scale) -> (i64, i64) {
+    let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
+    let bias = (channel.bias / unit(channel, input)).round_ties_even() as i64;
+    let initial = bias.saturating_sub(i64::from(input.zero_point) * sum);
+    let products: i64 = weight.iter().map(|&weight| 255 * i64::from(weight.unsigned_abs())).sum();
+    (initial, initial.saturating_abs().saturating_add(products))
+}
+
+/// Gives channels whose sums may leave 32 bits a coarser scale: weights that are tiny beside the
+/// bias, as in channels that training has switched off, or a great many inputs.
+///
+/// # Panics
+/// As [`pack_constants`], about lengths.
+pub fn fit_sums(weight: &mut [i8], channels: &mut [Channel], input: Scale) {
+    assert!(!channels.is_empty() && weight.len().is_multiple_of(channels.len()), "weight length");
+    let each = weight.len() / channels.len();
+    for (at, channel) in channels.iter_mut().enumerate() {
+        let weight = &mut weight[at * each..][..each];
+        while initial_and_largest(weight, channel, input).1 > MOST {
+            channel.weight_scale = (channel.weight_scale * 2.0).max(f32::MIN_POSITIVE);
+            for level in weight.iter_mut() {
+                *level = (f32::from(*level) / 2.0).round_ties_even() as i8;
+            }
+        }
+    }
 }
 
 /// The largest number of fraction bits such that 15 bits hold all levels, everything that the

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model_runtime::pack::int8::{Channel, PackedConstants, Scale, pack_constants, pack_conv, pack_gray};
+use model_runtime::pack::int8::{
+    Channel, PackedConstants, Scale, fit_sums, pack_constants, pack_conv, pack_gray,
+};
 use onnx_ir::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::emit::{integers, node};
@@ -207,7 +209,8 @@ impl<'a> Emitter<'a> {
                 reason: format!("the convolution of {name:?} reads maps of different scales"),
             });
         }
-        let (levels, channels) = self.channels(&conv, is_head)?;
+        let (mut levels, mut channels) = self.channels(&conv, is_head)?;
+        fit_sums(&mut levels, &mut channels, input);
         let [out, per_input, ..] = conv.weight.shape[..] else { unreachable!("weights have four axes") };
         let kernel = conv.kernel();
         let residual = match &conv.residual {
