@@ -6,6 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const ATTEMPTS = 3;
 const LONGEST_WAIT = 60; // seconds: who is told to come back in an hour gets the reason instead
 
+/** Seconds until another attempt: a number, or the date that a gateway may send (RFC 9110, section 10.2.3). */
+function waitOf(retryAfter) {
+  if (!retryAfter) return 1;
+  const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : (Date.parse(retryAfter) - Date.now()) / 1000;
+  return Math.max(seconds || 1, 0);
+}
+
 /** The answer as an object; throws the function's own words where the picture is refused. */
 export async function classify(url, image) {
   for (let attempt = 1; ; attempt += 1) {
@@ -19,7 +26,7 @@ export async function classify(url, image) {
     // Something in between may answer in other words.
     const { detail = `${answer.status} ${answer.statusText}` } = await answer.json().catch(() => ({}));
     // 429 and 503 say when another attempt may succeed; what else is refused will be again.
-    const wait = Number(answer.headers.get('retry-after')) || 1; // a gateway's may be a date
+    const wait = waitOf(answer.headers.get('retry-after'));
     if (![429, 503].includes(answer.status) || attempt === ATTEMPTS || wait > LONGEST_WAIT) throw new Error(detail);
     await sleep(1000 * wait);
   }

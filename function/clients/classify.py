@@ -4,6 +4,7 @@
     python3 function/clients/classify.py function/samples/open.jpg [http://localhost:8080]
 """
 
+import email.utils
 import json
 import sys
 import time
@@ -22,6 +23,16 @@ def reason(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
+def seconds_of(retry_after: str) -> float:
+    """Seconds until another attempt: a number, or the date that a gateway may send (RFC 9110, section 10.2.3)."""
+    if retry_after.isdecimal():
+        return int(retry_after)
+    try:
+        return max(email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time(), 0)
+    except ValueError:
+        return 1
+
+
 def classify(url: str, image: bytes, timeout: float = 30) -> dict:
     """The answer as a dictionary. Raises ValueError with the function's own words where the picture is refused."""
     request = urllib.request.Request(f"{url}/classify", image, {"content-type": "application/octet-stream"})
@@ -31,8 +42,7 @@ def classify(url: str, image: bytes, timeout: float = 30) -> dict:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             # 429 and 503 state when another attempt may succeed; other refusals are permanent.
-            seconds = error.headers.get("retry-after", "")
-            wait = int(seconds) if seconds.isdecimal() else 1  # a gateway's may be a date
+            wait = seconds_of(error.headers.get("retry-after", ""))
             if error.code in (429, 503) and attempt < ATTEMPTS and wait <= LONGEST_WAIT:
                 time.sleep(wait)
                 continue

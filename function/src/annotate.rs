@@ -44,6 +44,16 @@ impl PictureFormat {
     }
 }
 
+/// Longest side of an annotated image: the most that JPEG has room for (ITU-T T.81, B.2.2). Each row
+/// of a PNG costs time however short it is: 16,777,216 rows of one pixel took 13 seconds.
+pub const MAX_SIDE: u32 = 65_535;
+
+/// Refuses an image that is too long to be drawn, which is known before it is decoded.
+pub fn check((width, height): (u32, u32)) -> Result<(), RequestError> {
+    let side = width.max(height);
+    if side > MAX_SIDE { Err(RequestError::TooLongToDraw { side, limit: MAX_SIDE }) } else { Ok(()) }
+}
+
 /// Rows that the encoder of PNG holds.
 const ENCODER_ROWS: usize = 4;
 
@@ -82,7 +92,6 @@ pub fn annotate(frame: &Frame, eyes: &[Detection], format: PictureFormat) -> Res
             canvas.write_with_encoder(JpegEncoder::new_with_quality(&mut encoded, JPEG_QUALITY))
         }
     };
-    // A JPEG holds at most 65,535 pixels a side.
     written
         .map_err(|error| RequestError::UnsupportedImage(format!("the picture cannot be drawn: {error}")))?;
     Ok(encoded)

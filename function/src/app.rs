@@ -300,8 +300,11 @@ impl Worker<'_> {
             return Err(RequestError::EmptyBody);
         }
         let undecoded = Undecoded::new(bytes, self.limits.max_image_pixels)?;
-        let needed =
-            undecoded.memory() + picture.map_or(0, |format| annotate::memory(undecoded.dimensions(), format));
+        let size = undecoded.dimensions();
+        if picture.is_some() {
+            annotate::check(size)?;
+        }
+        let needed = undecoded.memory() + picture.map_or(0, |format| annotate::memory(size, format));
         let reserved = self.reserve(needed, Large::Image)?;
         Ok((undecoded.decode(depth)?, reserved))
     }

@@ -55,6 +55,16 @@ pub enum RequestError {
         /// The limit in pixels.
         limit: u64,
     },
+    /// The image is too long for a picture with boxes.
+    #[error(
+        "a picture with boxes has at most {limit} pixels a side, and this image {side}: ask for application/json, or scale the image down"
+    )]
+    TooLongToDraw {
+        /// The longer side in pixels.
+        side: u32,
+        /// The limit in pixels.
+        limit: u32,
+    },
     /// Work on the image or the body would need more memory than the budget.
     #[error(
         "{} takes {} MiB, of which there are {}: {}",
@@ -265,6 +275,7 @@ impl RequestError {
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyBytes { .. }
             | Self::TooManyPixels { .. }
+            | Self::TooLongToDraw { .. }
             | Self::TooMuchMemory { .. }
             | Self::TooManyParts { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -289,6 +300,7 @@ impl RequestError {
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::TooManyBytes { .. } => "too-many-bytes",
             Self::TooManyPixels { .. } => "too-many-pixels",
+            Self::TooLongToDraw { .. } => "too-long-to-draw",
             Self::TooMuchMemory { .. } => "too-much-memory",
             Self::TooManyParts { .. } => "too-many-parts",
             Self::BrokenMultipart(_) => "broken-multipart",
@@ -320,6 +332,7 @@ impl RequestError {
             Self::UnsupportedMediaType(_) => "Unsupported content type",
             Self::TooManyBytes { .. } => "Too many bytes",
             Self::TooManyPixels { .. } => "Too many pixels",
+            Self::TooLongToDraw { .. } => "Too long to draw",
             Self::TooMuchMemory { .. } => "Too much memory",
             Self::TooManyParts { .. } => "Too many parts",
             Self::BrokenMultipart(_) => "Broken multipart body",

@@ -204,6 +204,21 @@ fn a_kind_of_image_that_cannot_be_used_is_unprocessable() {
 }
 
 #[test]
+fn an_image_that_is_too_long_is_judged_and_not_drawn() {
+    let server = TestServer::start();
+    let long = |height: usize| [format!("P5 1 {height} 255 ").as_bytes(), &vec![0; height]].concat();
+    for accept in ["image/png", "image/jpeg"] {
+        let headers = [("content-type", "image/x-portable-graymap"), ("accept", accept)];
+        let answer = request(server.address, "POST", "/", &headers, &long(65_536));
+        answer.assert_problem(413, "too-long-to-draw");
+        assert!(answer.text().contains("65536"), "{}", answer.text());
+        assert_eq!(request(server.address, "POST", "/", &headers, &long(65_535)).status, 200, "{accept}");
+    }
+    let answer = server.post("/", "image/x-portable-graymap", &long(65_536));
+    assert_eq!(answer.json()["state"], "no_eyes", "{}", answer.text());
+}
+
+#[test]
 fn a_jpeg_that_lacks_blocks_is_broken_however_it_ends() {
     let server = TestServer::start();
     let whole = sample("open.jpg");
@@ -230,6 +245,34 @@ fn multipart_errors_name_what_is_wrong() {
     answer.assert_problem(400, "not-an-image");
     assert_eq!(answer.json()["part"], 1);
     assert_still_right(&server);
+}
+
+#[test]
+fn a_multipart_body_that_breaks_off_is_told_where() {
+    let server = TestServer::start();
+    let content_type = "multipart/form-data; boundary=x";
+    let head = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n";
+    let long = "é".repeat(4000);
+    for (body, words) in [
+        ("--y\r\n\r\nP5\r\n--y--\r\n".to_owned(), "names another boundary"),
+        ("--x\r\nP5 1 1 255 0\r\n--x--\r\n".to_owned(), "no empty line behind its head"),
+        (head.to_owned(), "before its last boundary"),
+        (format!("{head}\r\nP5"), "in the content of a part"),
+        ("--x\r\nno header\r\n\r\nP5\r\n--x--\r\n".to_owned(), "a line that is no header"),
+        (format!("--x\r\n{long}: a\r\n\r\nP5\r\n--x--\r\n"), "a line that is no header"),
+    ] {
+        let answer = server.post("/", content_type, body.as_bytes());
+        answer.assert_problem(400, "broken-multipart");
+        assert!(answer.text().contains(words) && answer.text().len() < 500, "{body}: {}", answer.text());
+    }
+}
+
+#[test]
+fn memory_that_no_multipart_body_can_be_read_in_is_named() {
+    let server = TestServer::with(&[("MAX_IMAGE_BYTES", "100000"), ("MAX_BODY_MEMORY_BYTES", "200000")]);
+    let answer = server.post("/", MULTIPART, &multipart(&[("file", b"P5 1 1 255 0")]));
+    answer.assert_problem(413, "too-much-memory");
+    assert_eq!(server.post("/", "image/x-portable-graymap", b"P5 1 1 255 0").status, 200);
 }
 
 #[test]

@@ -118,6 +118,9 @@ fn a_batch_is_answered_by_a_batch_in_order() {
     let answer = server.post("/", BATCHED, broken.to_string().as_bytes());
     answer.assert_problem(400, "not-an-image");
     assert_eq!(answer.json()["part"], 1);
+    let answer = server.post("/", BATCHED, b"[null]");
+    answer.assert_problem(400, "bad-event");
+    assert!(answer.text().contains("expected an event, which is an object"), "{}", answer.text());
     let many: Vec<_> = (0..17).map(|_| event("a", b"")).collect();
     server.post("/", BATCHED, json!(many).to_string().as_bytes()).assert_problem(413, "too-many-parts");
     assert_eq!(server.app.memory.parts().map(|part| part.taken), [0, 0]);

@@ -7,6 +7,7 @@ Starts the binary. The camera is a video made of the samples, as a file, as a li
 H.264 over RTSP (ffmpeg on either side). Prints a line for each case and exits with 1 if one went wrong.
 """
 
+import email.utils
 import http.server
 import importlib.util
 import json
@@ -66,15 +67,15 @@ def one_picture(url):
 class Gateway(http.server.BaseHTTPRequestHandler):
     """Refuses the first request in a gateway's words, and every one with `always`; then answers."""
 
-    always, refused, retry_after = False, False, "1"
+    always, refused, retry_after, requests = False, False, "1", 0
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
+        Gateway.requests += 1
         refuse = Gateway.always or not Gateway.refused
         Gateway.refused = True
         body = b"no healthy upstream" if refuse else b'{"state":"closed","confidence":0.9,"eyes":[]}'
         self.send_response(503 if refuse else 200)
-        # No date: curl 7.88 waits for ever after one that has passed.
         self.send_header("retry-after", Gateway.retry_after)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -96,7 +97,17 @@ def behind_a_gateway():
     for client in ONE_PICTURE:
         name = Path(client[-1]).name
         case(f"{name}, told to come back tomorrow", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))
-    Gateway.retry_after = "soon"
+    # Not by curl: 7.88 waits for ever after a date that has passed.
+    by_date = [client for client in ONE_PICTURE if Path(client[-1]).suffix != ".sh"]
+    Gateway.retry_after = email.utils.formatdate(time.time() + 86_400, usegmt=True)
+    for client in by_date:
+        Gateway.requests = 0
+        case(f"{Path(client[-1]).name}, told tomorrow's date", lambda: right(run(*client, samples / "closed.jpg", url, expect=1) and Gateway.requests == 1, f"{Gateway.requests} requests"))
+    Gateway.always, Gateway.retry_after = False, email.utils.formatdate(time.time() - 60, usegmt=True)
+    for client in by_date:
+        Gateway.refused = False
+        case(f"{Path(client[-1]).name}, told a date that has passed", lambda: right((answer := run(*client, samples / "closed.jpg", url)).split()[0] == "closed", answer.strip()))
+    Gateway.always, Gateway.retry_after = True, "soon"
     for client in ONE_PICTURE:
         name = Path(client[-1]).name
         case(f"{name}, a gateway's words", lambda: right("503" in (answer := run(*client, samples / "closed.jpg", url, expect=1)) or "no healthy upstream" in answer, answer.strip()))

@@ -34,6 +34,9 @@ function exports traces, and else its caller's, where `traceparent` says that it
 Requests without a sampled trace leave no exemplar. Prometheus keeps them with
 `--enable-feature=exemplar-storage`.
 
+A request whose client goes away before its answer has the label `error_type` (`client-went-away`)
+in the place of `http_response_status_code`.
+
 | metric | type | labels | what |
 | --- | --- | --- | --- |
 """

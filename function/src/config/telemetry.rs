@@ -215,8 +215,11 @@ fn traces(env: &mut Reader) -> Option<TraceExport> {
     }
     one_of(env, ENV_SAMPLER, &SAMPLERS, &format!("one of {}", SAMPLERS.join(", ")));
     env.fraction(ENV_SAMPLER_ARG, 1.0);
-    env.parsed(ENV_PROPAGATORS, "tracecontext, baggage or both, separated by a comma", |text| {
-        text.split(',').all(|name| ["tracecontext", "baggage"].contains(&name.trim())).then_some(())
+    // Baggage is not read, and harms nothing beside it.
+    env.parsed(ENV_PROPAGATORS, "tracecontext, or tracecontext,baggage: no other is built in", |text| {
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        let known = names.iter().all(|name| ["tracecontext", "baggage"].contains(name));
+        (known && names.contains(&"tracecontext")).then_some(())
     });
     for (name, least, most) in SDK_NUMBERS {
         env.number(name, least, least..=most);
@@ -368,6 +371,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_PROPAGATORS", "baggage"),
             ("OTEL_RESOURCE_ATTRIBUTES", "region"),
             ("OTEL_RESOURCE_ATTRIBUTES", "region=%ff"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999"),

@@ -29,6 +29,7 @@ mod route;
 mod v2;
 
 use std::convert::Infallible;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -159,10 +160,11 @@ fn check_target(target: &Uri) -> Result<(), RequestError> {
 }
 
 /// Whether it is a host, and perhaps a port in digits. What is read as an authority may also have a
-/// user before the host, and any text in the place of the port.
+/// user before the host, any text in the place of the port, and any between brackets.
 fn is_host_and_port(authority: &Authority) -> bool {
     let text = authority.as_str();
-    if text.contains('@') {
+    let literal = authority.host().strip_prefix('[').map(|rest| rest.trim_end_matches(']'));
+    if text.contains('@') || literal.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
         return false;
     }
     let port = &text[authority.host().len()..];
@@ -360,7 +362,10 @@ mod tests {
         for bad in [&[][..], &["a", "a"], &["a b"], &["a/b"], &["a, b"]] {
             assert!(host(Version::HTTP_11, bad).is_err(), "{bad:?}");
         }
-        for bad in ["u:p@h", "u@h", "h@h:80", "h:80@h", "a:b", "a:80x", "a:+80", "[::1]:b", "[::1]b"] {
+        for bad in [
+            "u:p@h", "u@h", "h@h:80", "h:80@h", "a:b", "a:80x", "a:+80", "[::1]:b", "[::1]b", "[]", "[a]:80",
+            "[::1",
+        ] {
             assert!(host(Version::HTTP_11, &[bad]).is_err(), "{bad}");
         }
         assert!(host(Version::HTTP_10, &["a", "b"]).is_err());

@@ -39,7 +39,13 @@ pub async fn read_parts<B: Buf>(
         let limit = limits.max_body_memory;
         return Err(RequestError::TooManyBytes { what: Large::Body, limit }.into());
     }
-    let _parser = memory.transit(PARSER_BYTES, Large::Body)?;
+    let _parser = memory.transit(PARSER_BYTES, Large::Body).map_err(|error| match error {
+        // The body is not what is too large.
+        RequestError::TooManyBytes { what, limit } => {
+            RequestError::TooMuchMemory { what, needed: PARSER_BYTES, limit }
+        }
+        other => other,
+    })?;
     // Bytes that the parser took since it last gave something back.
     let unread = Arc::new(AtomicUsize::new(0));
     let (taken, total) = (Arc::clone(&unread), Arc::new(AtomicUsize::new(0)));
@@ -140,6 +146,22 @@ fn broken(error: multer::Error) -> RequestError {
         multer::Error::StreamReadFailed(cause) => {
             cause.downcast::<RequestError>().map_or(RequestError::BrokenBody, |error| *error)
         }
-        error => RequestError::BrokenMultipart(error.to_string()),
+        error => RequestError::BrokenMultipart(in_words(&error).into()),
+    }
+}
+
+/// What is wrong, without the client's own words: a name may be as long as a head.
+fn in_words(error: &multer::Error) -> &'static str {
+    use multer::Error::*;
+    match error {
+        IncompleteStream | IncompleteHeaders => {
+            "it ends before its last boundary, a part has no empty line behind its head, or content-type names another \
+             boundary"
+        }
+        IncompleteFieldData { .. } => "it ends in the content of a part",
+        ReadHeaderFailed(_) | DecodeHeaderName { .. } | DecodeHeaderValue { .. } => {
+            "the head of a part has a line that is no header"
+        }
+        _ => "it is not as RFC 7578 has it",
     }
 }

@@ -10,8 +10,8 @@ mod socket;
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
@@ -30,6 +30,7 @@ use crate::app::{App, Phase};
 use crate::error::RequestError;
 use crate::http;
 use crate::memory::MAX_HEAD_BYTES;
+use crate::telemetry::seldom::Seldom;
 
 pub use listen::listen;
 pub use peer::Peer;
@@ -141,6 +142,7 @@ async fn serve_until(
         linger: LINGER.min(policy.timeout / 2),
         http: http::Service::new(Arc::clone(&app)),
         app: Arc::clone(&app),
+        refused: Mutex::default(),
     };
     let sweeping = tokio::spawn(sweep(Arc::clone(&server.places), app.limits.body_timeout));
     server.accept_until(&listener, shutdown).await;
@@ -181,6 +183,26 @@ struct Server {
     linger: Duration,
     http: http::Service,
     app: Arc<App>,
+    refused: Mutex<Refused>,
+}
+
+/// Connections that the kernel did not hand over, and that no warning has named yet. Twenty a second
+/// where the limit on open files is low.
+#[derive(Default)]
+struct Refused {
+    connections: usize,
+    warnings: Seldom,
+}
+
+impl Refused {
+    /// Counts one more, and warns where that is due.
+    fn add(&mut self, error: &std::io::Error) {
+        self.connections += 1;
+        if self.warnings.due(Instant::now()) {
+            let connections = std::mem::take(&mut self.connections);
+            tracing::warn!(%error, connections, "connections could not be accepted at once");
+        }
+    }
 }
 
 impl Server {
@@ -232,7 +254,7 @@ impl Server {
                 tokio::time::sleep(ADMIT_RETRY).await;
             },
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                self.refused.lock().unwrap_or_else(PoisonError::into_inner).add(&error);
                 self.places.close_one();
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }

@@ -6,6 +6,7 @@ pub mod metrics;
 mod openmetrics;
 mod otlp;
 mod process;
+pub(crate) mod seldom;
 pub mod traces;
 
 pub use metrics::Metrics;

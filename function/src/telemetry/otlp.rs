@@ -17,14 +17,11 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::Handle;
 
+use super::seldom::Seldom;
 use crate::config::telemetry::TraceExport;
 
 /// Most bytes that are read of a collector's answer, as the OTLP specification recommends.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Least time between two warnings about lost spans. A batch is exported every 5 s, and a collector
-/// can be unreachable for hours.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An exporter for `export`, whose connections live on `runtime`.
 pub(super) fn exporter(export: &TraceExport, runtime: &Handle) -> anyhow::Result<Exporter> {
@@ -81,7 +78,8 @@ struct Loss {
     spans: usize,
     /// The transport's error: the exporter's own error is only "network error".
     cause: Option<String>,
-    warned: Option<Instant>,
+    /// A batch is exported every 5 s, and a collector can be unreachable for hours.
+    warnings: Seldom,
 }
 
 impl Losses {
@@ -99,12 +97,11 @@ impl Losses {
         loss.cause.get_or_insert_with(|| error.to_string());
     }
 
-    /// Warns, unless that was done less than [`WARNING_INTERVAL`] ago.
+    /// Warns, unless that was done lately.
     fn warn(&self, endpoint: &Uri, now: Instant) -> bool {
         let mut loss = self.lock();
-        let due = loss.warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING_INTERVAL);
+        let due = loss.warnings.due(now);
         if due {
-            loss.warned = Some(now);
             loss.report(endpoint);
         }
         due

@@ -24,6 +24,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// What is used of an event that comes in.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "an event, which is an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Incoming {
     specversion: String,

@@ -145,6 +145,7 @@ pub(super) struct OutgoingEvent {
 
 /// Where the image of an event is, beside its attributes.
 #[derive(Deserialize)]
+#[serde(expecting = "an event, which is an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Data<'a> {
     /// The image file in base64.

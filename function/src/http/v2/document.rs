@@ -12,6 +12,7 @@ use crate::http::json::{Few, Only};
 const MAX_DIMENSIONS: usize = 8;
 
 #[derive(Deserialize)]
+#[serde(expecting = "a request, which is an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::http) struct Document<'a> {
     /// Comes back in the answer; up to 1024 bytes.
@@ -30,6 +31,7 @@ pub(in crate::http) struct Document<'a> {
 
 /// Parameters that mean something here; others are for other servers.
 #[derive(Default, Deserialize)]
+#[serde(expecting = "parameters, which are an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct RequestParameters {
     #[cfg_attr(test, schemars(range(min = 0, max = 1)))]
@@ -43,6 +45,7 @@ pub(super) struct RequestParameters {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an input, which is an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct SentTensor<'a> {
     /// `image` or `pixels`.
@@ -61,6 +64,7 @@ pub(super) struct SentTensor<'a> {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "parameters, which are an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct SentParameters {
     /// How many bytes behind the JSON are this tensor's.
@@ -70,6 +74,7 @@ pub(super) struct SentParameters {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an output, which is an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct AskedTensor {
     pub(super) name: String,
@@ -78,6 +83,7 @@ pub(super) struct AskedTensor {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "parameters, which are an object")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct AskedParameters {
     /// Whether it comes as bytes behind the JSON.

@@ -48,6 +48,7 @@ fn about(error: &RequestError) -> About {
         | RequestError::TooManyPixels { .. }
         | RequestError::TooMuchMemory { .. } => About::Image,
         RequestError::UnsupportedMediaType(_)
+        | RequestError::TooLongToDraw { .. }
         | RequestError::TooManyParts { .. }
         | RequestError::BrokenMultipart(_)
         | RequestError::InvalidParameter { .. }
@@ -69,6 +70,7 @@ fn errors() -> Vec<RequestError> {
         RequestError::Compressed("gzip".into()),
         RequestError::TooManyBytes { what: Large::Image, limit: 10_485_760 },
         RequestError::TooManyPixels { width: 8000, height: 6000, limit: 16_777_216 },
+        RequestError::TooLongToDraw { side: 100_000, limit: 65_535 },
         RequestError::TooMuchMemory { what: Large::Image, needed: 200 << 20, limit: 80 << 20 },
         RequestError::TooManyParts { limit: 16 },
         RequestError::BrokenMultipart("it has no part named \"file\"".into()),
@@ -144,6 +146,12 @@ fn refusals(form: Form, subjects: &[About]) -> Map<String, Value> {
 /// Answers that succeed, and errors.
 pub(super) fn answers(successes: Value, form: Form, subjects: &[About]) -> Value {
     let mut all = refusals(form, subjects);
+    if subjects.contains(&About::Head) {
+        // hyper's own, before there is a request.
+        let kibibytes = crate::memory::MAX_HEAD_BYTES / 1024;
+        let description = format!("The head has more than {kibibytes} KiB or 100 fields; without a body");
+        all.insert("431".into(), json!({ "description": description }));
+    }
     for (status, answer) in successes.as_object().expect("answers by status") {
         all.insert(status.clone(), answer.clone());
     }
