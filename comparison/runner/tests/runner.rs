@@ -384,6 +384,13 @@ fn an_autoscaler_without_its_metric_gives_no_result() {
 }
 
 #[test]
+fn an_autoscaler_that_cannot_be_watched_gives_no_result() {
+    let fake = Fake { unwatched: Some("verticalpodautoscalers"), ..FIT };
+    let said = error(&Stage::new("unwatched", fake));
+    assert!(said.contains("a watch was never opened") && said.contains("403"), "{said}");
+}
+
+#[test]
 fn a_load_that_cannot_be_sent_in_time_gives_no_result() {
     let stage = Stage::new("late", FIT);
     let mut strict = plan(&stage);

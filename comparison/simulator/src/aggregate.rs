@@ -204,6 +204,7 @@ impl Aggregate<'_> {
         }
         let mut last_ready = -1;
         while self.now < until {
+            self.give_up();
             self.pods();
             let ready = self.ready();
             if ready != last_ready {

@@ -143,6 +143,17 @@ fn requests_whose_clients_have_gone_ask_for_no_more_pods() {
 }
 
 #[test]
+fn requests_whose_clients_have_gone_ask_for_no_more_pods_in_the_aggregated_mode_either() {
+    let slow =
+        Plant { starts: vec![Start { running: 60 * SECOND, ready: 60 * SECOND, together: 1 }], ..plant() };
+    let rate = RateCurve::new(vec![(0.0, 10.0), (58.0, 10.0)]).expect("a rate");
+    let mut tally = Tally::new(80 * SECOND, 60, 48, SECOND / 2);
+    let series = aggregate::simulate(&rate, &slow, CORE, &kpa(1.0), 15 * SECOND, 80 * SECOND, 1, &mut tally);
+    let most = series.expect("supported").desired.iter().map(|d| d.1).fold(0.0, f64::max);
+    assert!((100.0..=200.0).contains(&most), "{most}");
+}
+
+#[test]
 fn knative_at_zero_holds_the_first_request_until_a_pod_answers_probes() {
     // A new revision has no decision yet, so that the first request waits for a tick.
     let quiet = [

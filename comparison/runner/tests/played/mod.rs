@@ -22,6 +22,8 @@ pub(crate) struct Fake {
     pub(crate) others: &'static [&'static str],
     /// Prometheus' answer to a push.
     pub(crate) push: &'static str,
+    /// Kind of objects that may be read and not watched.
+    pub(crate) unwatched: Option<&'static str>,
 }
 
 pub(crate) const FIT: Fake = Fake {
@@ -32,6 +34,7 @@ pub(crate) const FIT: Fake = Fake {
     scaling_active: "True",
     others: &["kube-system"],
     push: "200 OK",
+    unwatched: None,
 };
 
 /// Two seconds, one step up after the first. The objective is loose enough for a busy test machine.
@@ -238,6 +241,10 @@ impl Server {
                 let status = if push { self.fake.push } else { self.fake.gateway };
                 let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
                 socket.get_mut().write_all(reply.as_bytes()).await?;
+            } else if path.contains("watch=true")
+                && self.fake.unwatched.is_some_and(|kind| path.contains(kind))
+            {
+                socket.get_mut().write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await?;
             } else if path.contains("watch=true") {
                 socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
                 for event in Self::events(path) {

@@ -7,6 +7,14 @@ use crate::plant::Balance;
 use crate::time::{Micros, seconds};
 
 impl Aggregate<'_> {
+    /// Requests whose clients have gone are held no longer: they ask for no pods, and take no place
+    /// in one.
+    pub(super) fn give_up(&mut self) {
+        while let Some((at, count)) = self.held.pop_front_if(|(at, _)| self.now - *at >= self.timeout) {
+            self.tally.add(at, self.timeout, Outcome::Timeout, count);
+        }
+    }
+
     /// The activator sends all requests that it holds to the first pod that answers its probe. What
     /// does not fit into that pod's queue is refused.
     pub(super) fn release(&mut self) {
