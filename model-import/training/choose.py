@@ -135,7 +135,7 @@ def main(opt):
             truths.append(np.column_stack([truth[:, 0], ellipse.to_boxes(ellipse.transform(eyes, matrix)).reshape(-1, 4)]))
         sets[f"turned {degrees}"] = (canvases(changed, opt.size), truths, [i.shape for i in changed])
     for root in opt.things or ():
-        for split in ("dev", "test", "scenes"):
+        for split in ("dev", "scenes"):
             folder = folders(root, split)[0]
             if folder.name == split:
                 pictures = [cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES]
@@ -164,7 +164,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="folder with images/val, labels/val")
     parser.add_argument("--weights", nargs="+", required=True, help="checkpoints, and averages of them as a.pt+b.pt")
-    parser.add_argument("--things", nargs="*", help="folders with images/test (negatives.py)")
+    parser.add_argument("--things", nargs="*", help="folders with images/dev (negatives.py); those of the test are left to evaluate.py")
     parser.add_argument("--angles", type=int, nargs="*", default=ANGLES)
     parser.add_argument("--fit-turned", type=int, nargs="*", default=[], help="calibrate a second time, on val and on these angles, too")
     parser.add_argument("--size", type=int, default=416)

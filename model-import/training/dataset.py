@@ -17,7 +17,7 @@ SOURCE_WEIGHTS = {
     "negES": 4.0, "neglow": 6.0, "negocc": 4.0, "negroom": 4.0, "negface": 4.0, "negcoco": 1.5, "negcar": 1.5, "negbg": 1.0,
     "regC": 0.6, "regT": 0.6, "yaw": 0.8, "nuaa": 1.0, "web": 0.8, "aps": 1.2,
 }  # fmt: skip
-CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are about five)
+CLOSED_NIR_WEIGHT = 3.0  # on top, for real near-infrared whole faces with a closed eye (there are four)
 GENERATED_WEIGHT = 1.5
 WITHOUT_EYES = 0.12  # share of faces of which only a part without eyes is taken
 # Of pictures of things: the weight of one that a model keeps silent on, against 1 for one that it

@@ -70,9 +70,9 @@ def score(pictures, detector, threshold):
         "thresholds": {},
         "prefixes": {},
     }
-    for name, value in metrics.rates(metrics.confusion(actual, said)).items():
-        interval = metrics.bootstrap(everything, lambda c, n=name: metrics.rates(metrics.confusion(actual[c], said[c]))[n])
-        result["rates"][name] = [value, *interval]
+    matrix = metrics.confusion(actual, said)
+    for name, value in metrics.rates(matrix).items():
+        result["rates"][name] = [value, *metrics.wilson(*metrics.counts(matrix)[name])]
     for t in THRESHOLDS:
         result["thresholds"][t] = metrics.rates(metrics.confusion(actual, metrics.verdicts(rows_of, t)))
     prefixes = np.array([prefix(name) for _, name, *_ in pictures])
@@ -97,7 +97,7 @@ def false_alarms(files, detector, threshold):
         "pictures": len(files),
         "called_open": int((said == 0).sum()),
         "called_closed": int((said == 1).sum()),
-        "share": [float((said < 2).mean()), *metrics.bootstrap(said < 2, np.mean)],
+        "share": [float((said < 2).mean()), *metrics.wilson(int((said < 2).sum()), len(said))],
         "thresholds": {t: float((called[t] < 2).mean()) for t in THRESHOLDS},
         "names": [file.stem for file, state in zip(files, said) if state < 2],
     }
@@ -123,7 +123,7 @@ def markdown(r):
     """The report, for a model card."""
     percent = lambda v: f"{100 * v:.1f} %"  # noqa: E731
     ci = lambda v: f"{percent(v[0])} ({100 * v[1]:.1f}–{100 * v[2]:.1f})"  # noqa: E731
-    line = [f"Model {r['model']}, {r['pictures']} pictures, confidence threshold {r['threshold']}; 95 % bootstrap intervals over pictures.", ""]
+    line = [f"Model {r['model']}, {r['pictures']} pictures, confidence threshold {r['threshold']}; 95 % intervals over pictures as if independent: Wilson's for shares, a bootstrap for mAP.", ""]
     line += ["| class | mAP50 | mAP50-95 |", "| --- | --- | --- |"]
     a, b = r["map50_interval"], r["map_interval"]
     line += [f"| both | {r['map50']:.3f} ({a[0]:.3f}–{a[1]:.3f}) | {r['map']:.3f} ({b[0]:.3f}–{b[1]:.3f}) |"]

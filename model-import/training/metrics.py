@@ -66,15 +66,29 @@ def confusion(actual, said):
     return matrix
 
 
-def rates(matrix):
-    """The figures that matter, from a confusion matrix (rows: truth)."""
-    part = lambda a, b: float(a / b) if b else float("nan")  # noqa: E731
+def counts(matrix):
+    """The figures that matter, from a confusion matrix (rows: truth): how many of how many."""
     return {
-        "accuracy": part(matrix.trace(), matrix.sum()),
-        "open missed": part(matrix[0, 1:].sum(), matrix[0].sum()),
-        "closed called open": part(matrix[1, 0], matrix[1].sum()),
-        "no eyes called open": part(matrix[2, 0], matrix[2].sum()),
+        "accuracy": (int(matrix.trace()), int(matrix.sum())),
+        "open missed": (int(matrix[0, 1:].sum()), int(matrix[0].sum())),
+        "closed called open": (int(matrix[1, 0]), int(matrix[1].sum())),
+        "no eyes called open": (int(matrix[2, 0]), int(matrix[2].sum())),
     }
+
+
+def rates(matrix):
+    """The same as shares; none of nothing."""
+    return {name: part / whole if whole else float("nan") for name, (part, whole) in counts(matrix).items()}
+
+
+def wilson(part, whole):
+    """Wilson's 95 % interval of a share (1927), for independent pictures. A bootstrap of two events of 183 begins at none."""
+    if not whole:
+        return float("nan"), float("nan")
+    z2, share = 1.959964**2, part / whole
+    middle = (share + z2 / (2 * whole)) / (1 + z2 / whole)
+    half = np.sqrt(z2 * (share * (1 - share) + z2 / (4 * whole)) / whole) / (1 + z2 / whole)
+    return float(max(middle - half, 0)), float(min(middle + half, 1))
 
 
 def bootstrap(values, statistic, rounds=1000, seed=0):

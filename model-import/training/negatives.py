@@ -3,8 +3,9 @@
     python negatives.py path/to/dataset --things path/to/101_ObjectCategories --out negatives
 
 `negatives.tar` is split by the hash of each name, so the split is the same everywhere and stays when pictures are added.
-`--things` adds folders of pictures for training only, one folder a category; things-left-out.txt names the categories and
-pictures in which a person or an animal has eyes. Pictures that resemble one of the test are left out, too.
+`--things` adds folders of pictures, one folder a category: nine of ten to train on, the tenth (`dev`) to choose among trained
+models with. things-left-out.txt names the categories and pictures in which a person or an animal has eyes. Pictures that
+resemble one of the test are left out, too.
 """
 
 import argparse
@@ -18,16 +19,22 @@ import numpy as np
 from dataset import folders, names_in
 
 TRAIN_SHARE = 0.6
+# Of the further things. Who chooses by the test's has no figure left that is of new pictures.
+DEV_SHARE = 0.1
 LONGEST_SIDE = 512  # as in negatives.tar
 # Of 64 bits of the difference hash; unrelated pictures differ in about 32.
 SAME_PICTURE_BITS = 8
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
+def place_of(name):
+    """From 0 to 1, by the name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
 def split_of(name):
     """`train` or `test`, by the name alone."""
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
-    return "train" if place < TRAIN_SHARE else "test"
+    return "train" if place_of(name) < TRAIN_SHARE else "test"
 
 
 def fingerprint(image):
@@ -53,7 +60,7 @@ def add(out, split, stem, jpeg):
 
 
 def add_things(root, out, left_out):
-    """One folder a category -> gray pictures in images/train; returns how many came and how many resembled one of the test."""
+    """One folder a category -> gray pictures in images/train and dev; returns how many came and how many resembled one of the test."""
     tested = np.array([fingerprint(cv2.imread(str(f), cv2.IMREAD_GRAYSCALE)) for f in folders(out, "test")[0].iterdir()])
     added = resembling = 0
     for file in sorted(f for f in pathlib.Path(root).rglob("*") if f.suffix.lower() in SUFFIXES):
@@ -67,7 +74,8 @@ def add_things(root, out, left_out):
         scale = min(1, LONGEST_SIDE / max(image.shape))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        add(out, "train", f"thing_{file.parent.name}-{file.stem}", cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+        stem = f"thing_{file.parent.name}-{file.stem}"
+        add(out, "dev" if place_of(stem) < DEV_SHARE else "train", stem, cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
         added += 1
     return added, resembling
 
@@ -82,14 +90,14 @@ def main(opt):
             raise SystemExit(f"{root} is no folder: give one with a folder of pictures for each category")
         added, resembling = add_things(root, out, names_in(opt.leave_out))
         print(f"{root}: {added} pictures, {resembling} left out because they resemble one of the test")
-    for split in ("train", "test"):
+    for split in ("train", "dev", "test") if opt.things else ("train", "test"):
         print(f"{split}: {len(list(folders(out, split)[0].iterdir()))} pictures")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="folder with negatives.tar")
-    parser.add_argument("--things", nargs="*", default=[], help="folders of pictures, one folder a category, to train on as well")
+    parser.add_argument("--things", nargs="*", default=[], help="folders of pictures, one folder a category, to train on and to choose with as well")
     parser.add_argument("--leave-out", default=pathlib.Path(__file__).with_name("things-left-out.txt"), help="categories and pictures with eyes")
     parser.add_argument("--out", required=True)
     main(parser.parse_args())

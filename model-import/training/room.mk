@@ -51,10 +51,10 @@ train-gpu: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## the same on one CU
 		--things $(or $(THINGS_TRAINED),$(wildcard $(NEGATIVES))) $(ARGS)
 
 choose: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## checkpoints and averages of them (a.pt+b.pt), calibrated and compared: DATASET=path YOLOV5=checkout WEIGHTS="a.pt b.pt a.pt+b.pt" [ARGS="--device cpu"]
-	$(TRAINING_PY) $(TRAINING)/choose.py $(DATASET) --weights $(WEIGHTS) --yolov5 $(YOLOV5) $(if $(wildcard $(NEGATIVES)/images/test),--things $(NEGATIVES)) $(ARGS)
+	$(TRAINING_PY) $(TRAINING)/choose.py $(DATASET) --weights $(WEIGHTS) --yolov5 $(YOLOV5) $(if $(wildcard $(NEGATIVES)/images/dev),--things $(NEGATIVES)) $(ARGS)
 
 # Pictures without eyes: `train` learns from those of images/train with ARGS="--things
-# $(NEGATIVES)", `evaluate` counts false alarms on images/test. `calibrate` takes them too with
+# $(NEGATIVES)", `choose` counts false alarms on images/dev, `evaluate` on images/test. `calibrate` takes them too with
 # ARGS="--things $(NEGATIVES)"; the model card says at what price.
 NEGATIVES ?= .tools/negatives
 negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split by name: DATASET=folder with negatives.tar [THINGS=folder of categories]
@@ -101,7 +101,7 @@ sizes: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint exported at several s
 
 # The sizes on both sides of the built-in one; the model card has their figures.
 NEIGHBOURS ?= 320 512
-neighbours: need-dataset $(TRAINING_ENV)/.ready ## the built-in model's checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
+neighbours: need-dataset $(TRAINING_ENV)/.ready ## a checkpoint at other sizes, calibrated, in weights/neighbours: DATASET=path WEIGHTS=best.pt [NEIGHBOURS="320 512"]
 	@[ -f $(call quoted,$(WEIGHTS)) ] || { echo "give a checkpoint: make neighbours WEIGHTS=path/to/best.pt DATASET=path" >&2; exit 1; }
 	mkdir -p $(EVALUATION)/sizes model-import/weights/neighbours
 	for size in $(NEIGHBOURS); do raw=$(EVALUATION)/sizes/$$size && $(EXPORT_SIZE) && \

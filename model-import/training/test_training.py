@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
+import scipy.stats
 import torch
 import yolov5
 from yolov5.models.yolo import Model
@@ -211,6 +212,20 @@ class Negatives(unittest.TestCase):
             self.assertEqual(negatives.add_things(root / "in", root / "out", {"face", "cup/portrait"}), (1, 1))
             self.assertEqual([file.name for file in (root / "out" / "images" / "train").iterdir()], ["thing_lamp-new.jpg"])
 
+    def test_a_tenth_of_the_things_is_kept_to_choose_with_and_trained_on_by_none(self):
+        picture = cv2.imencode(".jpg", np.zeros((40, 60), np.uint8))[1].tobytes()
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "in" / "cup").mkdir(parents=True)
+            stripes = np.tile(np.repeat(np.array([0, 255], np.uint8), 40), (90, 5))  # nothing like what is added
+            negatives.add(root / "out", "test", "negobj_lamp", cv2.imencode(".jpg", stripes)[1].tobytes())
+            for number in range(300):
+                (root / "in" / "cup" / f"{number}.jpg").write_bytes(picture)
+            self.assertEqual(negatives.add_things(root / "in", root / "out", set()), (300, 0))
+            trained, kept = ({file.stem for file in (root / "out" / "images" / split).iterdir()} for split in ("train", "dev"))
+            self.assertEqual((len(trained | kept), trained & kept), (300, set()))
+            self.assertAlmostEqual(len(kept) / 300, 0.1, delta=0.05)
+
     def test_what_a_model_fired_on_is_drawn_more_often_and_never_with_eyes(self):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
@@ -233,6 +248,15 @@ class Negatives(unittest.TestCase):
         self.assertEqual((result["called_open"], result["called_closed"], result["share"][0]), (1, 1, 0.5))
         self.assertEqual(result["thresholds"][0.25], 0.75)
         self.assertEqual(result["names"], ["lamp", "knot"])
+
+
+class Intervals(unittest.TestCase):
+    def test_the_interval_of_a_share_is_the_one_that_the_handbook_has(self):
+        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson") is independent of ours.
+        for part, whole in ((2, 183), (0, 39), (480, 484), (24, 24), (1, 2)):
+            wanted = scipy.stats.binomtest(part, whole).proportion_ci(method="wilson")
+            np.testing.assert_allclose(metrics.wilson(part, whole), (wanted.low, wanted.high), atol=1e-6)
+        self.assertTrue(np.isnan(metrics.wilson(0, 0)).all())
 
 
 class Calibration(unittest.TestCase):
