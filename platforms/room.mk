@@ -26,8 +26,8 @@ CONTAINER_TOOL ?= $(shell platforms/image/tool.sh)
 version: ## print the version, which stands in Cargo.toml
 	@echo $(VERSION)
 
-static: need-cargo ## the static binary and its list of parts, in target/image/ARCH
-	platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
+static: need-cargo ## the static binary, its list of parts and their licences, in target/image/ARCH
+	SOURCE_URL='$(SOURCE_URL)' platforms/image/build-static.sh $(ARCH) target/image/$(ARCH)
 
 # IMGSZ has a default for `make export`; a build takes it only from who asks for it.
 IMAGE_SIZE = $(if $(filter command environment,$(firstword $(origin IMGSZ))),$(IMGSZ))

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds the function as one static binary, with its list of parts: build-static.sh ARCH OUT. Run by
-# the Containerfile and by `make static`; ARCH is amd64 or arm64, as container tools spell it.
+# Builds the function as one static binary, with its list of parts and their licences:
+# build-static.sh ARCH OUT. Run by the Containerfile and by `make static`; ARCH is amd64 or arm64,
+# as container tools spell it.
 # Static against glibc, not musl: the same allocator and string functions as everything measured in
 # this repository.
 set -eu
@@ -34,3 +35,4 @@ RUSTC_WORKSPACE_WRAPPER=$PWD/platforms/image/rustc-static.sh STATIC_TARGET=$targ
 mkdir -p "$out"
 cp "$built/eye-state" "$out/eye-state"
 platforms/image/sbom.sh "$target" >"$out/eye-state.cdx.json"
+platforms/image/notices.sh "$target" >"$out/eye-state.licenses.txt"

@@ -1,20 +1,13 @@
 #!/bin/sh
 # The list of parts of the function's binary, as CycloneDX 1.5 JSON: sbom.sh TARGET
 # MODEL and MODEL_LICENSE choose the model as they do for the build (metadata.sh).
-#
-# From `cargo tree`, which resolves features as the build does: for the whole workspace, of which
-# the function's part is taken. The generators at hand go by `cargo metadata` instead, and list
-# every optional dependency: CUDA, ROCm and WebGPU for a function that has none of them.
 set -eu
-tree() {
-  cargo tree --locked --workspace --target "$1" --edges normal,no-proc-macro --prefix depth --no-dedupe --format '|{p}|{l}' |
-    awk -F '|' '$1 == "0" { within = $2 ~ /^eye-state / } within && NF > 2 { print $2 "|" $3 }'
-}
 
+parts=$(platforms/image/parts.sh "$1")
 metadata=$(platforms/image/metadata.sh)
 value() { echo "$metadata" | sed -n "s/^$1=//p"; }
 
-tree "$1" | sort -u | awk -F '|' -v licences="$(value LICENSES)" -v model="$(value MODEL_NAME)" \
+printf '%s\n' "$parts" | awk -F '|' -v licences="$(value LICENSES)" -v model="$(value MODEL_NAME)" \
   -v model_version="$(value MODEL_VERSION)" -v model_sum="$(value MODEL_SHA256)" -v model_licence="$(value MODEL_LICENSE)" '
   # Checksums of the crates, from the lock file.
   BEGIN {
@@ -26,12 +19,13 @@ tree "$1" | sort -u | awk -F '|' -v licences="$(value LICENSES)" -v model="$(val
     }
   }
   {
-    split($1, part, " ")
-    name = part[1]; version = substr(part[2], 2)
-    licence = $2; gsub("/", " OR ", licence)
+    name = $2; version = $3; licence = $4
     if (name == "eye-state") { own = version; next }
-    id = "pkg:cargo/" name "@" version
-    out = out (out ? ",\n" : "") sprintf("    {\"type\": \"library\", \"bom-ref\": \"%s\", \"name\": \"%s\", \"version\": \"%s\", \"purl\": \"%s\"", id, name, version, id)
+    # The version of glibc is not known everywhere.
+    id = "pkg:" ($1 == "generic" ? "generic/" : "cargo/") name (version != "" ? "@" version : "")
+    out = out (out ? ",\n" : "") sprintf("    {\"type\": \"library\", \"bom-ref\": \"%s\", \"name\": \"%s\"", id, name)
+    if (version != "") out = out sprintf(", \"version\": \"%s\"", version)
+    out = out sprintf(", \"purl\": \"%s\"", id)
     if (licence) out = out sprintf(", \"licenses\": [{\"expression\": \"%s\"}]", licence)
     if (sha[name " " version]) out = out sprintf(", \"hashes\": [{\"alg\": \"SHA-256\", \"content\": \"%s\"}]", sha[name " " version])
     out = out "}"
