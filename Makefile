@@ -12,6 +12,15 @@ VENV  ?= .venv
 TOOLS     := $(CURDIR)/.tools
 KUSTOMIZE ?= $(TOOLS)/bin/kustomize
 KUBECTL   ?= kubectl
+include platforms/versions.env
+
+# Where cargo puts what it builds.
+RELEASE_DIR := $(or $(CARGO_TARGET_DIR),target)/release
+
+# What clean removes beside cargo's folder. Rooms add what their targets make elsewhere, if it can
+# be made again from the repository. Data sets, checkpoints and what fuzzing found are in .work,
+# which stays.
+CLEAN := $(VENV) .tools
 
 # A path as one word of the shell, whatever is in it: $(call quoted,best (1).onnx)
 quoted = '$(subst ','\'',$(1))'
@@ -37,8 +46,12 @@ lint: ## rustfmt and clippy, as CI runs them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-clean: ## remove everything that was built
+clean: ## remove everything that can be built again; data in .work stay
 	$(CARGO) clean
-	rm -rf $(VENV) .tools
+	rm -rf $(CLEAN)
+
+.PHONY: need-cargo
+need-cargo:
+	@.ci/need.sh cargo
 
 include $(sort $(wildcard */room.mk)) .ci/room.mk

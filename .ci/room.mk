@@ -1,8 +1,8 @@
 ##@ The repository itself
 
-ACTIONLINT_VERSION := v1.7.12
-CARGO_DENY_VERSION := 0.20.2
 ACTIONLINT ?= $(TOOLS)/bin/actionlint
+# By its path, since `cargo deny` takes one in cargo's own folder first.
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
 verify: rooms lines rows workflows
 
@@ -23,9 +23,8 @@ workflows: $(ACTIONLINT) ## check the GitHub workflows
 	$(ACTIONLINT)
 	python3 -m unittest discover --start-directory .ci --quiet
 
-deny: need-cargo ## run cargo-deny, with advisories (takes a network; builds cargo-deny once)
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny@$(CARGO_DENY_VERSION)
-	$(CARGO) deny --workspace check
+deny: $(CARGO_DENY) ## run cargo-deny, with advisories (takes a network; builds cargo-deny once)
+	$(CARGO_DENY) deny --workspace check
 
 scheduled-targets: ## print the names of the weekly checks, as JSON
 	@for target in $(SCHEDULED); do $(MAKE) --dry-run $$target >/dev/null 2>&1 && echo $$target || true; done \
@@ -40,6 +39,10 @@ release-notes: ## print the changelog's section of RELEASE=X.Y.Z, or of the newe
 release-check: ## check that TAG=v… is this version and has a section in the changelog
 	@python3 .ci/release.py check $(TAG)
 
+$(CARGO_DENY):
+	@.ci/need.sh cargo
+	$(CARGO) install --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY_VERSION)
+
 $(TOOLS)/bin/actionlint:
-	@command -v go >/dev/null || { echo "go is missing: actionlint is built with it; install Go, or set ACTIONLINT to one that you have" >&2; exit 1; }
+	@.ci/need.sh --or "set ACTIONLINT to one that you have" go
 	GOBIN=$(TOOLS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)

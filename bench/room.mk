@@ -4,6 +4,7 @@ BENCH_PYTHON = bench/.venv/bin/python
 BENCH_BINARY = $(or $(CARGO_TARGET_DIR),bench/target)/release/bench-peers
 # models.py quantizes a model in floats itself.
 BENCH_MODEL = $(or $(MODEL),$(FLOAT_MODEL))
+CLEAN += bench/.venv bench/models bench/target
 BENCH_FLAGS ?=
 BENCH_HTTP_FLAGS ?=
 
@@ -14,7 +15,7 @@ bench-inference: bench-build ## one inference on every engine: ONNX Runtime, Ope
 	$(BENCH_PYTHON) bench/bench.py $(BENCH_BINARY) $(BENCH_FLAGS)
 
 bench-http: bench-build build-function ## the function over HTTP against Flask with ONNX Runtime and OpenCV
-	$(BENCH_PYTHON) bench/serve_bench.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state $(call quoted,$(BENCH_MODEL)) function/samples \
+	$(BENCH_PYTHON) bench/serve_bench.py $(RELEASE_DIR)/eye-state $(call quoted,$(BENCH_MODEL)) function/samples \
 		--bench-peers $(BENCH_BINARY) --engine $(if $(MODEL),kernels,kernels-int8) $(BENCH_HTTP_FLAGS)
 
 bench-build: need-cargo bench/.venv/.ready
@@ -22,7 +23,7 @@ bench-build: need-cargo bench/.venv/.ready
 	cd bench && $(CARGO) build --release
 
 bench/.venv/.ready: bench/requirements.txt
-	python3 -m venv $(@D)
+	@.ci/environment.sh $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 

@@ -5,11 +5,11 @@
 #     comparison/load-check.sh [REQUESTS_A_SECOND] [SECONDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rate=${1:-500} seconds=${2:-10} port=${PORT:-9911} oha=${OHA:-oha}
+rate=${1:-500} seconds=${2:-10} port=${PORT:-9911} oha=${OHA:-oha} built=${RELEASE_DIR:-target/release}
 command -v "$oha" >/dev/null || { echo "oha is missing: cargo install oha, or OHA=path" >&2; exit 1; }
 picture=function/samples/open.jpg
 work=$(mktemp -d)
-target/release/examples/constant_server "$port" 10 & server=$!
+"$built/examples/constant_server" "$port" 10 & server=$!
 trap 'kill $server; rm -r "$work"' EXIT
 mkdir "$work/any"
 cp "$picture" "$work/any/"
@@ -25,7 +25,7 @@ points = [[0, 1], [$seconds, 1]]
 END
 sleep 0.5
 for turn in 1 2 3; do
-  echo "comparison $turn: $(target/release/comparison load --scenario constant --scenarios "$work" --images "$work" --seed "$turn" \
+  echo "comparison $turn: $("$built/comparison" load --scenario constant --scenarios "$work" --images "$work" --seed "$turn" \
     --scale "$rate" --url "http://127.0.0.1:$port/" | grep latency)"
   "$oha" --no-tui --output-format json -q "$rate" -z "${seconds}s" -c 100 --latency-correction -m POST -T image/jpeg -D "$picture" \
     "http://127.0.0.1:$port/" | python3 -c '

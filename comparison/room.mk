@@ -1,6 +1,6 @@
 ##@ comparison: KPA, HPA + VPA, KEDA
 
-COMPARISON := target/release/comparison
+COMPARISON := $(RELEASE_DIR)/comparison
 # What to compare: make compare SCENARIOS=spike,ramp ARMS=kpa,hpa-vpa+vpa-floor REPEATS=6 SCALE=5
 # STRETCH=1. comparison/arms.toml lists the arms and the ablations that may follow after a plus
 # sign.
@@ -66,27 +66,31 @@ verify: verify-simulator
 
 .PHONY: verify-simulator oracles
 oracles: need-cargo ## the simulator's decisions against the real autoscalers' code (needs Go; CASES=300 for more of them)
+	@.ci/need.sh go
 	comparison/simulator/oracles/run.sh $(if $(CASES),compare)
 
 verify-simulator: need-cargo ## the simulator compiles to WebAssembly and decides as the oracles do (make rooms checks its imports)
+	@.ci/need.sh rustup
 	rustup target add $(WASM_TARGET)
 	$(CARGO) check --release -p simulator --lib --target $(WASM_TARGET)
-	if command -v go > /dev/null; then comparison/simulator/oracles/run.sh; else echo "no Go: the oracles were not asked again"; fi
+	if .ci/need.sh go; then comparison/simulator/oracles/run.sh; else echo "the oracles were not asked again"; fi
 
 # One file that needs no server: open it in a browser, or put it anywhere.
 CALCULATOR ?= target/calculator/index.html
 # What the page exports in its tests.
 EXPORTS := target/calculator/exports
+CLEAN += comparison/calculator/tests/browser/node_modules
 
 verify: test-calculator
 
 .PHONY: calculator test-calculator
 calculator: need-cargo ## the simulator as a page: one HTML file, without a server (CALCULATOR=path for another place)
+	@.ci/need.sh rustup
 	rustup target add $(WASM_TARGET)
 	comparison/calculator/build.py $(CALCULATOR)
 
 test-calculator: calculator need-chromium $(KUSTOMIZE) $(VENV)/manifests.stamp ## test the calculator's page in a headless Chromium, and what it exports with kustomize
-	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@.ci/need.sh node npm
 	node --test comparison/calculator/tests/units.test.mjs
 	rm -rf $(EXPORTS)
 	cd comparison/calculator/tests/browser && npm ci --silent && CALCULATOR=$(abspath $(CALCULATOR)) EXPORTS=$(abspath $(EXPORTS)) npm test
@@ -94,4 +98,4 @@ test-calculator: calculator need-chromium $(KUSTOMIZE) $(VENV)/manifests.stamp #
 
 load-check: build-comparison ## the load generator against oha, an independent one, on a constant rate (cargo install oha)
 	$(CARGO) build --release --workspace --example constant_server
-	comparison/load-check.sh
+	RELEASE_DIR=$(RELEASE_DIR) comparison/load-check.sh

@@ -8,12 +8,12 @@ build-function: need-cargo
 	$(CARGO) build --release --workspace --bin eye-state
 
 run: build-function ## build and serve with the built-in model on PORT (8080)
-	@SOURCE_URL='$(SOURCE_URL)' exec $(or $(CARGO_TARGET_DIR),target)/release/eye-state
+	@SOURCE_URL='$(SOURCE_URL)' exec $(RELEASE_DIR)/eye-state
 
 # Floats first: what is left in the target folder is the function that `make build` makes.
 test: test-floats test-rust
 
-.PHONY: test-rust test-floats need-cargo
+.PHONY: test-rust test-floats
 test-rust: need-cargo ## run the Rust tests of every room
 	$(CARGO) test --release --workspace
 
@@ -21,17 +21,10 @@ test-rust: need-cargo ## run the Rust tests of every room
 test-floats: need-cargo ## test the function with the built-in model in floats against ONNX Runtime
 	MODEL=$(FLOAT_MODEL) $(CARGO) test --release --workspace --test network --test reference_outputs --test loading
 
-need-cargo:
-	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs and run this again" >&2; exit 1; }
-
-.PHONY: samples
-samples: need-cargo ## draw the sample pictures again (function/samples)
-	$(CARGO) run --release -p night-faces -- samples
-
 .PHONY: measure
 measure: build-function ## start, answers, throughput and memory of the built function, as a table
-	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
-	python3 function/measure.py target/release/eye-state function/samples/open.jpg
+	@.ci/need.sh python3
+	python3 function/measure.py $(RELEASE_DIR)/eye-state function/samples/open.jpg
 
 verify: test-page test-loom test-clients
 
@@ -40,37 +33,35 @@ test-loom: need-cargo ## run the hand-off to the inference threads through every
 	cd function/loom && $(CARGO) test --quiet
 
 test-clients: build-function ## run Python, curl and Node against the function: refused early, half closed, thousands at once
-	@for tool in python3 curl node; do command -v $$tool >/dev/null || \
-		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
-	python3 function/tests/clients.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples/open.jpg
+	@.ci/need.sh python3 curl node
+	python3 function/tests/clients.py $(RELEASE_DIR)/eye-state function/samples/open.jpg
 
 verify: test-protocols test-examples
 .PHONY: test-protocols test-examples openapi
-test-protocols: build-function $(VENV)/protocols.stamp ## run tritonclient, kserve, cloudevents and schemathesis against the function
-	$(VENV)/protocols/bin/python function/tests/foreign.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
+test-protocols: build-function $(VENV)/protocols/.ready ## run tritonclient, kserve, cloudevents and schemathesis against the function
+	$(VENV)/protocols/bin/python function/tests/foreign.py $(RELEASE_DIR)/eye-state function/samples
 
 # A separate environment: these clients and other checks need different versions of packages.
-$(VENV)/protocols.stamp: function/tests/requirements.txt
-	@test -x $(VENV)/protocols/bin/python || { mkdir -p $(VENV) && python3 -m venv $(VENV)/protocols; }
+$(VENV)/protocols/.ready: function/tests/requirements.txt
+	@.ci/environment.sh $(@D)
 	$(VENV)/protocols/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 test-examples: build-function ## run the example clients, the camera with a video (installs ffmpeg on Debian as root)
-	@for tool in python3 curl node; do command -v $$tool >/dev/null || \
-		{ echo "$$tool is missing (Debian: apt-get install python3 curl nodejs)" >&2; exit 1; }; done
-	@command -v ffmpeg >/dev/null || \
+	@.ci/need.sh python3 curl node
+	@.ci/need.sh ffmpeg 2>/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null; } || \
-		{ echo "ffmpeg is missing: install it (Debian: apt-get install ffmpeg)" >&2; exit 1; }
-	python3 function/tests/examples.py $(or $(CARGO_TARGET_DIR),target)/release/eye-state function/samples
+		.ci/need.sh ffmpeg
+	python3 function/tests/examples.py $(RELEASE_DIR)/eye-state function/samples
 
 # Compiling Kubernetes' client takes two minutes of both CPUs the first time, seconds after that.
 verify: test-eventing
 .PHONY: test-eventing
 test-eventing: build-function ## deliver events to the function by Knative Eventing's own dispatcher (needs Go)
-	@command -v go >/dev/null || { echo "go is missing: install it (Debian: apt-get install golang)" >&2; exit 1; }
+	@.ci/need.sh go
 	@mkdir -p $(TOOLS)/bin
 	cd function/tests/eventing && go build -o $(TOOLS)/bin/eventing .
-	$(TOOLS)/bin/eventing $(abspath $(or $(CARGO_TARGET_DIR),target))/release/eye-state function/samples
+	$(TOOLS)/bin/eventing $(abspath $(RELEASE_DIR))/eye-state function/samples
 
 openapi: need-cargo ## write function/openapi.json anew from the types and routes
 	UPDATE=1 $(CARGO) test --release --workspace --lib http::openapi::document
@@ -81,22 +72,22 @@ SOAK_SECONDS   ?= 3600
 SOAK_LIMIT_MIB ?= 192
 .PHONY: soak soak-short
 soak: build-function ## hostile, slow, aborting and valid clients at once within a memory limit (SOAK_SECONDS, SOAK_LIMIT_MIB)
-	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3)" >&2; exit 1; }
-	python3 function/soak.py target/release/eye-state --seconds $(SOAK_SECONDS) --limit-mib $(SOAK_LIMIT_MIB)
+	@.ci/need.sh python3
+	python3 function/soak.py $(RELEASE_DIR)/eye-state --seconds $(SOAK_SECONDS) --limit-mib $(SOAK_LIMIT_MIB)
 
 verify: soak-short
 soak-short:
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=25
 
-
 BROWSER_TESTS := function/tests/browser
+CLEAN += function/loom/target $(BROWSER_TESTS)/node_modules $(BROWSER_TESTS)/screenshots
 .PHONY: test-page need-chromium
 # Other rooms test pages in it, too.
 need-chromium:
-	@[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || \
+	@.ci/need.sh chromium 2>/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
-		{ echo "Chromium is missing: install it (Debian: apt-get install chromium) or set CHROMIUM=/path/to/it" >&2; exit 1; }
+		.ci/need.sh chromium
 
 test-page: build-function need-chromium ## test the page in a headless Chromium (installs it on Debian as root)
-	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	cd $(BROWSER_TESTS) && npm ci --silent && npm test
+	@.ci/need.sh node npm
+	cd $(BROWSER_TESTS) && npm ci --silent && EYE_STATE_BIN=$(abspath $(RELEASE_DIR))/eye-state npm test

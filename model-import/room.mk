@@ -6,7 +6,7 @@ FLOAT_MODEL := $(firstword $(wildcard model-import/weights/*.onnx))
 INT8_MODEL  := $(firstword $(wildcard model-import/weights/int8/*.onnx))
 BUILT_MODEL  = $(or $(MODEL),$(INT8_MODEL))
 IMGSZ ?= 416
-MODEL_IMPORT = $(or $(CARGO_TARGET_DIR),target)/release/model-import
+MODEL_IMPORT = $(RELEASE_DIR)/model-import
 
 .PHONY: inspect check-model model-import-cli export export-official need-weights reference-heads
 inspect: model-import-cli ## describe a model: scale, input, classes, anchors, cost (MODEL=path/to/best.onnx)
@@ -25,8 +25,7 @@ include model-import/quantize/room.mk
 
 EXPORT_ENV := $(VENV)/export
 $(EXPORT_ENV)/.ready: model-import/export/requirements.txt
-	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
-	python3 -m venv $(@D)
+	@.ci/environment.sh $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
@@ -49,15 +48,15 @@ reference: reference-heads
 # Exports of every kind (model-import/forms): made by real exporters, imported, compared with ONNX
 # Runtime.
 FORMS := model-import/forms
-FORMS_OUT ?= .tools/forms
+FORMS_OUT ?= .work/forms
 PYTHON_OLD ?= python3.9
 $(VENV)/forms-old/.ready: $(FORMS)/requirements-old.txt
 	@command -v $(PYTHON_OLD) >/dev/null || { echo "$(PYTHON_OLD) is missing: PyTorch 1.10 needs it (pyenv install 3.9, or PYTHON_OLD=path)" >&2; exit 1; }
-	$(PYTHON_OLD) -m venv $(@D)
+	@.ci/environment.sh $(@D) $(PYTHON_OLD)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 $(VENV)/forms-new/.ready: $(FORMS)/requirements-new.txt $(FORMS)/requirements-new-nodeps.txt
-	python3 -m venv $(@D)
+	@.ci/environment.sh $(@D)
 	$(@D)/bin/pip install --quiet --requirement $(FORMS)/requirements-new.txt
 	$(@D)/bin/pip install --quiet --no-deps --requirement $(FORMS)/requirements-new-nodeps.txt
 	touch $@

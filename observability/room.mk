@@ -2,8 +2,7 @@
 
 # Prometheus and promtool are built from their Go module: distributions carry old versions.
 # Service discoveries other than Kubernetes' are left out, which halves the build.
-PROMETHEUS_VERSION := v0.314.0# the module of Prometheus 3.14.0, as in prometheus/kustomization.yaml
-FUNCTION   := $(CURDIR)/target/release/eye-state
+FUNCTION   := $(abspath $(RELEASE_DIR))/eye-state
 PROMETHEUS ?= $(TOOLS)/bin/prometheus
 PROMTOOL   ?= $(TOOLS)/bin/promtool
 
@@ -20,7 +19,7 @@ observability-manifests: $(KUSTOMIZE) $(VENV)/observability.stamp ## check the m
 	KUSTOMIZE=$(KUSTOMIZE) $(VENV)/bin/python -m pytest -q observability/checks/test_manifests.py
 
 observability-queries: build-function build-comparison $(PROMETHEUS) $(VENV)/observability.stamp ## run every query of every dashboard against a real Prometheus
-	PROMETHEUS=$(PROMETHEUS) PROMTOOL=$(PROMTOOL) EYE_STATE=$(FUNCTION) COMPARISON=$(CURDIR)/$(COMPARISON) $(VENV)/bin/python -m pytest -q \
+	PROMETHEUS=$(PROMETHEUS) PROMTOOL=$(PROMTOOL) EYE_STATE=$(FUNCTION) COMPARISON=$(abspath $(COMPARISON)) $(VENV)/bin/python -m pytest -q \
 	  observability/checks/test_generated.py observability/checks/test_queries.py observability/checks/test_replay.py \
 	  observability/checks/test_traces.py observability/checks/test_observe.py observability/checks/test_demo.py
 
@@ -73,7 +72,7 @@ undeploy-observability: need-cluster ## remove Prometheus, Grafana, traces and t
 $(TOOLS)/bin/prometheus: $(TOOLS)/bin/promtool
 
 $(TOOLS)/bin/promtool:
-	@command -v go >/dev/null || { echo "go is missing: promtool is built with it; install Go, or set PROMTOOL and PROMETHEUS to those that you have" >&2; exit 1; }
+	@.ci/need.sh --or "set PROMTOOL and PROMETHEUS to those that you have" go
 	@echo "building Prometheus and promtool $(PROMETHEUS_VERSION): takes some minutes, once"
 	mkdir -p $(TOOLS)/bin; module=$$(mktemp -d); trap 'rm -rf "$$module"' EXIT; cd "$$module"; \
 	  export CGO_ENABLED=0 GOFLAGS=-mod=mod GOWORK=off; \
@@ -82,6 +81,6 @@ $(TOOLS)/bin/promtool:
 	    github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
 
 $(VENV)/observability.stamp: observability/requirements.txt
-	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	@.ci/environment.sh $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	@touch $@

@@ -8,6 +8,6 @@ formats: $(VENV)/formats.stamp ## write the files of the format matrix again, wi
 	$(VENV)/bin/python $(FORMATS)/make_formats.py
 
 $(VENV)/formats.stamp: $(FORMATS)/requirements.txt
-	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	@.ci/environment.sh $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	@touch $@

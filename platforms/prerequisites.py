@@ -369,9 +369,9 @@ def doctor() -> int:
             if not found or need == "storage" and get("deployment", "prometheus", "--namespace", "monitoring").get("status", {}).get("availableReplicas"):
                 print(f"  ok       {what}")
                 continue
-            # Building and testing take no cluster: where none was asked for, none is missing. Nor
-            # is anything where another adapter can serve the HPA.
-            note = need in NOTES or need in ("cluster", "no-other-adapter")
+            # Building and testing take no cluster: where none was asked for, neither it nor kubectl
+            # is missing. Nor is anything where another adapter can serve the HPA.
+            note = need in NOTES or need in (*FIRST, "no-other-adapter")
             print(f"  {'note   ' if note else 'missing'}  {what}: {found[0]}\n           {found[1]}")
             missing += not note
             if need in FIRST:

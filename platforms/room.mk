@@ -1,6 +1,5 @@
 # Image, clusters and deployment. The two variants' own targets are in knative/room.mk and
 # k8s-autoscalers/room.mk.
-include platforms/versions.env
 
 # The one place for the version is the workspace; platforms/check/test_version.py holds the
 # manifests to it.
@@ -54,17 +53,21 @@ image: $(if $(filter prebuilt,$(BINARY)),static) ## build the image with docker,
 image-load: ## bring the image onto the nodes of kind, k3d or minikube without a registry; says how elsewhere
 	@KUBECTL='$(KUBECTL)' CONTAINER_TOOL='$(CONTAINER_TOOL)' platforms/image/load.sh $(IMAGE)
 
-.PHONY: image-index image-push image-sign
-# Needs podman or buildah, whose manifest lists take images of both architectures without a
-# registry.
+.PHONY: image-index image-push image-sign need-manifest-lists
+# The manifest lists of podman and buildah take images of both architectures without a registry;
+# docker's take what a registry has.
+need-manifest-lists:
+	@case '$(notdir $(CONTAINER_TOOL))' in podman | buildah) ;; \
+	  *) echo "needs podman or buildah: CONTAINER_TOOL=podman" >&2; exit 1 ;; esac
+
 ARCHITECTURES := amd64 arm64
-image-index: ## build the image for amd64 and arm64, as one (podman or buildah)
+image-index: need-manifest-lists ## build the image for amd64 and arm64, as one (podman or buildah)
 	for arch in $(ARCHITECTURES); do $(MAKE) image ARCH=$$arch IMAGE=$(IMAGE)-$$arch; done
 	-$(CONTAINER_TOOL) manifest rm $(IMAGE) 2>/dev/null
 	$(CONTAINER_TOOL) manifest create $(IMAGE)
 	for arch in $(ARCHITECTURES); do $(CONTAINER_TOOL) manifest add $(IMAGE) containers-storage:$(IMAGE)-$$arch; done
 
-image-push: ## push what image-index built; its digest goes to target/image/digest (PUSH_FLAGS=)
+image-push: need-manifest-lists ## push what image-index built; its digest goes to target/image/digest (PUSH_FLAGS=)
 	@mkdir -p target/image && rm -f target/image/digest
 	$(CONTAINER_TOOL) manifest push --all --digestfile target/image/digest $(PUSH_FLAGS) $(IMAGE) docker://$(IMAGE)
 	@# buildah 1.28 ends with 0 when it did not reach the registry; it writes no digest then.
@@ -76,7 +79,7 @@ image-sign: $(COSIGN) ## sign the pushed image and attach each architecture's li
 	COSIGN=$(COSIGN) CONTAINER_TOOL=$(CONTAINER_TOOL) platforms/image/sign.sh $(IMAGE)
 
 $(TOOLS)/bin/cosign:
-	@command -v go >/dev/null || { echo "go is missing: cosign is built with it; install Go, or set COSIGN to one that you have" >&2; exit 1; }
+	@.ci/need.sh --or "set COSIGN to one that you have" go
 	GOBIN=$(TOOLS)/bin go install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN_VERSION)
 
 image-test: ## run the image with the cluster's restrictions, and classify an image
@@ -94,11 +97,11 @@ render: $(KUSTOMIZE) ## print what deploy would apply
 	@$(KUSTOMIZE) build $(OVERLAY) | sed 's#image: $(DEFAULT_IMAGE)#image: $(IMAGE)#'
 
 $(TOOLS)/bin/kustomize:
-	@command -v go >/dev/null || { echo "go is missing: kustomize is built with it; install Go, or set KUSTOMIZE to the path of one that you have" >&2; exit 1; }
+	@.ci/need.sh --or "set KUSTOMIZE to the path of one that you have" go
 	GOBIN=$(TOOLS)/bin go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 
 $(VENV)/manifests.stamp: platforms/check/requirements.txt
-	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	@.ci/environment.sh $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 

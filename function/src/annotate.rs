@@ -44,8 +44,8 @@ impl PictureFormat {
     }
 }
 
-/// Longest side of an annotated image: the most that JPEG has room for (ITU-T T.81, B.2.2). Each row
-/// of a PNG costs time however short it is: 16,777,216 rows of one pixel took 13 seconds.
+/// Longest side of an annotated image: the most that JPEG has room for (ITU-T T.81, B.2.2). Each
+/// row of a PNG costs time however short it is: 16,777,216 rows of one pixel took 13 seconds.
 pub const MAX_SIDE: u32 = 65_535;
 
 /// Refuses an image that is too long to be drawn, which is known before it is decoded.

@@ -4,7 +4,7 @@ QUANTIZE_ENV := $(VENV)/quantize
 QUANTIZE_PY  := $(QUANTIZE_ENV)/bin/python -W ignore
 
 $(QUANTIZE_ENV)/.ready: model-import/quantize/requirements.txt
-	python3 -m venv $(@D)
+	@.ci/environment.sh $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
@@ -27,15 +27,15 @@ test-quantize: $(QUANTIZE_ENV)/.ready ## the quantizer's own tests
 
 # NNCF is needed for nothing else.
 $(VENV)/quantizers/.ready: model-import/reference/requirements.txt
-	python3 -m venv $(@D)
+	@.ci/environment.sh $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
 
 other-quantizers: $(VENV)/quantizers/.ready need-cargo ## a model's files by ONNX Runtime's quantizer and by NNCF, imported and held against ONNX Runtime: PICTURES=folder [MODEL=best.onnx]
 	@[ -d "$(PICTURES)" ] || { echo "give a folder of pictures to calibrate on: make other-quantizers PICTURES=folder" >&2; exit 1; }
 	$(VENV)/quantizers/bin/python -W ignore model-import/reference/quantizers.py $(call quoted,$(or $(MODEL),$(FLOAT_MODEL))) \
-		--pictures $(call quoted,$(PICTURES)) --out .tools/quantizers
-	QUANTIZERS=$(CURDIR)/.tools/quantizers $(CARGO) test --release --workspace --lib other_quantizers -- --nocapture
+		--pictures $(call quoted,$(PICTURES)) --out .work/quantizers
+	QUANTIZERS=$(CURDIR)/.work/quantizers $(CARGO) test --release --workspace --lib other_quantizers -- --nocapture
 
 reference-quantizers: $(VENV)/quantizers/.ready ## small files of ONNX Runtime's quantizer and of NNCF, and ONNX Runtime's answers
 	cd model-import/reference && $(abspath $(VENV))/quantizers/bin/python -W ignore quantizers.py ../forms/accepted/master-torch2-simplify.onnx

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     given = parser.parse_args()
     base, out = given.model, given.out
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     model = onnx.load(base)
     source = model.graph.input[0]
     calibrated_on = pictures([axis.dim_value for axis in source.type.tensor_type.shape.dim][1:], given.pictures)

@@ -2,7 +2,7 @@
 
 Labels made by machine are wrong now and then, and a model that has learnt from thousands of right ones shows where (Northcutt et al. 2021,
 "Confident Learning"). It is wrong itself about as often, so nothing is left out unseen: left-out.txt holds what was looked at.
-    python audit.py data --split train --model best.onnx --out .tools/audit
+    python audit.py data --split train --model best.onnx --out .work/audit
 """
 
 import argparse

@@ -8,7 +8,7 @@ EVALUATED     = $(BUILT_MODEL)
 REFERENCE    := function/tests/reference
 
 $(TRAINING_ENV)/.ready: $(TRAINING)/requirements.txt $(TRAINING)/requirements-nodeps.txt
-	python3 -m venv $(TRAINING_ENV)
+	@.ci/environment.sh $(TRAINING_ENV)
 	$(TRAINING_ENV)/bin/pip install --quiet -r $(TRAINING)/requirements.txt
 	$(TRAINING_ENV)/bin/pip install --quiet --no-deps -r $(TRAINING)/requirements-nodeps.txt
 	touch $@
@@ -31,9 +31,9 @@ need-dataset:
 	@[ -n "$(DATASET)" ] || { echo "give a labelled YOLO folder: DATASET=path/to/dataset (images/…, labels/…)" >&2; exit 1; }
 
 # YOLOV5 is a checkout of the official YOLOv5 repository (AGPL-3.0), which is not part of this one.
-TRAINING_DATA ?= .tools/dataset
-TRAINING_RUN  ?= .tools/training/run
-EVALUATION    ?= .tools/evaluation
+TRAINING_DATA ?= .work/dataset
+TRAINING_RUN  ?= .work/training/run
+EVALUATION    ?= .work/evaluation
 START         ?= yolov5n.pt
 need-yolov5:
 	@[ -f "$(YOLOV5)/models/yolo.py" ] || { echo "give a checkout of the official YOLOv5 repository: YOLOV5=path/to/yolov5" >&2; exit 1; }
@@ -54,9 +54,9 @@ choose: need-dataset need-yolov5 $(TRAINING_ENV)/.ready ## checkpoints and avera
 	$(TRAINING_PY) $(TRAINING)/choose.py $(DATASET) --weights $(WEIGHTS) --yolov5 $(YOLOV5) $(if $(wildcard $(NEGATIVES)/images/dev),--things $(NEGATIVES)) $(ARGS)
 
 # Pictures without eyes: `train` learns from those of images/train with ARGS="--things
-# $(NEGATIVES)", `choose` counts false alarms on images/dev, `evaluate` on images/test. `calibrate` takes them too with
-# ARGS="--things $(NEGATIVES)"; the model card says at what price.
-NEGATIVES ?= .tools/negatives
+# $(NEGATIVES)", `choose` counts false alarms on images/dev, `evaluate` on images/test. `calibrate`
+# takes them too with ARGS="--things $(NEGATIVES)"; the model card says at what price.
+NEGATIVES ?= .work/negatives
 negatives: need-dataset $(TRAINING_ENV)/.ready ## pictures without eyes, split by name: DATASET=folder with negatives.tar [THINGS=folder of categories]
 	$(TRAINING_PY) $(TRAINING)/negatives.py $(DATASET) --out $(NEGATIVES) $(if $(THINGS),--things $(THINGS))
 

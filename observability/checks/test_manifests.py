@@ -44,6 +44,13 @@ def test_every_image_is_pinned():
         assert re.fullmatch(r"[\w.-]+\.[\w./-]+:v?\d+\.\d+\.\d+", image), image
 
 
+def test_promtool_is_of_the_prometheus_that_is_deployed():
+    (image,) = yaml.safe_load((ROOM / "prometheus" / "kustomization.yaml").read_text())["images"]
+    major, minor, patch = image["newTag"].removeprefix("v").split(".")
+    # The Go module of Prometheus X.Y.Z is v0.XYY.Z.
+    assert VERSIONS["PROMETHEUS_VERSION"] == f"v0.{major}{minor.zfill(2)}.{patch}"
+
+
 def test_every_config_map_that_is_mounted_exists():
     names = {document["metadata"]["name"] for document in of_kind("ConfigMap")}
     for workload in of_kind(*WORKLOADS):

@@ -90,3 +90,22 @@ def test_a_linker_that_knows_no_packed_relocations_is_not_asked_for_them(tmp_pat
     assert "--pack-dyn-relocs" in compile_with(tmp_path, *BINARY)
     arm = compile_with(tmp_path, *BINARY, target="aarch64-unknown-linux-gnu")
     assert "target-feature=+crt-static" in arm and "link-arg" not in arm
+
+
+def make(*words: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", "--no-print-directory", "KUBECTL=false", *words]
+    return subprocess.run(command, cwd=render.ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("target", ["image-index", "image-push"])
+def test_an_image_of_both_architectures_is_refused_at_once_where_docker_would_make_it(target: str) -> None:
+    done = make(target, "CONTAINER_TOOL=docker")
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.startswith("needs podman or buildah: CONTAINER_TOOL=podman\n")
+
+
+@pytest.mark.parametrize("tool", ["podman", "buildah", "/usr/bin/buildah"])
+def test_an_image_of_both_architectures_is_made_by_tools_whose_lists_need_no_registry(tool: str) -> None:
+    done = make("need-manifest-lists", f"CONTAINER_TOOL={tool}")
+    assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The version's one place is Cargo.toml; the files that have to repeat it agree, and no other file repeats it."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -59,3 +60,25 @@ def test_the_dispatcher_that_delivers_to_the_function_is_of_the_version_of_the_s
     versions = (ROOT / "platforms/versions.env").read_text()
     module, version = re.search(r"^KNATIVE_EVENTING_MODULE=(.+)@(.+)$", versions, re.MULTILINE).groups()
     assert f"\t{module} {version}\n" in (ROOT / "function/tests/eventing/go.mod").read_text()
+
+
+def number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in f"{version}.0.0".split(".")[:3])
+
+
+def test_the_least_go_is_the_newest_that_a_module_here_asks_for() -> None:
+    modules = subprocess.run(["git", "ls-files", "*go.mod"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    asked = [re.search(r"^go (\S+)$", (ROOT / module).read_text(), re.MULTILINE)[1] for module in modules]
+    assert max(map(number, asked)) == number(render.versions()["GO_AT_LEAST"])
+
+
+def test_the_least_node_is_that_of_the_pages_tests() -> None:
+    packages = subprocess.run(["git", "ls-files", "*/tests/browser/package.json"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    engines = {json.loads((ROOT / package).read_text())["engines"]["node"] for package in packages}
+    assert engines == {f">={render.versions()['NODE_AT_LEAST']}"}
+
+
+def test_contributors_are_told_the_least_versions() -> None:
+    text = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    for tool, name in (("Go", "GO_AT_LEAST"), ("Node.js", "NODE_AT_LEAST"), ("Python", "PYTHON_AT_LEAST")):
+        assert f"{tool} {render.versions()[name]} or newer" in text

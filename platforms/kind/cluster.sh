@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings up, or completes, a kind cluster with everything the two variants need: cluster.sh up|down
-# Safe to repeat. Every version is in ../versions.env.
+# Safe to repeat. The versions are in ../versions.env, the adapter's in
+# k8s-autoscalers/metrics.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . platforms/versions.env

@@ -186,8 +186,8 @@ struct Server {
     refused: Mutex<Refused>,
 }
 
-/// Connections that the kernel did not hand over, and that no warning has named yet. Twenty a second
-/// where the limit on open files is low.
+/// Connections that the kernel did not hand over, and that no warning has named yet. Twenty a
+/// second where the limit on open files is low.
 #[derive(Default)]
 struct Refused {
     connections: usize,

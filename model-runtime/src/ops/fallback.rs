@@ -82,8 +82,8 @@ fn unpack<B: Backend>(mut weight: FloatTensor<B>, kernel: [usize; 2], stride: [u
     B::float_reshape(ordered, Shape::from(vec![blocks * lanes, inputs, kernel[0], kernel[1]]))
 }
 
-/// Six transformed taps along `axis` to the three they were made of, by the rows of G: 4·u₀, 3·(u₂ -
-/// u₁), u₅ for a stride of one, 2·u₀, u₅, u₄ for a stride of two.
+/// Six transformed taps along `axis` to the three they were made of, by the rows of G: 4·u₀,
+/// 3·(u₂ - u₁), u₅ for a stride of one, 2·u₀, u₅, u₄ for a stride of two.
 fn untransform<B: Backend>(weight: FloatTensor<B>, axis: usize, stride: usize) -> FloatTensor<B> {
     let tap = |i: isize| {
         let mut slices = vec![Slice::full(); axis];
