@@ -5,6 +5,10 @@
 # The API server and every webhook judge them first, without storing anything; only what all of them
 # accept is applied. Server-side, so that fields which autoscalers own stay theirs.
 #
+# A namespace that is not there yet cannot hold anything, not even for judging. It is made first,
+# and removed again where the rest is refused. Another namespace would be judged by other policies:
+# many clusters let nothing into `default`.
+#
 # FIELD_MANAGER is whose fields they are. An object of which two targets set different fields needs
 # two names: a manager that leaves out a field which it set before removes it.
 set -euo pipefail
@@ -12,17 +16,40 @@ what=$1; shift
 kubectl=${KUBECTL:-kubectl}
 manager=${FIELD_MANAGER:-nv-micro}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+made=
+undo() {
+  if [ -n "$made" ]; then
+    # With a time limit: a finalizer of somebody else's may hold it.
+    $kubectl delete namespace $made --ignore-not-found --timeout=60s >/dev/null ||
+      echo "made to judge in and not removed: kubectl delete namespace $made" >&2
+  fi
+  rm -rf "$work"
+}
+trap undo EXIT
 cat >"$work/all.yaml"
 [ -s "$work/all.yaml" ] || { echo "apply.sh: there is nothing to apply: $what" >&2; exit 1; }
 
-# A namespace that is not there yet cannot hold anything, not even for judging: what goes into it is
-# judged in `default`.
-cp "$work/all.yaml" "$work/judged.yaml"
-awk 'BEGIN { RS = "---\n" } /(^|\n)kind: Namespace\n/' "$work/all.yaml" | sed -n 's/^  name: //p' | while read -r name; do
-  $kubectl get namespace "$name" >/dev/null 2>&1 || sed -i "s/^  namespace: $name\$/  namespace: default/" "$work/judged.yaml"
+# The namespaces among the manifests whose names match.
+namespaces() {
+  awk -v names="$1" 'BEGIN { RS = ORS = "---\n" } /(^|\n)kind: Namespace\n/ && $0 ~ "\n  name: (" names ")\n"' "$work/all.yaml"
+}
+apply() { $kubectl apply --server-side --field-manager "$manager" "$@"; }
+new=
+for name in $(namespaces '[a-z0-9-]*' | sed -n 's/^  name: //p'); do
+  # "Not there" and "not to be looked at" are two things: what is made here may be removed again.
+  there=$($kubectl get namespace "$name" --ignore-not-found --output name)
+  [ -n "$there" ] || new="$new $name"
 done
-judge() { $kubectl apply --server-side --field-manager "$manager" --dry-run=server "$@" -f "$work/judged.yaml" >/dev/null 2>"$work/refused"; }
+for name in $new; do
+  namespaces "$name" >"$work/new.yaml"
+  apply "$@" -f "$work/new.yaml" >/dev/null || { echo "the cluster refuses the namespace $name of $what" >&2; exit 1; }
+  made="$made $name"
+  # By it make undeploy-observability tells a namespace of this repository from one that was there
+  # before. Under a name of its own: an apply that leaves it out would remove it otherwise.
+  $kubectl annotate namespace "$name" --overwrite --field-manager nv-micro-made nv-micro/made-by=apply.sh >/dev/null
+done
+
+judge() { apply --dry-run=server "$@" -f "$work/all.yaml" >/dev/null 2>"$work/refused"; }
 if ! judge "$@"; then
   # Fields that differ here and that another field manager has set. make demo and make cluster-test
   # do so under names of their own: those are taken back.
@@ -48,10 +75,9 @@ if ! judge "$@"; then
   fi
 fi
 
+made= # and accepted: it stays
 echo "applying $what to $($kubectl config current-context)"
-# Namespaces first, so that the first apply into a fresh cluster succeeds as well.
-awk 'BEGIN { RS = "---\n"; ORS = "---\n" } /(^|\n)kind: Namespace\n/' "$work/all.yaml" >"$work/namespaces.yaml"
-if [ -s "$work/namespaces.yaml" ]; then
-  $kubectl apply --server-side --field-manager "$manager" "$@" -f "$work/namespaces.yaml" >/dev/null
-fi
-$kubectl apply --server-side --field-manager "$manager" "$@" -f "$work/all.yaml"
+# Namespaces first: what else is in them is looked up in what is stored.
+namespaces '[a-z0-9-]*' >"$work/namespaces.yaml"
+if [ -s "$work/namespaces.yaml" ]; then apply "$@" -f "$work/namespaces.yaml" >/dev/null; fi
+apply "$@" -f "$work/all.yaml"

@@ -28,6 +28,9 @@ awk -v components="$components" -f platforms/select.awk "$MANIFESTS.all" >"$MANI
 for kind in VerticalPodAutoscaler:vpa VerticalPodAutoscaler:metrics-server HorizontalPodAutoscaler:custom-metrics ScaledObject:keda; do
   if grep -q "^kind: ${kind%:*}$" "$MANIFESTS"; then needs+=("${kind#*:}"); fi
 done
+# These rest at zero pods, where no pod counts a request. The gateway counts it and Prometheus reads
+# the counter: without either of them nothing would ever wake the function.
+if grep -qE '^kind: ScaledObject$|^  minReplicas: 0$' "$MANIFESTS"; then needs+=(kourier prometheus); fi
 MANIFESTS=$MANIFESTS platforms/prerequisites.py check "${needs[@]}"
 
 case " $* " in *" k8s-autoscalers "*)

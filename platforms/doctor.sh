@@ -45,6 +45,7 @@ if [ -n "$builder" ]; then ok "$builder: builds the image"; else hint "a contain
 echo "To start a cluster of your own (only for make cluster)"
 if have kind; then ok "$(kind version)"; else hint "kind $KIND_VERSION" "go install sigs.k8s.io/kind@$KIND_VERSION"; fi
 if have openssl; then ok "openssl: makes the VPA webhook's certificate"; else hint "openssl" "Debian: apt-get install openssl"; fi
+if have git; then ok "git: kubectl fetches the VPA's manifests with it"; else hint "git" "Debian: apt-get install git"; fi
 
 platforms=$(cd platforms && for file in */tuned/kustomization.yaml; do echo "${file%%/*}"; done | xargs | sed 's/ /, /g')
 printf '\nThe current cluster, as PLATFORM=%s SETTINGS=%s (platforms: %s)\n' "$KUBERNETES_PLATFORM" "$SETTINGS" "$platforms"

@@ -136,8 +136,27 @@ def _down(name: str, namespace: str) -> bool:
     return bool(found) and not found.get("status", {}).get("availableReplicas")
 
 
+def _anywhere(kind: str, name: str, likely: tuple[str, ...]) -> dict:
+    """An object of this name in whatever namespace. First in the likely ones: not everybody may list all of them."""
+    for namespace in likely:
+        if found := get(kind, name, "--namespace", namespace):
+            return found
+    everywhere = get(kind, "--all-namespaces", "--field-selector", f"metadata.name={name}")
+    return next(iter(everywhere.get("items", [])), {})
+
+
+def kourier_service() -> dict:
+    """Kourier's release has its gateway in kourier-system, the Knative Operator in knative-serving."""
+    return _anywhere("service", "kourier", ("kourier-system", "knative-serving"))
+
+
 def kourier() -> tuple[str, str] | None:
-    if not get("service", "kourier", "--namespace", "kourier-system"):
+    service = kourier_service()
+    if not service:
+        if _anywhere("deployment", "net-kourier-controller", ("knative-serving",)):
+            # The release would be a second gateway beside the one that this controller serves.
+            look = "kubectl get deployments,services --all-namespaces --selector networking.knative.dev/ingress-provider=kourier"
+            return "Kourier's controller is here, and no Service 'kourier' of its gateway", look
         release = f"https://github.com/knative-extensions/net-kourier/releases/download/{VERSIONS['KNATIVE_VERSION']}/kourier.yaml"
         return "no Kourier here: the gateway of both variants", f"kubectl apply -f {release}"
     classes = [named for key in ("ingress-class", "ingress.class") if (named := _setting("config-network", key))]
@@ -146,7 +165,7 @@ def kourier() -> tuple[str, str] | None:
         if classes:
             return f"Knative is told to use {classes[0]}, not Kourier", f"{patch} (this moves every Knative Service of the cluster to Kourier)"
         return "Knative is not told to use Kourier", patch
-    for name, namespace in (("3scale-kourier-gateway", "kourier-system"), ("net-kourier-controller", "knative-serving")):
+    for name, namespace in (("3scale-kourier-gateway", service["metadata"]["namespace"]), ("net-kourier-controller", "knative-serving")):
         if _down(name, namespace):
             return f"Kourier's {name} is not running: no request would reach a variant", f"kubectl --namespace {namespace} get pods"
     return None
@@ -383,13 +402,14 @@ def gateway() -> tuple[str, str]:
     """A URL of the gateway, and what has to run first so that it answers."""
     if PLATFORM == "kind":
         return "http://127.0.0.1:8080", ""
-    service = get("service", "kourier", "--namespace", "kourier-system")
+    service = kourier_service()
     for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress", []):
         if address := ingress.get("ip") or ingress.get("hostname"):
             return f"http://{address}", ""
     if service.get("spec", {}).get("type") == "NodePort" and (address := node_port(service)):
         return address, ""
-    return "http://127.0.0.1:8081", "kubectl --namespace kourier-system port-forward service/kourier 8081:80"
+    namespace = service.get("metadata", {}).get("namespace", "kourier-system")
+    return "http://127.0.0.1:8081", f"kubectl --namespace {namespace} port-forward service/kourier 8081:80"
 
 
 def node_port(service: dict) -> str | None:
@@ -414,7 +434,7 @@ def addresses() -> int:
         address, first = gateway()
         if first:
             print(f"the gateway has no address outside the cluster; in another shell: {first}")
-            if within := node_port(get("service", "kourier", "--namespace", "kourier-system")):
+            if within := node_port(kourier_service()):
                 print(f"where the nodes can be reached, and for load: {within}")
         for variant, host in hosts.items():
             at = f"-H 'Host: {host}' --data-binary @function/samples/open.jpg {address}"

@@ -20,7 +20,7 @@ import stack
 FAMILIES = {
     "queue-proxy": r"kn_serving_(invocation_duration_seconds_\w+|queue_depth)",
     "knative": r"kn_revision_(pods_desired|panic_mode|capacity_excess|concurrency_\w+|request_\w+)",
-    "gateway": r"envoy_cluster_upstream_(rq|rq_total|rq_active|rq_pending_failure_eject|rq_pending_overflow|cx_none_healthy|rq_time_\w+)",
+    "gateway": r"envoy_cluster_upstream_(rq|rq_total|rq_active|rq_timeout|rq_pending_failure_eject|rq_pending_overflow|cx_none_healthy|rq_time_\w+)",
     "kube-state-metrics": r"kube_(deployment_spec_replicas|pod_status_(phase|ready|scheduled)|pod_container_resource_(requests|limits)"
     r"|pod_container_status_(restarts_total|last_terminated_reason)|node_status_allocatable"
     r"|horizontalpodautoscaler_(spec_target_metric|status_desired_replicas|status_condition)|customresource_verticalpodautoscaler_status_\w+)",
@@ -32,8 +32,8 @@ FAMILIES = {
     "trace-collector": r"traces_span_metrics_duration_seconds_\w+",
 }
 # The two variants and what belongs to them; other people's pods are not recorded.
-NAMESPACES = "eye-state|knative-serving|kourier-system|kube-system|monitoring|"
-PODS = "eye-state-.+|activator-.+|autoscaler-.+|vpa-.+|prometheus-adapter-.+|3scale-.+|"
+NAMESPACES = "eye-state|keda|knative-serving|kourier-system|kube-system|monitoring|"
+PODS = "eye-state-.+|activator-.+|autoscaler-.+|vpa-.+|prometheus-adapter-.+|keda-.+|3scale-.+|"
 # Added by Prometheus, or identifiers of the machine recorded on that nothing reads.
 UNWANTED = {"__name__", "collector_instance_id", "job", "instance", "role", "id", "image", "name", "uid"}
 ADDED_BY_RELABELLING = {"variant"}

@@ -131,7 +131,7 @@ def prometheus_config(targets: list[Target], rules: str, interval: str) -> str:
         raise ValueError(f"prometheus.yaml has no job {unknown}")
     scrapes = []
     for scrape in config["scrape_configs"]:
-        kept = {key: scrape[key] for key in ("job_name", "honor_labels", "metric_relabel_configs") if key in scrape}
+        kept = {key: scrape[key] for key in ("job_name", "honor_labels", "track_timestamps_staleness", "metric_relabel_configs") if key in scrape}
         kept["static_configs"] = [
             {"targets": [address], "labels": labels | {"__metrics_path__": path}}
             for job, address, path, labels in targets if job == scrape["job_name"]

@@ -194,6 +194,9 @@ def test_dashboards_keep_the_rules_of_grafanas_linter():
                 assert target["datasource"]["uid"] == "${datasource}"
                 if "_seconds" in target["expr"] and ":integral" in target["expr"] and panel["type"] == "trend":
                     assert panel["fieldConfig"]["defaults"]["unit"] in AMOUNTS, f"{name}: {panel['title']}"
+                # The kubelet's samples are up to 15 s apart: a rate needs a window of a minute.
+                if re.search(r"rate\(container_", target["expr"]):
+                    assert target.get("interval") == "15s", f"{name}: {panel['title']}"
                 windows = re.findall(r"(?:rate|irate|increase)\([^\[\]]*\[([^\]]+)\]", target["expr"])
                 # The VPA's loops turn once a minute: a window of a few scrapes would hold none.
                 assert all(window in ("$__rate_interval", "$__interval") or "vpa_" in target["expr"] for window in windows), f"{name}: {panel['title']}"

@@ -95,6 +95,18 @@ def test_prometheus_selects_the_exporters_deployed_here(name):
     assert any(re.fullmatch(keep["regex"], f"{labels['app.kubernetes.io/name']};{port}") for port in ports)
 
 
+def test_the_node_exporter_leaves_the_usual_port_to_the_cluster_s_own():
+    (exporter,) = [found for found in of_kind("DaemonSet") if found["metadata"]["name"] == "node-exporter"]
+    (container,) = exporter["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == port["hostPort"] != 9100
+    assert f"--web.listen-address=:{port['hostPort']}" in container["args"]
+    # On GKE another Prometheus scrapes it.
+    monitors = yaml.safe_load_all((ROOM.parent / "platforms" / "gke" / "component" / "pod-monitoring.yaml").read_text())
+    (monitor,) = [monitor for monitor in monitors if monitor["metadata"]["name"] == "node-exporter"]
+    assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == [port["hostPort"]]
+
+
 def test_traces_are_sent_where_the_collector_listens():
     (service,) = [found for found in of_kind("Service") if found["metadata"]["name"] == "trace-collector"]
     ports = {port["port"] for port in service["spec"]["ports"]}

@@ -92,7 +92,7 @@ class Cluster:
             text=True,
         )
         calls = (self.home / "calls").read_text().splitlines()
-        reading = ("get ", "describe ", "config ", "version", "wait ", "rollout status ")
+        reading = ("get ", "api-resources ", "describe ", "config ", "version", "wait ", "rollout status ")
         changes = [c for c in calls if not c.startswith(reading) and "--dry-run=server" not in c]
         return Outcome(done.returncode, done.stdout + done.stderr, changes)
 
@@ -199,10 +199,49 @@ def test_what_the_cluster_would_refuse_is_not_applied_by_half(cluster: Cluster) 
     denied = 'Error from server (BadRequest): admission webhook "validation.webhook.serving.knative.dev" denied the request'
     (cluster.home / "refuse").write_text(denied)
     for target in ("deploy", "observability", "metrics-adapter"):
-        outcome = cluster.make(target, objects=complete())
+        outcome = cluster.make(target, objects=[*complete(), named("Namespace", "monitoring")])
         assert outcome.code != 0
         assert "denied the request" in outcome.text and "nothing was changed" in outcome.text
         assert outcome.changes == []
+
+
+def fresh() -> list[dict]:
+    """A cluster that has everything but the function and its namespace."""
+    return [o for o in complete() if "eye-state" not in (o["metadata"]["name"], o["metadata"].get("namespace"))]
+
+
+def test_a_namespace_that_is_not_there_is_made_first_and_nothing_is_judged_in_another(cluster: Cluster) -> None:
+    # As Kyverno's disallow-default-namespace and AKS do.
+    (cluster.home / "closed").write_text("default")
+    outcome = cluster.make("deploy", objects=fresh())
+    assert outcome.code == 0, outcome.text
+    assert [c.split()[0] for c in outcome.changes] == ["apply", "annotate", "apply", "apply"]
+    assert "Namespace/eye-state" in cluster.names()
+
+
+def test_where_the_rest_is_refused_a_namespace_that_was_made_for_it_goes_again(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text("The request is invalid: spec.replicas: must be positive")
+    outcome = cluster.make("deploy", objects=fresh())
+    assert outcome.code != 0 and "nothing was changed" in outcome.text
+    assert [c.split()[0] for c in outcome.changes] == ["apply", "annotate", "delete"]
+    assert "Namespace/eye-state" not in cluster.names()
+
+
+def test_a_namespace_that_was_there_stays_where_the_rest_is_refused(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text("The request is invalid: spec.replicas: must be positive")
+    outcome = cluster.make("deploy", objects=[*fresh(), named("Namespace", "eye-state")])
+    assert outcome.code != 0 and outcome.changes == [] and "Namespace/eye-state" in cluster.names()
+
+
+def test_a_namespace_that_may_not_be_looked_at_is_not_taken_for_missing(cluster: Cluster) -> None:
+    (cluster.home / "refuse").write_text("The request is invalid: spec.replicas: must be positive")
+    outcome = cluster.make("deploy", objects=complete(), FAKE_FORBIDDEN="namespace")
+    assert outcome.code != 0 and outcome.changes == [] and "Forbidden" in outcome.text
+
+
+def test_no_script_edits_files_in_place_which_sed_does_differently_on_a_mac() -> None:
+    scripts = subprocess.run(["git", "ls-files", "*.sh", "*.mk", "Makefile"], cwd=render.ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert [script for script in scripts if "sed -i" in (render.ROOT / script).read_text()] == []
 
 
 CONFLICT = 'error: Apply failed with 1 conflict: conflict with "{}" using autoscaling/v2: .spec.maxReplicas\nPlease review the fields above'
@@ -254,6 +293,19 @@ def test_without_knative_the_deployment_is_deployed_alone_and_reached_by_forward
     outcome = cluster.make("deploy-k8s-autoscalers", objects=plain)
     assert outcome.code == 0, outcome.text
     assert "port-forward service/eye-state-k8s-autoscalers" in outcome.text
+
+
+@pytest.mark.parametrize("settings", ["keda", "hpa-zero"])
+@pytest.mark.parametrize(("missing", "remedy"), [("kourier", "kourier.yaml"), ("prometheus", "\n  make observability\n")])
+def test_what_rests_at_zero_pods_is_not_deployed_where_nothing_could_wake_it(cluster: Cluster, settings: str, missing: str, remedy: str) -> None:
+    objects = [*complete(), named("CustomResourceDefinition", "scaledobjects.keda.sh")]
+    outcome = cluster.make("deploy-k8s-autoscalers", f"SETTINGS={settings}", objects=objects)
+    assert outcome.code == 0, outcome.text
+    outcome = cluster.make("deploy-k8s-autoscalers", f"SETTINGS={settings}", objects=without(missing)(objects))
+    assert outcome.code != 0 and outcome.changes == []
+    assert remedy in outcome.text
+    # With a pod at least, it is reached without a gateway and scales by the adapter.
+    assert cluster.make("deploy-k8s-autoscalers", "SETTINGS=hpa", objects=without(missing)(objects)).code == 0
 
 
 def test_an_image_that_no_registry_serves_and_no_node_holds_is_said(cluster: Cluster) -> None:
@@ -360,23 +412,65 @@ def test_what_others_have_under_the_same_names_is_not_removed(cluster: Cluster) 
     # The adapter's APIService is labelled as ours in `complete`.
     left = {f"{o['kind']}/{o['metadata']['name']}" for o in others} - {"APIService/v1.custom.metrics.k8s.io"}
     assert cluster.names() == left
-    assert "the namespace monitoring stays: it has" in outcome.text and "daemonset/node-exporter" in outcome.text
+    assert "the namespace monitoring stays: it has" in outcome.text and "DaemonSet/node-exporter" in outcome.text
 
 
-@pytest.mark.parametrize("kind", [None, "ConfigMap", "Secret", "Service", "Job", "CronJob", "StatefulSet"])
+def monitoring(made_by: str | None = "apply.sh") -> dict:
+    """The namespace, with the mark of the script that made it."""
+    found = labelled(named("Namespace", "monitoring"))
+    return found | {"metadata": found["metadata"] | ({"annotations": {"nv-micro/made-by": made_by}} if made_by else {})}
+
+
+def owned(found: dict) -> dict:
+    """Made by a controller for another object, with which it goes."""
+    return found | {"metadata": found["metadata"] | {"ownerReferences": [{"kind": "Deployment", "name": "prometheus"}]}}
+
+
+OTHERS = ["ConfigMap", "Secret", "Service", "Job", "CronJob", "StatefulSet", "Ingress", "Role", "Pod", "PrometheusRule"]
+
+
+@pytest.mark.parametrize("kind", [None, *OTHERS])
 def test_the_namespace_goes_only_where_nobody_else_has_anything_in_it(cluster: Cluster, kind: str | None) -> None:
     objects = [
         *without("prometheus")(complete()),
-        labelled(named("Namespace", "monitoring")),
+        named("CustomResourceDefinition", "prometheusrules.monitoring.coreos.com", spec={"scope": "Namespaced"}),
+        monitoring(),
         labelled(named("Deployment", "prometheus", "monitoring")),
-        # What every namespace has.
+        # What every namespace has, and what the cluster makes of what is ours.
         named("ConfigMap", "kube-root-ca.crt", "monitoring"),
         named("ServiceAccount", "default", "monitoring"),
+        named("Event", "prometheus.1", "monitoring"),
+        named("Endpoints", "prometheus", "monitoring"),
+        owned(named("ReplicaSet", "prometheus-1", "monitoring")),
+        owned(named("Pod", "prometheus-1-a", "monitoring")),
     ]
     outcome = cluster.make("undeploy-observability", objects=[*objects, *([named(kind, "somebodys", "monitoring")] if kind else [])])
     assert outcome.code == 0, outcome.text
     assert ("Namespace/monitoring" in cluster.names()) == (kind is not None)
     assert "Namespace/eye-state" in cluster.names() and "Deployment/prometheus" not in cluster.names()
+
+
+def test_a_namespace_of_which_not_everything_is_known_stays(cluster: Cluster) -> None:
+    objects = [*without("prometheus")(complete()), monitoring(), labelled(named("Deployment", "grafana", "monitoring"))]
+    outcome = cluster.make("undeploy-observability", objects=objects, FAKE_HALF_DISCOVERED="1")
+    assert outcome.code == 0 and "not everything in it could be looked at" in outcome.text, outcome.text
+    assert "Namespace/monitoring" in cluster.names() and "Deployment/grafana" not in cluster.names()
+
+
+def test_a_namespace_that_was_there_before_stays_though_nothing_is_in_it(cluster: Cluster) -> None:
+    outcome = cluster.make("undeploy-observability", objects=[*without("prometheus")(complete()), monitoring(made_by=None)])
+    assert outcome.code == 0 and "was there before make observability" in outcome.text, outcome.text
+    assert "Namespace/monitoring" in cluster.names()
+
+
+def test_only_a_namespace_that_was_made_here_gets_the_mark_by_which_it_is_removed(cluster: Cluster) -> None:
+    before = named("Namespace", "monitoring")
+    for there, objects in ((False, complete()), (True, [*complete(), before])):
+        assert cluster.make("observability", "KNATIVE_TELEMETRY=no", objects=objects).code == 0
+        (namespace,) = [o for o in json.loads((cluster.home / "objects.json").read_text()) if o["kind"] == "Namespace" and o["metadata"]["name"] == "monitoring"]
+        assert ("nv-micro/made-by" in namespace["metadata"].get("annotations", {})) != there
+    for script in ("platforms/kind/cluster.sh", "observability/undeploy.sh"):
+        assert "nv-micro/made-by" in (render.ROOT / script).read_text()
 
 
 @pytest.mark.parametrize(("target", "namespace"), [("deploy-knative", "eye-state"), ("deploy-k8s-autoscalers", "eye-state"), ("observability", "monitoring")])
@@ -393,6 +487,33 @@ def test_another_metrics_adapter_is_said_by_doctor_and_passed_over_on_demand(clu
     assert outcome.code == 0 and outcome.changes != [], outcome.text
     # It may serve the HPA: nothing is missing.
     assert "note     no other custom-metrics adapter" in cluster.make("doctor", objects=[*complete(), other]).text
+
+
+def by_the_operator() -> list[dict]:
+    """The Knative Operator puts Kourier's gateway beside Knative."""
+    moved = [o | {"metadata": o["metadata"] | {"namespace": "knative-serving"}} if o["metadata"].get("namespace") == "kourier-system" else o for o in complete()]
+    return [*moved, named("Deployment", "net-kourier-controller", "knative-serving", status={"availableReplicas": 1})]
+
+
+def test_a_gateway_that_the_operator_installed_is_found_beside_knative(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy", objects=by_the_operator())
+    assert outcome.code == 0 and "http://192.0.2.7/classify" in outcome.text, outcome.text
+    outcome = cluster.make("deploy-knative", objects=changed("3scale-kourier-gateway", status={})(by_the_operator()))
+    assert outcome.code != 0 and "kubectl --namespace knative-serving get pods" in outcome.text
+    text = cluster.make("addresses", objects=changed("kourier", spec={"ports": []}, status={})(by_the_operator())).text
+    assert "kubectl --namespace knative-serving port-forward service/kourier 8081:80" in text
+
+
+def test_a_gateway_in_a_namespace_of_any_name_is_found(cluster: Cluster) -> None:
+    elsewhere = [o | {"metadata": o["metadata"] | {"namespace": "edge"}} if o["metadata"].get("namespace") == "kourier-system" else o for o in complete()]
+    outcome = cluster.make("deploy", objects=elsewhere)
+    assert outcome.code == 0 and "http://192.0.2.7/classify" in outcome.text, outcome.text
+
+
+def test_a_second_kourier_is_never_advised(cluster: Cluster) -> None:
+    outcome = cluster.make("deploy-knative", objects=without("kourier")(by_the_operator()))
+    assert outcome.code != 0 and outcome.changes == []
+    assert "kourier.yaml" not in outcome.text and "networking.knative.dev/ingress-provider=kourier" in outcome.text
 
 
 def test_the_remedy_for_another_ingress_says_what_else_it_moves(cluster: Cluster) -> None:
@@ -418,7 +539,7 @@ def test_on_gke_the_node_exporter_is_scraped_where_it_was_deployed(cluster: Clus
 
 def test_observability_takes_nothing_over_that_others_have_under_its_names(cluster: Cluster) -> None:
     (cluster.home / "refuse").write_text(CONFLICT.format("helm"))
-    outcome = cluster.make("observability", objects=complete())
+    outcome = cluster.make("observability", objects=[*complete(), named("Namespace", "monitoring")])
     assert outcome.code != 0 and outcome.changes == []
     assert "by helm: nothing was changed; OVERWRITE=yes" in outcome.text
 

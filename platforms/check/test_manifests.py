@@ -100,10 +100,21 @@ def test_where_a_load_balancer_leads_to_the_pods_the_network_policies_admit_its_
             assert open_to_all, f"{directory}: nobody gets through the load balancer of {service['metadata']['name']}"
 
 
-def test_pods_reach_the_dns_cache_of_their_node() -> None:
+def test_pods_reach_dns_wherever_a_cluster_has_it_and_nothing_else_of_the_world() -> None:
     policy = next(d for d in render.render(SAMPLE) if d["kind"] == "NetworkPolicy")
-    names = [rule["to"] for rule in policy["spec"]["egress"] if 53 in [p["port"] for p in rule["ports"]]]
-    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names[0]
+    anywhere = [rule for rule in policy["spec"]["egress"] if not rule.get("to")]
+    assert [{(p["port"], p["protocol"]) for p in rule["ports"]} for rule in anywhere] == [{(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")}]
+
+
+def test_the_gateway_knative_and_every_prometheus_reach_the_pods() -> None:
+    policy = next(d for d in render.render(SAMPLE) if d["kind"] == "NetworkPolicy")
+    (rule,) = policy["spec"]["ingress"]
+    (namespaces,) = [peer["namespaceSelector"]["matchExpressions"][0] for peer in rule["from"]]
+    gateways, scrapers = {"kourier-system", "knative-serving"}, {"monitoring", "gmp-system", "gke-gmp-system"}
+    assert namespaces["key"] == "kubernetes.io/metadata.name" and set(namespaces["values"]) == gateways | scrapers | {"eye-state"}
+    # Whoever has a Prometheus elsewhere is told so.
+    own = (render.ROOT / "platforms/cluster/README.md").read_text()
+    assert [name for name in scrapers if f"`{name}`" not in own] == []
 
 
 def test_the_vpas_floor_is_the_size_of_the_pod() -> None:

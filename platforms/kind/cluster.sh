@@ -21,6 +21,7 @@ if [ "${1:-}" = down ]; then
 fi
 need kubectl
 need openssl
+need git # kubectl fetches the VPA's manifests with it
 
 if kind get clusters 2>/dev/null | grep -qx "$cluster"; then
   say "the kind cluster $cluster is there"
@@ -52,7 +53,8 @@ if ! $kubectl --namespace kube-system get secret vpa-tls-certs >/dev/null 2>&1; 
     --from-file "$certs/caKey.pem" --from-file "$certs/caCert.pem" \
     --from-file "$certs/serverKey.pem" --from-file "$certs/serverCert.pem" >/dev/null
 fi
-apply -k "$github/kubernetes/autoscaler//vertical-pod-autoscaler/deploy?ref=vertical-pod-autoscaler-$VPA_VERSION"
+# A large repository: kustomize's own limit of 27 s is too short for it on a slow line.
+apply -k "$github/kubernetes/autoscaler//vertical-pod-autoscaler/deploy?ref=vertical-pod-autoscaler-$VPA_VERSION&timeout=300s"
 
 say "Knative Serving and Kourier $KNATIVE_VERSION"
 apply -f "$github/knative/serving/releases/download/$KNATIVE_VERSION/serving-crds.yaml"
@@ -71,8 +73,12 @@ $kubectl --namespace kourier-system patch service kourier --type merge --patch \
   '{"spec": {"type": "NodePort", "ports": [{"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 31080}]}}' >/dev/null
 
 say "prometheus-adapter, in the namespace monitoring"
-# Where it is there, it has the labels that make observability gave it.
-$kubectl get namespace monitoring >/dev/null 2>&1 || $kubectl create namespace monitoring >/dev/null
+# Where it is there, it has the labels that make observability gave it. The annotation says that it
+# was made here (platforms/apply.sh).
+if ! $kubectl get namespace monitoring >/dev/null 2>&1; then
+  $kubectl create namespace monitoring >/dev/null
+  $kubectl annotate namespace monitoring --field-manager nv-micro-made nv-micro/made-by=cluster.sh >/dev/null
+fi
 "$KUSTOMIZE" build k8s-autoscalers/metrics | apply -f -
 
 say "waiting until everything is available"

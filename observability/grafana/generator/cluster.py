@@ -1,6 +1,6 @@
 """The nodes and their load: whether a result is due to autoscaling or to a full machine."""
 
-from grafana import BY_VARIANT, COLOURS, GREY, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
+from grafana import BY_VARIANT, COLOURS, GREY, KUBELET_STEP, LIMIT, NAMES, RUN, Panel, Query, Row, dashboard, during_run
 
 EMPTY = "No node was scraped in this time range: node-exporter and kube-state-metrics come with make observability"
 NOT_RECORDED = "No sample in this time range, or the run is a recorded one: this is not in results files"
@@ -56,11 +56,11 @@ ROWS = [
         ], NOT_RECORDED, unit="Bps", dashed=["sent.*"]),
     ], columns=3),
     Row("What autoscaling itself costs", [
-        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and, dashed, the platform components that only this variant needs.", by_role("variant_role:eye_state_cpu_cores_used:rate1m"),
+        Panel("CPU by variant and role", "Cores used: the function's pods with their sidecars, and, dashed, the platform components that only this variant needs. Those that are installed are counted, also while the settings of the moment do not use them: VPA, adapter and KEDA.", by_role("variant_role:eye_state_cpu_cores_used:rate1m"),
               NOT_RECORDED, unit="none", colours=BY_VARIANT, dashed=[".*platform"], at_least=0.1),
         Panel("Memory by variant and role", "Working set, counted the same way.", by_role("variant_role:eye_state_memory_bytes_used:sum"), NOT_RECORDED, unit="bytes", colours=BY_VARIANT, dashed=[".*platform"]),
         Panel("CPU of the sidecars", "Cores used by queue-proxy, in all of Knative's pods.", [
-            Query('sum(rate(container_cpu_usage_seconds_total{variant="knative", container="queue-proxy"}[$__rate_interval]))', "queue-proxy"),
+            Query('sum(rate(container_cpu_usage_seconds_total{variant="knative", container="queue-proxy"}[$__rate_interval]))', "queue-proxy", min_step=KUBELET_STEP),
         ], NOT_RECORDED, unit="none", colours={"queue-proxy": COLOURS["knative"]}, at_least=0.01),
         Panel("Time at the sidecars", "How long queue-proxy takes with the function behind it: 99th percentile.", [
             Query("histogram_quantile(0.99, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket[$__rate_interval]))) >= 0", "p99 at queue-proxy"),
@@ -68,7 +68,7 @@ ROWS = [
     ], columns=4),
     Row("Pods", [
         Panel("Throttled", "Share of scheduling periods in which a container, or its pod, hit its CPU limit: the worst of each variant. Pods without a limit have none.", [
-            Query('max by (variant) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval]) / rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}}"),
+            Query('max by (variant) (rate(container_cpu_cfs_throttled_periods_total{variant!="", role="function"}[$__rate_interval]) / rate(container_cpu_cfs_periods_total{variant!="", role="function"}[$__rate_interval])) >= 0', "{{variant}}", min_step=KUBELET_STEP),
         ], NOT_RECORDED, unit="percentunit", colours=BY_VARIANT, at_least=1),
         Panel("Pods by phase", "Pods of both variants; dashed: Pending. Pending for long: the node is full.", of_both('sum by (phase) (kube_pod_status_phase{VARIANT, role="function", phase=~"Pending|Running|Failed"}) > 0', " {{phase}}"),
               NOT_RECORDED, decimals=0, colours=BY_VARIANT, dashed=[".*Pending"], dotted=[".*Failed"], at_least=1),

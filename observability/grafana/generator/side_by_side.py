@@ -173,7 +173,7 @@ ROWS = [
     Row("Cost since each began", [
         cost_overlay("Pods", "Seconds that pods held a place on a node, starting and terminating ones included.", "variant:eye_state_pod_seconds:integral{VARIANT}", "pod·s"),
         cost_overlay("Seconds over the objective", "Seconds in which more than 1 of 100 requests was refused, failed or took longer than 500 ms.", "variant:eye_state_slo_violation_seconds:integral{VARIANT}", "s"),
-        cost_overlay("CPU requested, platform included", "By the pods with their sidecars, and by the components that only this variant needs: activator and autoscaler; VPA and adapter.", "variant_role:eye_state_core_seconds_requested:integral{VARIANT}", "core·s"),
+        cost_overlay("CPU requested, platform included", "By the pods with their sidecars, and by the components that only this variant needs: activator and autoscaler; VPA, adapter and KEDA. Live, what is installed counts, also unused; in recorded runs what the arm used.", "variant_role:eye_state_core_seconds_requested:integral{VARIANT}", "core·s"),
         cost_overlay("CPU used, platform included", "Counted the same way. Older recorded runs have the platform's share at their end only.", "variant_role:eye_state_core_seconds_used:integral{VARIANT}", "core·s"),
         cost_overlay("Memory requested, platform included", "Counted the same way.", "variant_role:eye_state_gib_seconds_requested:integral{VARIANT}", "GiB·s"),
         cost_overlay("Memory used, platform included", "Working set, counted the same way. Older recorded runs have it at their end only.", "variant_role:eye_state_gib_seconds_used:integral{VARIANT}", "GiB·s"),

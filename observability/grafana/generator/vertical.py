@@ -1,6 +1,6 @@
 """What the VPA recommends, what the pods request, and what they use."""
 
-from grafana import GREY, LIMIT, RUN, Annotation, Panel, Query, Row, dashboard, during_run, short_pod
+from grafana import GREY, KUBELET_STEP, LIMIT, RUN, Annotation, Panel, Query, Row, dashboard, during_run, short_pod
 
 OF = 'variant="k8s-autoscalers", container="eye-state"'
 RECOMMENDED = "kube_customresource_verticalpodautoscaler_status_recommendation_containerrecommendations_"
@@ -14,7 +14,7 @@ def bounds(resource: str, usage: str, unit: str, title: str, recorded: str) -> P
         Query(f'max(kube_pod_container_resource_requests{{{OF}, resource="{resource}"}})', "requested (largest pod)"),
         Query(f'min(kube_pod_container_resource_requests{{{OF}, resource="{resource}"}})', "requested (smallest pod)"),
         Query(f'max(kube_pod_container_resource_limits{{{OF}, resource="{resource}"}})', "limit"),
-        Query(usage, "used (largest pod)"),
+        Query(usage, "used (largest pod)", min_step=KUBELET_STEP if "rate(" in usage else ""),
     ]
     return Panel(
         title, f"The VPA changes the request of a pod outside the grey band between lower and upper bound towards the target. Target without bounds: the target before minAllowed and maxAllowed. {recorded}",
