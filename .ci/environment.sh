@@ -11,8 +11,7 @@ if "$folder/bin/pip" --version >/dev/null 2>&1; then exit; fi
 if [ "$python" = python3 ]; then
   "${0%/*}/need.sh" python3
 fi
-"$python" -c 'import venv, ensurepip' 2>/dev/null ||
-  { echo "$python cannot make environments: install python3-venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+"${0%/*}/need.sh" "venv=$python"
 # What was installed goes, and with it what says so. Other environments may lie in the folder and
 # stay.
 rm -rf "$folder"/{bin,include,lib,lib64,share,pyvenv.cfg,.ready} "$folder"/*.stamp

@@ -47,9 +47,10 @@ for tool; do
     rustup) there rustup "install Rust from https://rustup.rs (distributions' cargo comes without it)" ;;
     cc) there cc "install a C compiler (Debian: apt-get install build-essential)" ;;
     python3) there python3 "install Python $PYTHON_AT_LEAST or newer (Debian: apt-get install python3)" "$PYTHON_AT_LEAST" ;;
-    venv)
-      python3 -c 'import venv, ensurepip' 2>/dev/null ||
-        wrong "python3 cannot make environments" "install python3-venv (Debian: apt-get install python3-venv)" ;;
+    venv | venv=*) # of python3, or of another Python
+      python=${tool#venv} python=${python#=} python=${python:-python3}
+      "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+        wrong "$python cannot make environments" "install python3-venv (Debian: apt-get install python3-venv)" ;;
     go)
       remedy="install Go $GO_AT_LEAST or newer from https://go.dev/dl ($GO_THAT_FETCHES fetches it by itself unless GOTOOLCHAIN=local)"
       if ! have go; then

@@ -44,6 +44,31 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// From here on the kernel ignores new connections and still finishes the handshakes that it has
+/// begun. Closing a listener resets what it holds, so it must be emptied first, and cannot be
+/// while it fills.
+#[cfg(target_os = "linux")]
+pub(super) fn refuse_handshakes(listener: &TcpListener) -> io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF, which sees a segment from its TCP header on (linux/filter.h): pass all but SYN
+    // without ACK.
+    const FLAGS: u32 = 13; // their place in the header, RFC 9293, section 3.1
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    socket2::SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),     // load that byte
+        SockFilter::new(0x54, 0, 0, SYN | ACK), // keep two of its bits
+        SockFilter::new(0x15, 0, 1, SYN),       // skip one instruction unless only SYN is set
+        SockFilter::new(0x06, 0, 0, 0),         // drop
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass the whole segment
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn refuse_handshakes(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;

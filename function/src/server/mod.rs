@@ -33,6 +33,7 @@ use crate::memory::MAX_HEAD_BYTES;
 use crate::telemetry::seldom::Seldom;
 
 pub use listen::listen;
+use listen::refuse_handshakes;
 pub use peer::Peer;
 pub(crate) use places::{connections, places_in};
 
@@ -387,29 +388,4 @@ impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
     }
-}
-
-/// From here on the kernel ignores new connections and still finishes the handshakes that it has
-/// begun. Closing a listener resets what it holds, so it must be emptied first, and cannot be
-/// while it fills.
-#[cfg(target_os = "linux")]
-fn refuse_handshakes(listener: &TcpListener) -> std::io::Result<()> {
-    use socket2::SockFilter;
-    // Classic BPF, which sees a segment from its TCP header on (linux/filter.h): pass all but SYN
-    // without ACK.
-    const FLAGS: u32 = 13; // their place in the header, RFC 9293, section 3.1
-    const SYN: u32 = 0x02;
-    const ACK: u32 = 0x10;
-    socket2::SockRef::from(listener).attach_filter(&[
-        SockFilter::new(0x30, 0, 0, FLAGS),     // load that byte
-        SockFilter::new(0x54, 0, 0, SYN | ACK), // keep two of its bits
-        SockFilter::new(0x15, 0, 1, SYN),       // skip one instruction unless only SYN is set
-        SockFilter::new(0x06, 0, 0, 0),         // drop
-        SockFilter::new(0x06, 0, 0, u32::MAX),  // pass the whole segment
-    ])
-}
-
-#[cfg(not(target_os = "linux"))]
-fn refuse_handshakes(_: &TcpListener) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
 }

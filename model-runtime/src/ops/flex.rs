@@ -31,7 +31,6 @@ impl FusedOps for Flex {
 
         let weight = PackedWeight::new(&weight);
         let conv = weight.conv(&bias, options);
-        assert_eq!(options.out_channels.div_ceil(16), conv.weight_shape[0], "output channels");
         let pitch = conv.weight_shape[0] * 16;
         let residual = residual.into_option().map(|tensor| FlexImage::with_room(tensor, pitch));
         let mut output = Output::new(batch, height, width, pitch);
@@ -66,8 +65,6 @@ impl FusedOps for Flex {
             weights[i].as_ref().expect("one of the stages").conv(bias, options[i].expect("as many as stages"))
         });
         let convs = &convs[..count];
-        let out_channels = options[count - 1].expect("as many as stages").out_channels;
-        assert_eq!(out_channels.div_ceil(16), convs[count - 1].weight_shape[0], "output channels");
         let first = images[0].as_ref().expect("a convolution has an input");
         let [height, width] = convs.iter().fold([first.height, first.width], |size, conv| {
             output_size(size, conv.kernel, conv.stride, conv.padding)
@@ -77,7 +74,7 @@ impl FusedOps for Flex {
             let (sources, count) = sources(&images, n, [false; 4]);
             conv2d_chain(Isa::current(), &sources[..count], convs, &mut output.image(n));
         }
-        output.into_tensor(out_channels)
+        output.into_tensor(options[count - 1].expect("as many as stages").out_channels)
     }
 
     fn fused_sppf_pool(x: FlexTensor, kernel: usize) -> FlexTensor {
@@ -173,6 +170,7 @@ impl<'a> PackedWeight<'a> {
     }
 
     fn conv<'b>(&'b self, bias: &'b FlexTensor, options: ConvOptions) -> Conv<'b> {
+        assert_eq!(options.out_channels.div_ceil(16), self.shape[0], "output channels");
         Conv {
             kernel: options.kernel,
             stride: options.stride,
@@ -292,20 +290,25 @@ impl Output {
 
     fn into_tensor(self, channels: usize) -> FlexTensor {
         let Self { buffer, batch, height, width, pitch } = self;
-        // burn reads as far as the shape and the strides say.
-        assert!(channels <= pitch, "a pixel has {pitch} channels at most");
-        let shape = Shape::from(vec![batch, channels, height, width]);
-        let strides = [height * width * pitch, 1, width * pitch, pitch].map(|stride| stride as isize);
-        let len = size_of_val(buffer.as_slice());
-        // SAFETY: the buffer's memory is initialised (allocated as zeros) and `len` bytes long.
-        let bytes = unsafe { Bytes::from_controller(Box::new(Recycled(buffer)), len) };
-        FlexTensor::new(bytes, Layout::new(shape, strides.to_vec(), 0), DType::F32)
+        tensor(buffer, [batch, channels, height, width], pitch, DType::F32)
     }
+}
+
+/// A recycled buffer of dense pixels, `pitch` values each, as a tensor.
+pub(super) fn tensor(buffer: Buffer, shape: [usize; 4], pitch: usize, of: DType) -> FlexTensor {
+    let [_, channels, height, width] = shape;
+    // burn reads as far as the shape and the strides say.
+    assert!(channels <= pitch, "a pixel has {pitch} channels at most");
+    let strides = [height * width * pitch, 1, width * pitch, pitch].map(|stride| stride as isize);
+    let len = size_of_val(buffer.as_slice());
+    // SAFETY: the buffer's memory is initialised (allocated as zeros) and `len` bytes long.
+    let bytes = unsafe { Bytes::from_controller(Box::new(Recycled(buffer)), len) };
+    FlexTensor::new(bytes, Layout::new(Shape::from(shape.to_vec()), strides.to_vec(), 0), of)
 }
 
 /// Storage that burn owns; its buffer returns to the free list when the last tensor that uses it is
 /// dropped.
-pub(super) struct Recycled(pub(super) Buffer);
+struct Recycled(Buffer);
 
 impl AllocationController for Recycled {
     fn alloc_align(&self) -> usize {

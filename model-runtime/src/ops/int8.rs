@@ -10,7 +10,7 @@ use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::Bytes;
 
-use super::flex::Recycled;
+use super::flex::tensor;
 use crate::buffers::Buffer;
 use crate::kernels::conv::{MAX_SOURCES, output_size};
 use crate::kernels::image::{Image, ImageMut};
@@ -362,16 +362,4 @@ fn to_channels_last(source: &FlexTensor, shape: [usize; 4], pitch: usize) -> Fle
         }
     }
     tensor(buffer, shape, pitch, DType::U8)
-}
-
-/// A recycled buffer of dense pixels, `pitch` values each, as a tensor.
-fn tensor(buffer: Buffer, shape: [usize; 4], pitch: usize, of: DType) -> FlexTensor {
-    let [_, channels, height, width] = shape;
-    // burn reads as far as the shape and the strides say.
-    assert!(channels <= pitch, "a pixel has {pitch} channels at most");
-    let strides = [height * width * pitch, 1, width * pitch, pitch].map(|stride| stride as isize);
-    let len = size_of_val(buffer.as_slice());
-    // SAFETY: the buffer's memory is initialised (allocated as zeros) and `len` bytes long.
-    let bytes = unsafe { Bytes::from_controller(Box::new(Recycled(buffer)), len) };
-    FlexTensor::new(bytes, Layout::new(Shape::from(shape.to_vec()), strides.to_vec(), 0), of)
 }
