@@ -188,10 +188,16 @@ pub struct Recording {
     /// Share of the node's CPUs that was busy with anything: pods, platform, control plane, the
     /// load itself. Empty where it was not recorded.
     pub node_busy: Vec<(f64, f64)>,
-    /// The part of it that neither pods nor, where it runs on the node, the load generator account
-    /// for. Empty if it is unknown, and in files from before it was recorded.
+    /// Share of the node's CPUs that processes used which have nothing to do with the run. In files
+    /// without `node_components` it is what neither pods nor the load generator account for. Empty
+    /// if it is unknown, and in files from before it was recorded.
     #[serde(default)]
     pub node_other: Vec<(f64, f64)>,
+    /// Share of the node's CPUs that the kernel and the node's components outside of pods used
+    /// (kubelet, container runtime, control plane). Empty where the runner was not on the node, and
+    /// in files from before it was recorded.
+    #[serde(default)]
+    pub node_components: Vec<(f64, f64)>,
     /// Other components that the variant needs: activator, queue of the gateway, adapter, VPA.
     pub components: Vec<Component>,
     /// The VPA's target for the function's CPU, in cores.

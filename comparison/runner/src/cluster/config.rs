@@ -28,10 +28,12 @@ pub struct ClusterConfig {
     /// end stands for anything.
     #[serde(default = "platform")]
     pub platform: Vec<String>,
-    /// Largest share of the node's CPUs that processes other than pods and the load may use during
-    /// a run: see [`super::others`].
-    #[serde(default = "other_cpu_most")]
-    pub other_cpu_most: f64,
+    /// Largest share of the node's CPUs that other processes may use during a run (optional): see
+    /// [`super::others`].
+    pub other_cpu_most: Option<f64>,
+    /// Names of the node's components: processes outside of pods that belong to the cluster.
+    #[serde(default = "node_programs")]
+    pub node_programs: Vec<String>,
     /// Settings of the node that ablations change (optional): see [`super::node`].
     #[serde(default)]
     pub node: NodeConfig,
@@ -39,9 +41,36 @@ pub struct ClusterConfig {
     pub variants: BTreeMap<String, VariantConfig>,
 }
 
-/// A kubelet, a container runtime and a control plane outside of pods stay below it on two CPUs.
-fn other_cpu_most() -> f64 {
-    0.25
+/// Default of `other_cpu_most` on the node: a fifth of a core of two, which a program that computes
+/// exceeds at once and what wakes now and then does not.
+const OTHER_CPU_MOST: f64 = 0.1;
+/// The same from elsewhere, where kubelet, container runtime and a control plane outside of pods
+/// are among the others: they stay below it on two CPUs.
+const OTHER_CPU_MOST_FROM_ELSEWHERE: f64 = 0.25;
+
+impl ClusterConfig {
+    /// The limit for other processes, by whether this program runs on the node.
+    pub fn other_cpu_most(&self, on_node: bool) -> f64 {
+        let default = if on_node { OTHER_CPU_MOST } else { OTHER_CPU_MOST_FROM_ELSEWHERE };
+        self.other_cpu_most.unwrap_or(default)
+    }
+}
+
+/// The kubelet, container runtimes with what they start, control planes, and what observes them,
+/// as distributions call them (kubeadm, k3s, RKE2, k0s, MicroK8s).
+fn node_programs() -> Vec<String> {
+    let kubernetes =
+        ["kubelet", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
+    let distributions = ["k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "k8s-dqlite"];
+    let runtimes =
+        ["containerd", "containerd-shim", "containerd-shim-runc-v2", "runc", "crun", "crio", "conmon"];
+    let docker = ["dockerd", "docker-proxy", "cri-dockerd"];
+    let observers = ["prometheus", "node_exporter"];
+    [&kubernetes[..], &distributions, &runtimes, &docker, &observers]
+        .concat()
+        .into_iter()
+        .map(Into::into)
+        .collect()
 }
 
 /// Namespaces that this project and its requirements install (docs/deployment.md).

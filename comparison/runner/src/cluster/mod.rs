@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod kube;
 pub mod marker;
 pub mod node;
+pub mod node_cpu;
 pub mod others;
 pub mod plan;
 pub mod pods;

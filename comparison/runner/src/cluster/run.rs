@@ -11,6 +11,7 @@ use super::blocks::Job;
 use super::config::VariantConfig;
 use super::interrupt::pause;
 use super::marker::Marker;
+use super::node_cpu::{NodeCpu, Sample};
 use super::recorder::Recorder;
 use super::runner::{Runner, log_progress};
 use super::usage::{self, Range};
@@ -56,14 +57,15 @@ impl Runner<'_> {
         let marker = self.mark(job, Duration::from_secs_f64(least_s), draw.counted);
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let sending = (schedule.clone(), Arc::clone(&pictures), load_runtime);
+        let cpu = self.on_node()?.then(|| NodeCpu::start(&self.config.node_programs));
         let sender = std::thread::spawn(move || {
             let (schedule, pictures, runtime) = sending;
             let _inside = runtime.enter();
             send_schedule(runtime.handle(), &client, &schedule, &pictures)
         });
-        let (begun, own_cpu) = (Instant::now(), others::own_cpu_s());
+        let begun = Instant::now();
         self.watch(&recorder, least_s)?;
-        let own_cores = own_cpu.zip(others::own_cpu_s()).map_or(0.0, |(a, b)| (b - a) / least_s);
+        let cpu = cpu.map(NodeCpu::finish);
         if until_rest {
             self.watch_until_rest(&recorder, job)?;
         }
@@ -98,9 +100,10 @@ impl Runner<'_> {
         let counted = draw.counted.map_or(range, |[from, to]| range.part(from, to));
         let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range, counted))?;
         environment.extend(more);
-        self.runtime.block_on(self.read_others(&mut recording, own_cores, range))?;
+        let most = self.config.other_cpu_most(cpu.is_some());
+        self.runtime.block_on(self.read_others(&mut recording, cpu, range))?;
         let window = draw.counted.unwrap_or([0.0, schedule.duration()]);
-        let void = others::fault(&recording.node_other, window, self.config.other_cpu_most);
+        let void = others::fault(&recording.node_other, window, most);
         let run = Run {
             schema: SCHEMA.into(),
             origin: Origin::Measured,
@@ -138,15 +141,30 @@ impl Runner<'_> {
         })
     }
 
-    /// CPU use of the node by other processes than pods and this one.
-    async fn read_others(&self, recording: &mut Recording, own_cores: f64, range: Range) -> Result<()> {
+    /// Whether this program runs on the node of a cluster with one.
+    fn on_node(&self) -> Result<bool> {
+        let node = self.runtime.block_on(usage::first_node(&self.kube))?;
+        Ok(node.pointer("/status/nodeInfo/bootID").and_then(|v| v.as_str()).is_some_and(others::on_node))
+    }
+
+    /// CPU use of the node by processes that have nothing to do with the run, and by the node's
+    /// components: from samples taken on it, or by Prometheus.
+    async fn read_others(
+        &self,
+        recording: &mut Recording,
+        cpu: Option<Vec<Sample>>,
+        range: Range,
+    ) -> Result<()> {
         let node = usage::first_node(&self.kube).await?;
-        let info = |path: &str| node.pointer(path).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        let Ok(cpus) = info("/status/capacity/cpu").parse::<f64>() else { return Ok(()) };
-        let here = others::on_node(&info("/status/nodeInfo/bootID"));
-        let own = if here { own_cores } else { 0.0 };
-        let busy = &recording.node_busy;
-        recording.node_other = others::share(&self.prometheus, busy, cpus, own, range).await?;
+        let cpus = node.pointer("/status/capacity/cpu").and_then(|v| v.as_str()).and_then(|c| c.parse().ok());
+        let Some(cpus) = cpus else { return Ok(()) };
+        if let Some(samples) = cpu {
+            let shares = others::shares(&samples, range.from, cpus);
+            (recording.node_other, recording.node_components) = (shares.other, shares.components);
+        } else {
+            let busy = &recording.node_busy;
+            recording.node_other = others::by_prometheus(&self.prometheus, busy, cpus, range).await?;
+        }
         Ok(())
     }
 

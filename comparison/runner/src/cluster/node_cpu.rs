@@ -1,0 +1,205 @@
+//! CPU time of the node by whose it is, where this program runs on the node: of everything, of
+//! pods, of the node's own components and of this program, from the kernel (proc(5), proc_stat(5),
+//! cgroups(7)).
+//!
+//! All four are read in the same moment. cAdvisor's samples are up to 15 s old instead, and pods
+//! that start together would look for that long like something else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use super::clock;
+
+/// Time between samples: some in each of the means that are made of them (`others::WINDOW_S`),
+/// each of which takes a few milliseconds.
+const EVERY: Duration = Duration::from_secs(5);
+/// Units of CPU time in /proc per second (USER_HZ on Linux).
+const TICKS_PER_S: f64 = 100.0;
+/// Longest name of a process that the kernel keeps (TASK_COMM_LEN without the zero).
+const NAME_MOST: usize = 15;
+/// The parent of all kernel threads, which work for whoever called.
+const KTHREADD: u32 = 2;
+/// Group of all pods, and part of the path of each: `kubepods`, `kubepods.slice`.
+const PODS: &str = "kubepods";
+/// Where control groups with CPU time are mounted: version 1's controller, and version 2.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"];
+/// Greatest depth of the pods' group: a node may itself be a container.
+const DEPTH: usize = 5;
+
+/// CPU seconds so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sample {
+    /// Seconds since 1970.
+    pub at: f64,
+    /// Of everything.
+    pub busy: f64,
+    /// Of all pods, deleted ones included.
+    pub pods: f64,
+    /// Of the node's components outside of pods and of the kernel's threads.
+    pub components: f64,
+    /// Of this program and its children.
+    pub own: f64,
+}
+
+/// Samples on a thread of its own until it is finished.
+pub struct NodeCpu {
+    stop: Sender<()>,
+    samples: JoinHandle<Vec<Sample>>,
+}
+
+impl NodeCpu {
+    /// Starts with a first sample; `programs` are the names of the node's components.
+    pub fn start(programs: &[String]) -> Self {
+        let mut ledger = Ledger::new(Path::new("/proc"), &MOUNTS.map(PathBuf::from), programs);
+        let (stop, stopped) = channel();
+        let samples = std::thread::spawn(move || {
+            let mut samples = vec![];
+            loop {
+                samples.extend(ledger.sample());
+                if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                    samples.extend(ledger.sample());
+                    return samples;
+                }
+            }
+        });
+        Self { stop, samples }
+    }
+
+    /// All samples, the last one of now.
+    pub fn finish(self) -> Vec<Sample> {
+        let _ = self.stop.send(());
+        self.samples.join().unwrap_or_default()
+    }
+}
+
+/// Adds up what processes used that may have ended meanwhile.
+struct Ledger {
+    proc: PathBuf,
+    pods: Option<PathBuf>,
+    programs: Vec<String>,
+    own: u32,
+    /// The components that were there at the last sample.
+    alive: BTreeMap<u32, Process>,
+    /// CPU time of those that ended.
+    ended: f64,
+}
+
+/// A line of /proc/PID/stat.
+#[derive(Debug, Clone, PartialEq)]
+struct Process {
+    name: String,
+    parent: u32,
+    /// Tells a process from a later one with its id.
+    started: u64,
+    /// With that of the children that it waited for.
+    cpu_s: f64,
+}
+
+impl Ledger {
+    fn new(proc: &Path, mounts: &[PathBuf], programs: &[String]) -> Self {
+        let cut = |name: &String| name.chars().take(NAME_MOST).collect();
+        Self {
+            proc: proc.to_owned(),
+            pods: mounts.iter().find_map(|mount| group_of_pods(mount, DEPTH)),
+            programs: programs.iter().map(cut).collect(),
+            own: std::process::id(),
+            alive: BTreeMap::new(),
+            ended: 0.0,
+        }
+    }
+
+    fn sample(&mut self) -> Option<Sample> {
+        let processes = self.processes();
+        let own = processes.iter().filter(|(id, p)| **id == self.own || p.parent == self.own);
+        let own = own.map(|(_, p)| p.cpu_s).sum();
+        Some(Sample {
+            at: clock::unix(SystemTime::now()),
+            busy: busy_s(&std::fs::read_to_string(self.proc.join("stat")).ok()?)?,
+            pods: self.pods.as_deref().and_then(group_s).unwrap_or_default(),
+            components: self.components(processes),
+            own,
+        })
+    }
+
+    fn processes(&self) -> BTreeMap<u32, Process> {
+        let entries = std::fs::read_dir(&self.proc).into_iter().flatten().flatten();
+        let ids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+        let read =
+            |id| Some((id, parse(&std::fs::read_to_string(self.proc.join(format!("{id}/stat"))).ok()?)?));
+        ids.filter_map(read).collect()
+    }
+
+    /// CPU time of the node's components so far.
+    fn components(&mut self, processes: BTreeMap<u32, Process>) -> f64 {
+        let is_component = |(id, process): &(u32, Process)| {
+            process.parent == KTHREADD
+                || self.programs.contains(&process.name) && *id != self.own && !self.in_a_pod(*id)
+        };
+        let now: BTreeMap<u32, Process> = processes.into_iter().filter(is_component).collect();
+        for (id, process) in &self.alive {
+            let ended = now.get(id).is_none_or(|p| p.started != process.started);
+            // A component that started it has waited for it, and has its time by now.
+            if ended && !now.contains_key(&process.parent) {
+                self.ended += process.cpu_s;
+            }
+        }
+        self.alive = now;
+        self.ended + self.alive.values().map(|p| p.cpu_s).sum::<f64>()
+    }
+
+    /// A control plane may run as pods, whose time is counted there.
+    fn in_a_pod(&self, id: u32) -> bool {
+        let groups = std::fs::read_to_string(self.proc.join(format!("{id}/cgroup")));
+        groups.is_ok_and(|text| text.contains(PODS))
+    }
+}
+
+/// Of proc_pid_stat(5): name (2), parent (4), user, system and children's times (14 to 17), start
+/// (22). The name may contain spaces and parentheses.
+fn parse(stat: &str) -> Option<Process> {
+    let (head, tail) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    let ticks = fields.get(11..15)?.iter().map(|t| t.parse::<f64>().ok()).sum::<Option<f64>>()?;
+    Some(Process {
+        name: head.split_once('(')?.1.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+        cpu_s: ticks / TICKS_PER_S,
+    })
+}
+
+/// Of the first line of proc_stat(5): user, nice, system, irq and softirq. Without idle and iowait,
+/// and without what the host took (steal).
+fn busy_s(stat: &str) -> Option<f64> {
+    let fields: Vec<f64> =
+        stat.lines().next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
+    let of = |i: usize| fields.get(i).copied();
+    Some((of(0)? + of(1)? + of(2)? + of(5)? + of(6)?) / TICKS_PER_S)
+}
+
+/// The group of all pods under a mount, the one nearest to it.
+fn group_of_pods(folder: &Path, depth: usize) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path());
+    let folders: Vec<PathBuf> = entries.filter(|p| p.is_dir()).collect();
+    let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.contains(PODS));
+    let here = folders.iter().find(named).filter(|group| group_s(group).is_some()).cloned();
+    here.or_else(|| folders.iter().filter(|_| depth > 1).find_map(|f| group_of_pods(f, depth - 1)))
+}
+
+/// CPU time of a control group: `cpu.stat` in microseconds (version 2), `cpuacct.usage` in
+/// nanoseconds (version 1).
+fn group_s(group: &Path) -> Option<f64> {
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).ok();
+    if let Some(nanos) = read("cpuacct.usage") {
+        return Some(nanos.trim().parse::<f64>().ok()? / 1e9);
+    }
+    let text = read("cpu.stat")?;
+    let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(micros.trim().parse::<f64>().ok()? / 1e6)
+}
+
+#[cfg(test)]
+mod tests;
