@@ -267,7 +267,7 @@ pub const MEASURES: &[Measure] = &[
         "Node busy with others, maximum",
         "%",
         Neither,
-        "Share of the node's CPUs that neither pods nor the load generator account for, over 30 s, at its highest.",
+        "Share of the node's CPUs that processes used which have nothing to do with the run, over 30 s, at its highest. In runs before 2026-11-28 it includes the node's own components.",
     ),
     measure(
         "late_p99_ms",
