@@ -267,7 +267,7 @@ pub const MEASURES: &[Measure] = &[
         "Node busy with others, maximum",
         "%",
         Neither,
-        "Share of the node's CPUs that processes used which have nothing to do with the run, over 30 s, at its highest. In runs before 2026-11-28 it includes the node's own components.",
+        "Share of the node's CPUs that processes used which have nothing to do with the run, over 30 s, at its highest. In runs before 2026-11-28, and where the runner was not on the node, it includes the node's own components.",
     ),
     measure(
         "late_p99_ms",

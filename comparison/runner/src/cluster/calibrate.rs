@@ -12,7 +12,7 @@ use scenario::summary::LoadSummary;
 use scenario::{Counted, Outcome, Scenario};
 
 use super::config::SETTINGS;
-use super::drift::MOST_DRIFT;
+use super::drift::{MOST_DRIFT, drift};
 use super::interrupt::pause;
 use super::kube::shell;
 use super::runner::{Runner, log_progress};
@@ -85,7 +85,7 @@ fn attempt(
     let before = saturate(&mut offer)?;
     let capacity = capacity(before, &mut offer)?;
     let after = throughput(before, &mut offer)?;
-    let steady = (after / before - 1.0).abs() <= MOST_DRIFT;
+    let steady = drift(before, after) <= MOST_DRIFT;
     Ok(if steady { Ok(((before + after) / 2.0, capacity)) } else { Err((before, after)) })
 }
 

@@ -56,21 +56,19 @@ impl ClusterConfig {
     }
 }
 
-/// The kubelet, container runtimes with what they start, control planes, and what observes them,
-/// as distributions call them (kubeadm, k3s, RKE2, k0s, MicroK8s).
+/// The kubelet and a control plane outside of pods, the same in one (k3s, RKE2, k0s, MicroK8s),
+/// container runtimes with what they start, and what observes the node.
+#[rustfmt::skip]
+const NODE_PROGRAMS: [&str; 24] = [
+    "kubelet", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd",
+    "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "k8s-dqlite",
+    "containerd", "containerd-shim-runc-v2", "runc", "crun", "crio", "conmon",
+    "dockerd", "docker-proxy", "cri-dockerd",
+    "prometheus", "node_exporter",
+];
+
 fn node_programs() -> Vec<String> {
-    let kubernetes =
-        ["kubelet", "kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
-    let distributions = ["k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "k8s-dqlite"];
-    let runtimes =
-        ["containerd", "containerd-shim", "containerd-shim-runc-v2", "runc", "crun", "crio", "conmon"];
-    let docker = ["dockerd", "docker-proxy", "cri-dockerd"];
-    let observers = ["prometheus", "node_exporter"];
-    [&kubernetes[..], &distributions, &runtimes, &docker, &observers]
-        .concat()
-        .into_iter()
-        .map(Into::into)
-        .collect()
+    NODE_PROGRAMS.map(Into::into).into()
 }
 
 /// Namespaces that this project and its requirements install (docs/deployment.md).

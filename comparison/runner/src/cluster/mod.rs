@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod calibrate;
+pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod cost;

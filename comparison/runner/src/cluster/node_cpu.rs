@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use super::clock;
+use super::{cgroup, clock};
 
 /// Time between samples: some in each of the means that are made of them (`others::WINDOW_S`),
 /// each of which takes a few milliseconds.
@@ -26,11 +26,9 @@ const KTHREADD: u32 = 2;
 const PODS: &str = "kubepods";
 /// Where control groups with CPU time are mounted: version 1's controller, and version 2.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"];
-/// Greatest depth of the pods' group: a node may itself be a container.
-const DEPTH: usize = 5;
 
 /// CPU seconds so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// Seconds since 1970.
     pub at: f64,
@@ -51,9 +49,11 @@ pub struct NodeCpu {
 }
 
 impl NodeCpu {
-    /// Starts with a first sample; `programs` are the names of the node's components.
-    pub fn start(programs: &[String]) -> Self {
+    /// Starts with a first sample; `programs` are the names of the node's components. `None` if
+    /// the pods' group is not found here: their time would look like that of others.
+    pub fn start(programs: &[String]) -> Option<Self> {
         let mut ledger = Ledger::new(Path::new("/proc"), &MOUNTS.map(PathBuf::from), programs);
+        ledger.pods.as_ref()?;
         let (stop, stopped) = channel();
         let samples = std::thread::spawn(move || {
             let mut samples = vec![];
@@ -65,7 +65,7 @@ impl NodeCpu {
                 }
             }
         });
-        Self { stop, samples }
+        Some(Self { stop, samples })
     }
 
     /// All samples, the last one of now.
@@ -103,7 +103,7 @@ impl Ledger {
         let cut = |name: &String| name.chars().take(NAME_MOST).collect();
         Self {
             proc: proc.to_owned(),
-            pods: mounts.iter().find_map(|mount| group_of_pods(mount, DEPTH)),
+            pods: mounts.iter().find_map(|m| cgroup::find(m, PODS).filter(|g| group_s(g).is_some())),
             programs: programs.iter().map(cut).collect(),
             own: std::process::id(),
             alive: BTreeMap::new(),
@@ -178,15 +178,6 @@ fn busy_s(stat: &str) -> Option<f64> {
         stat.lines().next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
     let of = |i: usize| fields.get(i).copied();
     Some((of(0)? + of(1)? + of(2)? + of(5)? + of(6)?) / TICKS_PER_S)
-}
-
-/// The group of all pods under a mount, the one nearest to it.
-fn group_of_pods(folder: &Path, depth: usize) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path());
-    let folders: Vec<PathBuf> = entries.filter(|p| p.is_dir()).collect();
-    let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.contains(PODS));
-    let here = folders.iter().find(named).filter(|group| group_s(group).is_some()).cloned();
-    here.or_else(|| folders.iter().filter(|_| depth > 1).find_map(|f| group_of_pods(f, depth - 1)))
 }
 
 /// CPU time of a control group: `cpu.stat` in microseconds (version 2), `cpuacct.usage` in

@@ -9,8 +9,8 @@
 use anyhow::Result;
 
 use super::node_cpu::Sample;
-use super::prometheus::{Prometheus, Series};
-use super::usage::{LOOK_BACK_S, Range, cores};
+use super::prometheus::Prometheus;
+use super::usage::{LOOK_BACK_S, Range, cores, one_each};
 
 /// Averaging window in seconds: cAdvisor samples every 10 to 15 s, not at each scrape.
 const WINDOW_S: f64 = 30.0;
@@ -32,6 +32,10 @@ pub fn shares(samples: &[Sample], start: f64, cpus: f64) -> Shares {
     // The last sample is taken at the end of the last window.
     for to in windows(last + 0.5) {
         let (Some(before), Some(after)) = (at(to - WINDOW_S), at(to)) else { continue };
+        // No sample within the window: the machine slept.
+        if after.at <= before.at {
+            continue;
+        }
         let share = |of: fn(&Sample) -> f64| (of(after) - of(before)) / (after.at - before.at) / cpus;
         let other = share(|s| s.busy) - share(|s| s.pods) - share(|s| s.components) - share(|s| s.own);
         shares.other.push((to, other.clamp(0.0, 1.0)));
@@ -59,13 +63,6 @@ pub async fn by_prometheus(
     let selector = r#"container_cpu_usage_seconds_total{container!="",container!="POD"}"#;
     let all = prometheus.samples(selector, range.from - LOOK_BACK_S, range.to).await?;
     Ok(rest(busy, &cores(&one_each(all), range), cpus))
-}
-
-/// One series a container: see `usage`.
-fn one_each(series: Vec<Series>) -> Vec<Series> {
-    let mut seen = std::collections::BTreeSet::new();
-    let key = |s: &Series| ["namespace", "pod", "container"].map(|name| s.label(name).to_owned());
-    series.into_iter().filter(|s| seen.insert(key(s))).collect()
 }
 
 /// Busy minus pods, means over [`WINDOW_S`].

@@ -1,34 +1,22 @@
 //! The period of the kernel's CPU quota, which no manifest sets: read from the pod's cgroup where
 //! this program runs on the node, or from the kubelet's configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use scenario::arms::{Arm, DEFAULT_HPA_SYNC_S, NodeSetting};
 
+use super::cgroup;
 use super::config::NodeConfig;
 use super::kube::{Kube, pods_path};
 use super::node;
 
 /// Where control groups are mounted: version 2, and version 1's controller of CPU time.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
-/// Greatest depth of a container's group (kubepods, class, pod, container).
-const DEPTH: usize = 6;
 
 /// The period in milliseconds by the group of a container (its id without `containerd://`).
 pub fn of_container(id: &str) -> Option<f64> {
-    MOUNTS.iter().find_map(|mount| period(&find(Path::new(mount), id, DEPTH)?))
-}
-
-fn find(folder: &Path, id: &str, depth: usize) -> Option<PathBuf> {
-    let folders =
-        std::fs::read_dir(folder).ok()?.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir());
-    let folders: Vec<PathBuf> = folders.collect();
-    let named = |p: &&PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.contains(id));
-    if let Some(found) = folders.iter().find(named) {
-        return Some(found.clone());
-    }
-    folders.iter().filter(|_| depth > 1).find_map(|f| find(f, id, depth - 1))
+    MOUNTS.iter().find_map(|mount| period(&cgroup::find(Path::new(mount), id)?))
 }
 
 fn period(group: &Path) -> Option<f64> {
@@ -92,7 +80,7 @@ mod tests {
         };
         group("cri-containerd-aaaa.scope", "cpu.max", "15000 100000\n");
         group("bbbb", "cpu.cfs_period_us", "10000\n");
-        let of = |id: &str| period(&find(&folder, id, DEPTH)?);
+        let of = |id: &str| period(&cgroup::find(&folder, id)?);
         assert_eq!((of("aaaa"), of("bbbb"), of("cccc")), (Some(100.0), Some(10.0), None));
         std::fs::remove_dir_all(&folder).expect("cleaned");
     }

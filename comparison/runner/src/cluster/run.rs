@@ -39,6 +39,10 @@ impl Runner<'_> {
             facts.extend(usage::environment(&self.kube).await?);
             anyhow::Ok(facts)
         })?;
+        let node = self.runtime.block_on(usage::first_node(&self.kube))?;
+        let info = |path: &str| node.pointer(path).and_then(|v| v.as_str());
+        let cpus = info("/status/capacity/cpu").and_then(|c| c.parse::<f64>().ok());
+        let here = info("/status/nodeInfo/bootID").is_some_and(others::on_node);
         environment.extend(self.config.environment.clone());
         environment.insert("Commit".into(), plan.commit.clone());
 
@@ -57,7 +61,7 @@ impl Runner<'_> {
         let marker = self.mark(job, Duration::from_secs_f64(least_s), draw.counted);
         let client = self.client(variant, job.scenario.timeout_ms)?;
         let sending = (schedule.clone(), Arc::clone(&pictures), load_runtime);
-        let cpu = self.on_node()?.then(|| NodeCpu::start(&self.config.node_programs));
+        let cpu = here.then(|| NodeCpu::start(&self.config.node_programs)).flatten();
         let sender = std::thread::spawn(move || {
             let (schedule, pictures, runtime) = sending;
             let _inside = runtime.enter();
@@ -65,10 +69,10 @@ impl Runner<'_> {
         });
         let begun = Instant::now();
         self.watch(&recorder, least_s)?;
-        let cpu = cpu.map(NodeCpu::finish);
         if until_rest {
             self.watch_until_rest(&recorder, job)?;
         }
+        let cpu = cpu.map(NodeCpu::finish);
         let observed_s = begun.elapsed().as_secs_f64();
         let Ok(mut sent) = sender.join() else { bail!("the load generator stopped unexpectedly") };
         if let Some(error) = recorder.never_opened() {
@@ -101,7 +105,9 @@ impl Runner<'_> {
         let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range, counted))?;
         environment.extend(more);
         let most = self.config.other_cpu_most(cpu.is_some());
-        self.runtime.block_on(self.read_others(&mut recording, cpu, range))?;
+        if let Some(cpus) = cpus {
+            self.runtime.block_on(self.read_others(&mut recording, cpu, cpus, range))?;
+        }
         let window = draw.counted.unwrap_or([0.0, schedule.duration()]);
         let void = others::fault(&recording.node_other, window, most);
         let run = Run {
@@ -141,23 +147,15 @@ impl Runner<'_> {
         })
     }
 
-    /// Whether this program runs on the node of a cluster with one.
-    fn on_node(&self) -> Result<bool> {
-        let node = self.runtime.block_on(usage::first_node(&self.kube))?;
-        Ok(node.pointer("/status/nodeInfo/bootID").and_then(|v| v.as_str()).is_some_and(others::on_node))
-    }
-
     /// CPU use of the node by processes that have nothing to do with the run, and by the node's
     /// components: from samples taken on it, or by Prometheus.
     async fn read_others(
         &self,
         recording: &mut Recording,
         cpu: Option<Vec<Sample>>,
+        cpus: f64,
         range: Range,
     ) -> Result<()> {
-        let node = usage::first_node(&self.kube).await?;
-        let cpus = node.pointer("/status/capacity/cpu").and_then(|v| v.as_str()).and_then(|c| c.parse().ok());
-        let Some(cpus) = cpus else { return Ok(()) };
         if let Some(samples) = cpu {
             let shares = others::shares(&samples, range.from, cpus);
             (recording.node_other, recording.node_components) = (shares.other, shares.components);

@@ -235,7 +235,7 @@ impl<'a> Runner<'a> {
             return Ok(true);
         };
         let now = self.recalibrate()?;
-        let changed = drift(&before, now);
+        let changed = drift(before.saturated, now);
         log_progress(&format!("  {now:.1}/s, {:.1} % from the session's calibration", changed * 100.0));
         if changed <= MOST_DRIFT {
             since.iter().try_for_each(|path| files::add_throughput(path, [before.saturated, now]))?;

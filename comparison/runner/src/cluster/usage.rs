@@ -99,12 +99,10 @@ pub async fn fill(
 
 /// One series a container: kubelets offer the same counters on two pages (`/metrics/cadvisor`,
 /// `/metrics/resource`), and a Prometheus that scrapes both has each value twice.
-fn one_each(series: Vec<Series>) -> Vec<Series> {
+pub(super) fn one_each(series: Vec<Series>) -> Vec<Series> {
     let mut seen = std::collections::BTreeSet::new();
-    series
-        .into_iter()
-        .filter(|s| seen.insert((s.label("pod").to_owned(), s.label("container").to_owned())))
-        .collect()
+    let key = |s: &Series| ["namespace", "pod", "container"].map(|name| s.label(name).to_owned());
+    series.into_iter().filter(|s| seen.insert(key(s))).collect()
 }
 
 /// The container of a series, and when its pod was created.

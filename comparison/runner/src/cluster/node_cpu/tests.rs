@@ -80,7 +80,7 @@ fn both_versions_of_control_groups_tell_the_cpu_time_of_all_pods() {
     folder.write("v1/kubepods/cpuacct.usage", "2500000000\n");
     folder.write("v1/kubepods/besteffort/cpuacct.usage", "1\n");
     folder.write("v2/kubelet.slice/kubelet-kubepods.slice/cpu.stat", "usage_usec 1500000\nuser_usec 7\n");
-    let of = |mount: &str| group_s(&group_of_pods(&folder.0.join(mount), DEPTH)?);
+    let of = |mount: &str| group_s(&cgroup::find(&folder.0.join(mount), PODS)?);
     assert_eq!((of("v1"), of("v2"), of("none")), (Some(2.5), Some(1.5), None));
 }
 
