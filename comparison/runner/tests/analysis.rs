@@ -271,8 +271,12 @@ fn how_busy_the_node_was_counts_while_there_was_load() {
     let mut recording = two_pods();
     assert!(!measure(&run(recording.clone(), &[])).contains_key("node_busy"), "unknown is not zero");
     recording.node_busy = vec![(-5.0, 1.0), (0.0, 1.0), (5.0, 0.25), (10.0, 0.75), (130.0, 1.0)];
-    let values = measure(&run(recording, &[]));
+    let values = measure(&run(recording.clone(), &[]));
     assert_eq!((values["node_busy"], values["node_busy_max"], values["late_p99_ms"]), (50.0, 75.0, 0.01));
+    assert!(!values.contains_key("node_components"), "files from before it was recorded have none");
+    recording.node_components = vec![(0.0, 1.0), (30.0, 0.125), (60.0, 0.375), (150.0, 1.0)];
+    let values = measure(&run(recording, &[]));
+    assert_eq!((values["node_components"], values["node_components_max"]), (25.0, 37.5));
 }
 
 #[test]

@@ -224,10 +224,18 @@ fn run_conditions(run: &Run, counted: Seconds, values: &mut Values) {
     let load_s = run.load.seconds.len() as f64;
     // Each value covers the time since the previous one: only those wholly within the load count.
     let within = |w: &&[(f64, f64)]| w[0].0 >= counted.from && w[1].0 <= load_s.min(counted.to);
-    let busy: Vec<f64> = run.recording.node_busy.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect();
-    if !busy.is_empty() {
-        values.insert("node_busy", busy.iter().sum::<f64>() / busy.len() as f64);
-        values.insert("node_busy_max", busy.iter().copied().fold(0.0, f64::max));
+    let percent = |shares: &[(f64, f64)]| -> Vec<f64> {
+        shares.windows(2).filter(within).map(|w| w[1].1 * 100.0).collect()
+    };
+    for (mean, most, shares) in [
+        ("node_busy", "node_busy_max", &run.recording.node_busy),
+        ("node_components", "node_components_max", &run.recording.node_components),
+    ] {
+        let percent = percent(shares);
+        if !percent.is_empty() {
+            values.insert(mean, percent.iter().sum::<f64>() / percent.len() as f64);
+            values.insert(most, percent.iter().copied().fold(0.0, f64::max));
+        }
     }
     let other = run.recording.node_other.iter().filter(|o| counted.hold(o.0) && o.0 <= load_s);
     if let Some(most) = other.map(|o| o.1 * 100.0).reduce(f64::max) {

@@ -263,6 +263,20 @@ pub const MEASURES: &[Measure] = &[
         "The same between two scrapes, at its highest.",
     ),
     measure(
+        "node_components",
+        "Node busy with its components",
+        "%",
+        Neither,
+        "Share of the node's CPUs that the kernel's threads and the node's components outside of pods used (kubelet, container runtime, control plane), mean over the load: with what runs at rest, what an arm makes them do. Not in runs before 2026-11-28, nor where the runner was not on the node.",
+    ),
+    measure(
+        "node_components_max",
+        "Node busy with its components, maximum",
+        "%",
+        Neither,
+        "The same over 30 s, at its highest.",
+    ),
+    measure(
         "node_other_max",
         "Node busy with others, maximum",
         "%",
