@@ -176,6 +176,7 @@ impl Runner<'_> {
             ensure!(begun.elapsed() < self.plan.patience, "the pod to be calibrated never got ready");
             pause(Duration::from_secs(1))?;
         }
+        self.image = self.runtime.block_on(fitness::image(&self.kube, variant))?;
         let measured = measure(self);
         self.remove_all()?;
         measured

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::clock;
 use super::config::{ClusterConfig, VariantConfig};
+use super::identity::image_of;
 use super::kube::{Kube, pods_path};
 use super::prometheus::Prometheus;
 use scenario::arms::{Arm, Deciding};
@@ -167,6 +168,12 @@ async fn kinds(kube: &Kube, autoscaler: Deciding) -> Result<()> {
 pub async fn pods(kube: &Kube, variant: &VariantConfig) -> Result<(usize, usize)> {
     let pods = kube.list(&pods_path(&variant.namespace), &variant.selector).await?;
     Ok((pods.len(), pods.iter().filter(|p| super::pods::is_ready(p)).count()))
+}
+
+/// The image that a variant's pods run, once one of them does.
+pub async fn image(kube: &Kube, variant: &VariantConfig) -> Result<Option<String>> {
+    let pods = kube.list(&pods_path(&variant.namespace), &variant.selector).await?;
+    Ok(pods.iter().find_map(|pod| image_of(pod, &variant.container)))
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ use scenario::arms::{Arm, Deciding};
 use scenario::recording::{Draw, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
+/// The fact which image the pods ran, by its digest.
+const IMAGE: &str = "Image ID";
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Time at rest after which a run ends: longer than any autoscaler's decision period.
 const REST: Duration = Duration::from_secs(20);
@@ -55,6 +57,30 @@ impl Runner<'_> {
         quota::check(&job.arm, &self.config.node, self.cfs_period_ms(&recorder), sync_s)?;
         let mut draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
         draw.pod_load = plan.pod_load;
+        let mut run = Run {
+            schema: SCHEMA.into(),
+            origin: Origin::Measured,
+            scenario: job.scenario.name.clone(),
+            variant: job.arm.variant.clone(),
+            configuration: job.arm.configuration.clone(),
+            repeat: job.repeat,
+            started: String::new(),
+            draw,
+            environment,
+            load: LoadSummary::new(&mut [], 0, job.scenario.slo_ms, schedule.duration(), &[]),
+            recording: Recording::default(),
+            calibration: self.calibration.clone(),
+            session: Some(self.session.clone()),
+            throughput: None,
+            void: None,
+        };
+        // Before the load, too, as far as it is known: where no pod is at rest, the image is that
+        // of the pod that was calibrated.
+        let image = |image| (IMAGE.to_owned(), image);
+        let mut known = run.clone();
+        known.environment.extend(recorder.image().or_else(|| self.image.clone()).map(image));
+        self.beside(known)?;
+        let draw = &run.draw;
         // Where only a part of the load counts, the tail does not.
         let until_rest = draw.counted.is_none();
         let least_s = schedule.duration() + if until_rest { plan.tail_s } else { 0.0 };
@@ -94,39 +120,25 @@ impl Runner<'_> {
         let load = load.within(&sent.records, job.scenario.slo_ms, draw.counted);
         let start = clock::unix(sent.started);
         let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
-        environment.extend(recorder.image().map(|image| ("Image ID".to_owned(), image)));
+        run.environment.extend(recorder.image().map(image));
         let period_ms = self.cfs_period_ms(&recorder);
         quota::check(&job.arm, &self.config.node, period_ms, sync_s)?;
         let shown = period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
-        environment.insert(QUOTA_PERIOD.into(), shown);
+        run.environment.insert(QUOTA_PERIOD.into(), shown);
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;
         let counted = draw.counted.map_or(range, |[from, to]| range.part(from, to));
         let more = self.runtime.block_on(self.read(variant, &job.arm, &mut recording, range, counted))?;
-        environment.extend(more);
+        run.environment.extend(more);
         let most = self.config.other_cpu_most(cpu.is_some());
         if let Some(cpus) = cpus {
             self.runtime.block_on(self.read_others(&mut recording, cpu, cpus, range))?;
         }
         let window = draw.counted.unwrap_or([0.0, schedule.duration()]);
-        let void = others::fault(&recording.node_other, window, most);
-        let run = Run {
-            schema: SCHEMA.into(),
-            origin: Origin::Measured,
-            scenario: job.scenario.name.clone(),
-            variant: job.arm.variant.clone(),
-            configuration: job.arm.configuration.clone(),
-            repeat: job.repeat,
-            started: clock::format(sent.started),
-            draw,
-            environment,
-            load,
-            recording,
-            calibration: self.calibration.clone(),
-            session: Some(self.session.clone()),
-            throughput: None,
-            void,
-        };
+        run.void = others::fault(&recording.node_other, window, most);
+        run.started = clock::format(sent.started);
+        run.load = load;
+        run.recording = recording;
         if let Some(apart) = cost_apart(&run).filter(|apart| apart.abs() > cost::MOST_APART) {
             let percent = apart * 100.0;
             log_progress(&format!(

@@ -113,8 +113,10 @@ pub(super) struct Runner<'a> {
     pub(super) session: String,
     /// ... and to see when its time is over.
     begun: Instant,
-    /// The calibration of this session.
+    /// The calibration of this session, ...
     own: Option<Calibration>,
+    /// ... and the image of the pod that was last calibrated.
+    pub(super) image: Option<String>,
 }
 
 /// What a session finds to do in a block.
@@ -174,6 +176,7 @@ impl<'a> Runner<'a> {
             session: clock::format(SystemTime::now()),
             begun: Instant::now(),
             own: None,
+            image: None,
         }
     }
 
@@ -333,16 +336,21 @@ impl<'a> Runner<'a> {
         for _ in 0..ATTEMPTS {
             let run = self.attempt(job)?;
             let Some(reason) = run.void.clone() else {
-                let mut runs = files::read_runs_if_any(&self.plan.results)?;
-                runs.push(run);
-                joinable(&runs)
-                    .context("the results folder holds runs of something else; choose another one")?;
+                let runs = self.beside(run)?;
                 return files::write_run(&runs[runs.len() - 1], &self.plan.results);
             };
             let path = files::write_void(&run, &self.plan.results)?;
             log_progress(&format!("  void, kept as {}: {reason}", path.display()));
         }
         anyhow::bail!("it was disturbed {ATTEMPTS} times: stop what else runs on the node")
+    }
+
+    /// The runs of the results folder and this one, if all of them can stand in one table.
+    pub(super) fn beside(&self, run: Run) -> Result<Vec<Run>> {
+        let mut runs = files::read_runs_if_any(&self.plan.results)?;
+        runs.push(run);
+        joinable(&runs).context("the results folder holds runs of something else; choose another one")?;
+        Ok(runs)
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Run> {
