@@ -23,9 +23,9 @@ pub const BETWEEN_S: f64 = 75.0;
 /// Time from the end of a load until an arm is at rest: the HPA's and KEDA's 300 s, and a drain.
 const TO_REST_S: f64 = 340.0;
 /// A calibration of one pod, and a check that it has not changed.
-pub const CALIBRATION_S: f64 = 280.0;
+pub const CALIBRATION_S: f64 = 360.0;
 /// See [`CALIBRATION_S`].
-pub const RECALIBRATION_S: f64 = 160.0;
+pub const RECALIBRATION_S: f64 = 200.0;
 
 /// One run to do.
 #[derive(Debug, Clone)]

@@ -42,8 +42,9 @@ const LONGEST_STEP_S: f64 = 60.0;
 /// pod answered 13 and, a minute later, 8 requests a second, and its capacity came out as 2.
 const ATTEMPTS: usize = 3;
 /// Measurements of the throughput, of which the median counts: single ones of an unchanged pod were
-/// up to 24 % apart within half an hour on a shared machine, and 10 % voids a block.
-const THROUGHPUTS: usize = 3;
+/// up to 24 % apart within half an hour on a shared machine, medians of three up to 14 %, and 10 %
+/// voids a block.
+const THROUGHPUTS: usize = 5;
 /// Bisection steps of the interval that contains the capacity: to 2 % of it.
 const HALVINGS: u32 = 6;
 /// If a smaller share of the offered requests is answered, a pod is saturated.
@@ -247,7 +248,7 @@ mod tests {
         });
         let capacity = capacity.expect("it meets its objective");
         assert!((13.6..=14.0).contains(&capacity), "{capacity}");
-        assert!(tried < 240.0, "{tried} s of load");
+        assert!(tried < 280.0, "{tried} s of load");
     }
 
     #[test]
@@ -265,7 +266,7 @@ mod tests {
             Ok(CalibrationStep { answered: if slow { 12.0 } else { rate.min(19.0) }, ..pod(rate) })
         };
         assert_eq!(saturate(disturbed_once).expect("it saturates"), 19.0);
-        assert_eq!(measured, 3);
+        assert_eq!(measured, THROUGHPUTS);
     }
 
     #[test]
@@ -273,7 +274,7 @@ mod tests {
         let mut measured = 0;
         let slower = attempt(|rate, seconds| {
             measured += 1;
-            let share = if measured > 8 { 0.6 } else { 1.0 };
+            let share = if measured > 10 { 0.6 } else { 1.0 };
             assert!(seconds <= LONGEST_STEP_S);
             Ok(CalibrationStep { answered: rate.min(19.0 * share), ..pod(rate) })
         });

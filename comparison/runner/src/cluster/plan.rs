@@ -184,8 +184,8 @@ pub(super) mod tests {
         session.minutes = Some(100.0);
         let text = describe(&session);
         assert!(text.contains("4 blocks of 3 runs") && text.contains("0 of 12 runs are recorded"), "{text}");
-        // 280 s of calibration, 675 s a run, 160 s behind each block of three and at the end.
-        assert!(text.contains("Into 100 minutes fit 7 runs (91.4 min)"), "{text}");
+        // 360 s of calibration, 675 s a run, 200 s behind each block of three and at the end.
+        assert!(text.contains("Into 100 minutes fit 7 runs (94.8 min)"), "{text}");
         assert!(
             text.contains("2 blocks are complete then. All that is left takes 2 such sessions."),
             "{text}"
