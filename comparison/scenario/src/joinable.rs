@@ -1,12 +1,12 @@
 //! Which runs can stand in one table.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 
 use crate::arms::Arm;
-use crate::recording::{Draw, QUOTA_PERIOD, Run};
+use crate::recording::{Draw, IMAGE_ID, QUOTA_PERIOD, Run};
 
 /// Facts that must be the same in all runs of one report, where they are known.
-const SHARED: [&str; 3] = ["Image ID", "Model", "Kubernetes"];
+const SHARED: [&str; 3] = [IMAGE_ID, "Model", "Kubernetes"];
 /// The same within a block. Blocks may come from several machines, since arms are compared within
 /// them only.
 const NODE: &str = "Node";
@@ -27,16 +27,14 @@ pub fn settings_key(variant: &str, configuration: &str) -> String {
 /// and repeat under every arm) of sessions on different machines. Runs of different origins never
 /// stand in one table, and may differ.
 pub fn joinable(runs: &[Run]) -> Result<()> {
-    for (i, one) in runs.iter().enumerate() {
-        for other in runs[i + 1..].iter().filter(|other| other.origin == one.origin) {
-            let found = conflict(one, other);
-            ensure!(
-                found.is_none(),
-                "{} and {} differ in {}",
-                one.id(),
-                other.id(),
-                found.unwrap_or_default()
-            );
+    runs.iter().enumerate().try_for_each(|(i, run)| joins(&runs[..i], run))
+}
+
+/// Whether a run can stand in one table with each of others.
+pub fn joins(runs: &[Run], run: &Run) -> Result<()> {
+    for one in runs.iter().filter(|one| one.origin == run.origin) {
+        if let Some(found) = conflict(one, run) {
+            bail!("{} and {} differ in {found}", one.id(), run.id());
         }
     }
     Ok(())
@@ -59,7 +57,7 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
     let sourced = [one, other].iter().all(|r| r.environment.contains_key(SOURCE));
     for (name, value) in &one.environment {
         let matters = match name.as_str() {
-            "Image ID" => !sourced,
+            IMAGE_ID => !sourced,
             NODE => block || !in_sessions,
             QUOTA_PERIOD => same_quota_period(one, other),
             name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),

@@ -111,6 +111,9 @@ impl Calibration {
 /// Name of the pods' limits in [`Run::environment`]: `150m CPU, 192Mi`.
 pub const POD_LIMITS: &str = "Pod limits";
 
+/// Name of the digest of the image that the pods ran in [`Run::environment`].
+pub const IMAGE_ID: &str = "Image ID";
+
 /// Name of the pods' quota period in [`Run::environment`]: `10 ms`.
 pub const QUOTA_PERIOD: &str = "CPU quota's period";
 

@@ -21,11 +21,9 @@ use load::images::Pictures;
 use load::pace::send_schedule;
 use load::rehearsal::rehearse;
 use scenario::arms::{Arm, Deciding};
-use scenario::recording::{Draw, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA};
+use scenario::recording::{Draw, IMAGE_ID, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA};
 use scenario::summary::LoadSummary;
 
-/// The fact which image the pods ran, by its digest.
-const IMAGE: &str = "Image ID";
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Time at rest after which a run ends: longer than any autoscaler's decision period.
 const REST: Duration = Duration::from_secs(20);
@@ -76,10 +74,10 @@ impl Runner<'_> {
         };
         // Before the load, too, as far as it is known: where no pod is at rest, the image is that
         // of the pod that was calibrated.
-        let image = |image| (IMAGE.to_owned(), image);
+        let image = |image| (IMAGE_ID.to_owned(), image);
         let mut known = run.clone();
         known.environment.extend(recorder.image().or_else(|| self.image.clone()).map(image));
-        self.beside(known)?;
+        self.beside(&known)?;
         let draw = &run.draw;
         // Where only a part of the load counts, the tail does not.
         let until_rest = draw.counted.is_none();

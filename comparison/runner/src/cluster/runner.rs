@@ -16,7 +16,7 @@ use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt};
 use crate::files;
 use load::client::{LoadClient, Target};
-use scenario::joinable::joinable;
+use scenario::joinable::{joinable, joins};
 use scenario::recording::{Calibration, Run};
 use scenario::schedule::Schedule;
 
@@ -336,8 +336,8 @@ impl<'a> Runner<'a> {
         for _ in 0..ATTEMPTS {
             let run = self.attempt(job)?;
             let Some(reason) = run.void.clone() else {
-                let runs = self.beside(run)?;
-                return files::write_run(&runs[runs.len() - 1], &self.plan.results);
+                self.beside(&run)?;
+                return files::write_run(&run, &self.plan.results);
             };
             let path = files::write_void(&run, &self.plan.results)?;
             log_progress(&format!("  void, kept as {}: {reason}", path.display()));
@@ -345,12 +345,12 @@ impl<'a> Runner<'a> {
         anyhow::bail!("it was disturbed {ATTEMPTS} times: stop what else runs on the node")
     }
 
-    /// The runs of the results folder and this one, if all of them can stand in one table.
-    pub(super) fn beside(&self, run: Run) -> Result<Vec<Run>> {
-        let mut runs = files::read_runs_if_any(&self.plan.results)?;
-        runs.push(run);
-        joinable(&runs).context("the results folder holds runs of something else; choose another one")?;
-        Ok(runs)
+    /// Fails unless a run can stand in one table with those of the results folder.
+    pub(super) fn beside(&self, run: &Run) -> Result<()> {
+        let runs = files::read_runs_if_any(&self.plan.results)?;
+        joinable(&runs)
+            .and_then(|()| joins(&runs, run))
+            .context("the results folder holds runs of something else; choose another one")
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Run> {
