@@ -16,10 +16,15 @@ use crate::{run, two_pods};
 /// A scenario in which claims are registered.
 const CLAIMED: &str = "spike-apart";
 
+fn run_of(variant: &str, configuration: &str, repeat: u32) -> Run {
+    let mut run = run(two_pods(), &[]);
+    (run.variant, run.configuration, run.repeat) = (variant.into(), configuration.into(), repeat);
+    run
+}
+
 /// A run whose good answers and cost are drawn from the same distribution, whatever the arm.
 fn noise(variant: &str, configuration: &str, repeat: u32, random: &mut Pcg64) -> Run {
-    let mut noise = run(two_pods(), &[]);
-    (noise.variant, noise.configuration, noise.repeat) = (variant.into(), configuration.into(), repeat);
+    let mut noise = run_of(variant, configuration, repeat);
     noise.scenario = CLAIMED.into();
     noise.load.planned = 1000;
     noise.load.within_slo = 800 + (uniform(random) * 150.0) as u64;
@@ -53,8 +58,7 @@ fn a_different_speed_of_every_session_cancels_in_the_differences() {
     let mut runs = vec![];
     for repeat in 1..=9 {
         for (variant, advantage) in [("knative", 0), ("k8s-autoscalers", 30)] {
-            let mut one = run(two_pods(), &[]);
-            (one.variant, one.configuration, one.repeat) = (variant.into(), "defaults".into(), repeat);
+            let mut one = run_of(variant, "defaults", repeat);
             one.scenario = CLAIMED.into();
             one.session = Some(format!("{}", repeat / 3));
             one.load.planned = 1000;
@@ -78,8 +82,7 @@ fn the_report_says_how_to_record_its_runs_again_and_which_seconds_count() {
     let mut runs = vec![];
     for (variant, configuration) in [("knative", "defaults"), ("knative", "defaults+cfs-100ms")] {
         for repeat in 1..=2 {
-            let mut one = run(two_pods(), &[]);
-            (one.variant, one.configuration, one.repeat) = (variant.into(), configuration.into(), repeat);
+            let mut one = run_of(variant, configuration, repeat);
             (one.origin, one.scenario) = (Origin::Measured, "steady".into());
             (one.draw.pod_load, one.draw.counted) = (Some(0.6), Some([20.0, 90.0]));
             let period = if configuration == "defaults" { "10 ms" } else { "100 ms" };
@@ -107,8 +110,7 @@ fn a_claim_with_too_few_pairs_keeps_those_after_it_from_being_shown() {
         let mut runs = vec![];
         for ((variant, configuration, advantage), repeats) in arms.into_iter().zip(repeats) {
             for repeat in 1..=repeats {
-                let mut one = run(two_pods(), &[]);
-                (one.variant, one.configuration, one.repeat) = (variant.into(), configuration.into(), repeat);
+                let mut one = run_of(variant, configuration, repeat);
                 one.scenario = CLAIMED.into();
                 (one.load.planned, one.load.within_slo) = (1000, 500 + advantage + u64::from(repeat % 3));
                 runs.push(one);
