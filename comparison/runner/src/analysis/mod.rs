@@ -40,6 +40,11 @@ impl Measure {
             _ => (0.0, f64::INFINITY),
         }
     }
+
+    /// The unit of a difference: two shares of 80 and 95 % differ by 15 percentage points.
+    pub fn difference_unit(&self) -> &'static str {
+        if self.unit == "%" { "percentage points" } else { self.unit }
+    }
 }
 
 const fn measure(

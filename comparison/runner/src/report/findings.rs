@@ -3,8 +3,8 @@
 
 use super::claims::{Claim, PRIMARY};
 use super::table::{Group, Row, cell, number};
-use crate::analysis::Better;
 use crate::analysis::statistics::LEAST_PAIRS;
+use crate::analysis::{Better, Measure};
 
 /// The subject of a sentence.
 const KEYS: [&str; 10] = [
@@ -84,8 +84,8 @@ fn sentence(row: &Row, titles: [&str; 2], claim: Option<&Claim>, claimed: bool) 
     let more = titles[usize::from(claim.difference.mean > 0.0)];
     let less = titles[usize::from(claim.difference.mean <= 0.0)];
     let by = match row.measure.better {
-        Better::Higher => format!("{} more with {more}", amount(size, unit)),
-        _ => format!("{} less with {less}", amount(size, unit)),
+        Better::Higher => format!("{} more with {more}", amount(size, row.measure)),
+        _ => format!("{} less with {less}", amount(size, row.measure)),
     };
     let (low, high) = if claim.difference.mean < 0.0 { (-high, -low) } else { (low, high) };
     Some(format!(
@@ -101,9 +101,9 @@ pub fn probability(p: f64) -> String {
     if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
-fn amount(value: f64, unit: &str) -> String {
-    let unit = if unit == "%" { " percentage points".into() } else { format!(" {unit}") };
-    format!("{}{}", number(value), unit.trim_end())
+/// The size of a difference, with its unit.
+pub fn amount(value: f64, measure: &Measure) -> String {
+    format!("{} {}", number(value), measure.difference_unit()).trim_end().to_owned()
 }
 
 /// Only one arm has the measure. For reactions this is a finding of its own: no reaction may be

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::chart::{Chart, Line, escape};
 use super::claims::{Claim, claims};
 use super::cost;
-use super::findings::{findings, probability};
+use super::findings::{amount, findings, probability};
 use super::reproduce;
 use super::table::{ArmRuns, Group, arm_runs, cell, groups, number};
 use crate::analysis::MEASURES;
@@ -114,14 +114,13 @@ fn answer(html: &mut String, arms: &[ArmRuns<'_>], groups: &[Group<'_>], origin:
             if claim.is_shown() { (" class=\"clear\"", "shown") } else { ("", "not shown") };
         let _ = write!(
             html,
-            "<tr{class}><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} {} [{} … {}]</td><td>{}</td><td>{}</td>\
+            "<tr{class}><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{} [{} … {}]</td><td>{}</td><td>{}</td>\
              <td>{verdict}</td><td>{}</td></tr>",
             escape(&claim.scenario),
             escape(&claim.titles.join(" and ")),
             escape(claim.measure.title),
             claim.difference.pairs,
-            number(claim.difference.mean),
-            claim.measure.unit,
+            amount(claim.difference.mean, claim.measure),
             number(low),
             number(high),
             claim.by_block.iter().map(|difference| number(*difference)).collect::<Vec<_>>().join(", "),

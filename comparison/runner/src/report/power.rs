@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::claims::PRIMARY;
-use super::table::{Group, number};
+use super::findings::amount;
+use super::table::Group;
 use crate::analysis::statistics::{deviation, pairs_needed};
 
 /// A Markdown table: for each group and primary measure the mean paired difference, its standard
@@ -20,16 +21,15 @@ pub fn table(groups: &[Group<'_>]) -> String {
             let mean = row.differences.iter().sum::<f64>() / row.differences.len() as f64;
             let deviation = deviation(&row.differences);
             let needed = pairs_needed(mean, deviation).map_or("over 1000".into(), |n| n.to_string());
-            let unit = row.measure.unit;
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} {unit} | {} {unit} | {needed} |",
+                "| {} | {} | {} | {} | {} | {} | {needed} |",
                 group.scenario,
                 group.titles().join(" and "),
                 row.measure.title,
                 row.differences.len(),
-                number(mean),
-                number(deviation),
+                amount(mean, row.measure),
+                amount(deviation, row.measure),
             );
         }
     }

@@ -75,6 +75,7 @@ fn a_different_speed_of_every_session_cancels_in_the_differences() {
     assert!(claims[0].is_shown(), "nine pairs: {}", claims[0].corrected_p);
     let page = page(&runs, &[]);
     assert!(page.contains("The runs come from 4 sessions") && page.contains("0 of 9 blocks were continued"));
+    assert!(page.contains("<td>3 percentage points [3 … 3]</td>"), "two shares differ by points, not by %");
 }
 
 #[test]
