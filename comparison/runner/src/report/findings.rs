@@ -2,9 +2,9 @@
 //! [`super::claims`]); every other sentence gives the numbers and says why nothing is claimed.
 
 use super::claims::{Claim, PRIMARY};
-use super::table::{Group, Row, cell, number};
+use super::table::{Group, Row, amount, cell, number};
+use crate::analysis::Better;
 use crate::analysis::statistics::LEAST_PAIRS;
-use crate::analysis::{Better, Measure};
 
 /// The subject of a sentence.
 const KEYS: [&str; 10] = [
@@ -99,11 +99,6 @@ fn sentence(row: &Row, titles: [&str; 2], claim: Option<&Claim>, claimed: bool) 
 /// A p-value with three decimals.
 pub fn probability(p: f64) -> String {
     if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
-}
-
-/// The size of a difference, with its unit.
-pub fn amount(value: f64, measure: &Measure) -> String {
-    format!("{} {}", number(value), measure.difference_unit()).trim_end().to_owned()
 }
 
 /// Only one arm has the measure. For reactions this is a finding of its own: no reaction may be

@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use super::claims::PRIMARY;
-use super::findings::amount;
-use super::table::Group;
+use super::table::{Group, amount};
 use crate::analysis::statistics::{deviation, pairs_needed};
 
 /// A Markdown table: for each group and primary measure the mean paired difference, its standard

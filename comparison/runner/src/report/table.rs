@@ -199,6 +199,11 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A difference, with its unit.
+pub fn amount(value: f64, measure: &Measure) -> String {
+    format!("{} {}", number(value), measure.difference_unit()).trim_end().to_owned()
+}
+
 /// Mean and spread: an interval in brackets, the range of a few repeats in parentheses.
 pub fn cell(estimate: Option<&Estimate>, unit: &str) -> String {
     let Some(estimate) = estimate else { return "–".into() };
