@@ -51,6 +51,9 @@ const HALVINGS: u32 = 6;
 const SATURATED: f64 = 0.8;
 /// Least share of good answers at a rate within the capacity.
 const GOOD: f64 = 0.99;
+/// With a smaller share a rate is beyond the capacity without a second measurement: a disturbance
+/// of a quarter of a measurement leaves as many.
+const BEYOND: f64 = 0.75;
 /// Upper bound of the search: no single pod answers this many.
 const HIGHEST: f64 = 10_000.0;
 
@@ -95,11 +98,22 @@ fn capacity(saturated: f64, mut offer: impl FnMut(f64, f64) -> Result<Calibratio
     let (mut low, mut high) = (0.0, saturated * 1.1);
     for _ in 0..HALVINGS {
         let rate = (low + high) / 2.0;
-        let seconds = (STEP_REQUESTS / rate).clamp(STEP_S, LONGEST_STEP_S);
-        if offer(rate, seconds)?.good >= GOOD { low = rate } else { high = rate }
+        if within(rate, &mut offer)? { low = rate } else { high = rate }
     }
     ensure!(low > 0.0, "one pod meets the objective at no rate: give it a looser one, or a larger pod");
     Ok(low)
+}
+
+/// Whether enough answers are good at a rate: by two measurements of three if the first is just
+/// short of it. One disturbance would otherwise lower the capacity for good: 9.4 requests a second
+/// were found once, by one rate with 99.0 %, of a pod that answered 18.
+fn within(rate: f64, offer: &mut impl FnMut(f64, f64) -> Result<CalibrationStep>) -> Result<bool> {
+    let seconds = (STEP_REQUESTS / rate).clamp(STEP_S, LONGEST_STEP_S);
+    let first = offer(rate, seconds)?.good;
+    if !(BEYOND..GOOD).contains(&first) {
+        return Ok(first >= GOOD);
+    }
+    Ok(offer(rate, seconds)?.good >= GOOD && offer(rate, seconds)?.good >= GOOD)
 }
 
 /// The rate at which one request is in flight, interpolated between the tried rates.
@@ -291,6 +305,20 @@ mod tests {
         };
         let capacity = capacity(19.0, one_late).expect("it meets its objective");
         assert!((5.5..=6.0).contains(&capacity), "{capacity}");
+    }
+
+    #[test]
+    fn one_disturbed_rate_does_not_halve_the_capacity() {
+        for disturbed in 1..=HALVINGS as usize {
+            let mut tried = 0;
+            let disturbed_once = |rate: f64, _| {
+                tried += 1;
+                let good = if tried == disturbed || rate > 14.0 { 0.9 } else { 1.0 };
+                Ok(CalibrationStep { good, ..pod(rate) })
+            };
+            let capacity = capacity(19.0, disturbed_once).expect("it meets its objective");
+            assert!((13.6..=14.0).contains(&capacity), "disturbed at try {disturbed}: {capacity}");
+        }
     }
 
     #[test]
