@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+# `each` is what has a chart of its own: `draw` has three kinds of line.
 CAMPAIGNS = {
     "quota": {
         "by": "by the period of the CPU quota",
@@ -33,9 +34,9 @@ CAMPAIGNS = {
 }
 
 
-def wanted(path: Path) -> tuple[list[tuple[float, float]], float]:
+def wanted(path: Path | None) -> tuple[list[tuple[float, float]], float]:
     """The steps of one run, none if it was not recorded, and its length."""
-    if not path.exists():
+    if path is None:
         return [], 0.0
     run = json.loads(path.read_text())
     seconds = run["draw"]["rate"][-1][0]
@@ -45,34 +46,33 @@ def wanted(path: Path) -> tuple[list[tuple[float, float]], float]:
     return [(0.0, before[-1]), *(point for point in pods if point[0] > 0.0), (seconds, last)], seconds
 
 
-def charts(folder: Path, arms: dict[str, str], blocks: list[int], each: str) -> tuple[list[str], list[dict]]:
-    """The names of the lines, and a chart for each block or each arm: `draw` has three kinds of line."""
-    names = {"block": list(arms.values()), "arm": [f"Block {block}" for block in blocks]}[each]
-    made = []
-    for chart in blocks if each == "block" else arms:
-        runs = [(arm, chart) for arm in arms] if each == "block" else [(chart, block) for block in blocks]
-        lines, seconds = zip(*(wanted(folder / f"steady-knative-{arm}-{block}.json") for arm, block in runs))
-        title = f"Block {chart}" if each == "block" else arms[chart]
-        made.append({"title": title, "unit": "", "seconds": max(seconds), "mark": None, "stepped": True, "lines": lines})
-    return names, made
-
-
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in CAMPAIGNS:
         sys.exit(f"name a campaign: {', '.join(CAMPAIGNS)}")
     name, campaign = sys.argv[1], CAMPAIGNS[sys.argv[1]]
-    folder = Path(__file__).parent / name
-    recorded = {arm: sorted(folder.glob(f"steady-knative-{arm}-[0-9]*.json")) for arm in campaign["arms"]}
-    arms = {arm: label for arm, label in campaign["arms"].items() if recorded[arm]}
-    blocks = sorted(int(path.stem.rsplit("-", 1)[1]) for path in recorded["defaults"])
-    names, made = charts(folder, arms, blocks, campaign["each"])
+    # By the name of the arm and of the block: one of them is a chart, the other a line in it.
+    runs = {
+        frozenset((label, f"Block {path.stem.rsplit('-', 1)[1]}")): path
+        for arm, label in campaign["arms"].items()
+        for path in (Path(__file__).parent / name).glob(f"steady-knative-{arm}-[0-9]*.json")
+    }
+    recorded = {label for run in runs for label in run}
+    arms = [label for label in campaign["arms"].values() if label in recorded]
+    blocks = sorted(recorded.difference(arms), key=lambda block: int(block.split()[1]))
+    titles, names = (blocks, arms) if campaign["each"] == "block" else (arms, blocks)
+    charts = []
+    for title in titles:
+        lines, seconds = zip(*(wanted(runs.get(frozenset((title, line)))) for line in names))
+        charts.append(
+            {"title": title, "unit": "", "seconds": max(seconds), "mark": None, "stepped": True, "lines": lines}
+        )
     json.dump(
         {
             "title": f"Pods that the KPA wants under a constant load, {campaign['by']}",
             "source": f"comparison/campaigns/{name}; seconds 120 to 300 are counted",
             "names": names,
             "columns": 3,
-            "charts": made,
+            "charts": charts,
         },
         sys.stdout,
     )
