@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Prints the pods that the KPA wanted in each block of a campaign of `steady`, as charts for `comparison draw`.
+"""Prints the pods that an autoscaler wanted in each block of a campaign, as charts for `comparison draw`.
 
     python3 comparison/campaigns/pods.py quota | target/release/comparison draw > docs/comparison/quota-period.svg
     python3 comparison/campaigns/pods.py steady-ablations | target/release/comparison draw > docs/comparison/steady-ablations.svg
+    python3 comparison/campaigns/pods.py spike-once-ablations | target/release/comparison draw > docs/comparison/spike-once-ablations.svg
 """
 
 import json
@@ -12,7 +13,10 @@ from pathlib import Path
 # `each` is what has a chart of its own: `draw` has three kinds of line.
 CAMPAIGNS = {
     "quota": {
-        "by": "by the period of the CPU quota",
+        "title": "Pods that the KPA wants under a constant load, by the period of the CPU quota",
+        "counted": "seconds 120 to 300",
+        "runs": "steady-knative",
+        "step": None,
         "each": "block",
         "arms": {
             "defaults": "10 ms",
@@ -21,7 +25,10 @@ CAMPAIGNS = {
         },
     },
     "steady-ablations": {
-        "by": "with one condition changed",
+        "title": "Pods that the KPA wants under a constant load, with one condition changed",
+        "counted": "seconds 120 to 300",
+        "runs": "steady-knative",
+        "step": None,
         "each": "arm",
         "arms": {
             "defaults+cfs-5ms": "Quota in periods of 5 ms",
@@ -29,6 +36,20 @@ CAMPAIGNS = {
             "defaults+cfs-20ms": "Quota in periods of 20 ms",
             "defaults+no-limit": "No CPU limit",
             "defaults+tbc-0": "10 ms, burst capacity 0 (no activator)",
+        },
+    },
+    "spike-once-ablations": {
+        "title": "Pods that the HPA wants at a spike of a minute, with one condition changed",
+        "counted": "seconds 105 to 195",
+        "runs": "spike-once-k8s-autoscalers",
+        "step": 120.0,
+        "each": "arm",
+        "arms": {
+            "defaults": "HPA + VPA, every 15 s",
+            "defaults+vpa-floor": "HPA + VPA, no pod smaller than 150m",
+            "hpa": "HPA, every 15 s",
+            "hpa+hpa-sync-5s": "HPA, every 5 s",
+            "hpa+hpa-sync-2s": "HPA, every 2 s",
         },
     },
 }
@@ -54,7 +75,7 @@ def main() -> None:
     runs = {
         frozenset((label, f"Block {path.stem.rsplit('-', 1)[1]}")): path
         for arm, label in campaign["arms"].items()
-        for path in (Path(__file__).parent / name).glob(f"steady-knative-{arm}-[0-9]*.json")
+        for path in (Path(__file__).parent / name).glob(f"{campaign['runs']}-{arm}-[0-9]*.json")
     }
     recorded = {label for run in runs for label in run}
     arms = [label for label in campaign["arms"].values() if label in recorded]
@@ -64,12 +85,12 @@ def main() -> None:
     for title in titles:
         lines, seconds = zip(*(wanted(runs.get(frozenset((title, line)))) for line in names))
         charts.append(
-            {"title": title, "unit": "", "seconds": max(seconds), "mark": None, "stepped": True, "lines": lines}
+            {"title": title, "unit": "", "seconds": max(seconds), "mark": campaign["step"], "stepped": True, "lines": lines}
         )
     json.dump(
         {
-            "title": f"Pods that the KPA wants under a constant load, {campaign['by']}",
-            "source": f"comparison/campaigns/{name}; seconds 120 to 300 are counted",
+            "title": campaign["title"],
+            "source": f"comparison/campaigns/{name}; {campaign['counted']} are counted",
             "names": names,
             "columns": 3,
             "charts": charts,
