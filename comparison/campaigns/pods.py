@@ -14,9 +14,7 @@ from pathlib import Path
 CAMPAIGNS = {
     "quota": {
         "title": "Pods that the KPA wants under a constant load, by the period of the CPU quota",
-        "counted": "seconds 120 to 300",
         "runs": "steady-knative",
-        "step": None,
         "each": "block",
         "arms": {
             "defaults": "10 ms",
@@ -26,9 +24,7 @@ CAMPAIGNS = {
     },
     "steady-ablations": {
         "title": "Pods that the KPA wants under a constant load, with one condition changed",
-        "counted": "seconds 120 to 300",
         "runs": "steady-knative",
-        "step": None,
         "each": "arm",
         "arms": {
             "defaults+cfs-5ms": "Quota in periods of 5 ms",
@@ -40,9 +36,7 @@ CAMPAIGNS = {
     },
     "spike-once-ablations": {
         "title": "Pods that the HPA wants at a spike of a minute, with one condition changed",
-        "counted": "seconds 105 to 195",
         "runs": "spike-once-k8s-autoscalers",
-        "step": 120.0,
         "each": "arm",
         "arms": {
             "defaults": "HPA + VPA, every 15 s",
@@ -55,11 +49,10 @@ CAMPAIGNS = {
 }
 
 
-def wanted(path: Path | None) -> tuple[list[tuple[float, float]], float]:
+def wanted(run: dict | None) -> tuple[list[tuple[float, float]], float]:
     """The steps of one run, none if it was not recorded, and its length."""
-    if path is None:
+    if run is None:
         return [], 0.0
-    run = json.loads(path.read_text())
     seconds = run["draw"]["rate"][-1][0]
     pods = [(at, pods) for at, pods in run["recording"]["desired"] if at < seconds]
     before = [count for at, count in pods if at <= 0.0] or [0.0]
@@ -73,7 +66,7 @@ def main() -> None:
     name, campaign = sys.argv[1], CAMPAIGNS[sys.argv[1]]
     # By the name of the arm and of the block: one of them is a chart, the other a line in it.
     runs = {
-        frozenset((label, f"Block {path.stem.rsplit('-', 1)[1]}")): path
+        frozenset((label, f"Block {path.stem.rsplit('-', 1)[1]}")): json.loads(path.read_text())
         for arm, label in campaign["arms"].items()
         for path in (Path(__file__).parent / name).glob(f"{campaign['runs']}-{arm}-[0-9]*.json")
     }
@@ -85,12 +78,16 @@ def main() -> None:
     for title in titles:
         lines, seconds = zip(*(wanted(runs.get(frozenset((title, line)))) for line in names))
         charts.append(
-            {"title": title, "unit": "", "seconds": max(seconds), "mark": campaign["step"], "stepped": True, "lines": lines}
+            {"title": title, "unit": "", "seconds": max(seconds), "mark": None, "stepped": True, "lines": lines}
         )
+    # One scenario, unstretched, in all runs of a campaign.
+    draw = next(iter(runs.values()))["draw"]
+    counted = "seconds {:.0f} to {:.0f} are counted".format(*draw["counted"])
+    steps = "".join(f", the rate steps up at {at:.0f}" for at in draw["steps_up"])
     json.dump(
         {
             "title": campaign["title"],
-            "source": f"comparison/campaigns/{name}; {campaign['counted']} are counted",
+            "source": f"comparison/campaigns/{name}; {counted}{steps}",
             "names": names,
             "columns": 3,
             "charts": charts,
