@@ -73,7 +73,7 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
         ("campaigns/spike-apart-target", 16),
         ("campaigns/spike-apart-tuned", 16),
         ("campaigns/steady-ablations", 12),
-        ("campaigns/spike-once-ablations", 9),
+        ("campaigns/spike-once-ablations", 15),
     ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let runs = read_runs(&folder).expect("the committed recordings");
