@@ -111,6 +111,20 @@ impl Calibration {
 /// Name of the pods' limits in [`Run::environment`]: `150m CPU, 192Mi`.
 pub const POD_LIMITS: &str = "Pod limits";
 
+/// CPU time, in milliseconds, that the kubelet gives a container in each period of the quota at
+/// least, whatever its limit: `MinQuotaPeriod` in Kubernetes' `pkg/kubelet/cm/helpers_linux.go`.
+pub const LEAST_QUOTA_MS: f64 = 1.0;
+
+/// The CPU limit with which a run's pods begin, cores, by [`Run::environment`]. A VPA may change
+/// the pods later.
+pub fn cpu_limit(environment: &BTreeMap<String, String>) -> Option<f64> {
+    let limit = environment.get(POD_LIMITS)?.split_once(" CPU")?.0;
+    match limit.strip_suffix('m') {
+        Some(millicores) => Some(millicores.parse::<f64>().ok()? / 1000.0),
+        None => limit.parse().ok(),
+    }
+}
+
 /// Name of the digest of the image that the pods ran in [`Run::environment`].
 pub const IMAGE_ID: &str = "Image ID";
 

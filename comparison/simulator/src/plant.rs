@@ -1,5 +1,7 @@
 //! Parameters of the model of pods and gateway. `comparison fit` measures them from results files.
 
+use scenario::recording::LEAST_QUOTA_MS;
+
 use crate::time::{Micros, SECOND};
 
 /// How a gateway distributes requests over pods.
@@ -113,9 +115,15 @@ pub struct Plant {
     pub vpa_begins: Vec<VpaBegin>,
 }
 
+/// CPU time that the kubelet gives a container in a period of the quota at least.
+const LEAST_QUOTA: Micros = (LEAST_QUOTA_MS * 1000.0) as Micros;
+
 impl Plant {
     /// CPU of a pod that is left for requests, millicores.
     pub(crate) fn usable_millicores(&self, limit: i64) -> f64 {
+        // More than the limit where that is less than the kubelet's least quota in a period.
+        let least = if self.quota_period > 0 { LEAST_QUOTA * 1000 / self.quota_period } else { 0 };
+        let limit = limit.max(least);
         let share = if limit < 1000 { self.quota_share } else { 1.0 };
         (limit as f64 * share - self.background_millicores).max(1.0)
     }

@@ -290,6 +290,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_gets_a_millisecond_of_each_period_even_if_its_limit_is_less() {
+        let plant = Plant { quota_period: 5_000, ..plant() };
+        let mut pod = Pod::new(&plant, 150, 0, 0);
+        // 8 ms in eight periods, and not in the eleven that 0.75 ms of each would take.
+        assert_eq!(pod.take(&plant, 0), Taken::Done(36_000));
+    }
+
+    #[test]
     fn quota_is_not_saved_up_and_is_whole_again_at_each_boundary() {
         let mut pod = Pod::new(&plant(), 150, 0, 0);
         assert_eq!(pod.take(&plant(), 990_000), Taken::Done(998_000));

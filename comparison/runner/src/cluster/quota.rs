@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use scenario::arms::{Arm, DEFAULT_HPA_SYNC_S, NodeSetting};
+use scenario::recording::LEAST_QUOTA_MS;
 
 use super::cgroup;
 use super::config::NodeConfig;
@@ -65,6 +66,27 @@ pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Opt
     Ok(())
 }
 
+/// Whether the kubelet gives the pods their limit. In a period in which that is less than a
+/// millisecond it gives a millisecond, so that a shorter period comes with more CPU.
+pub fn check_limit(arm: &Arm, period_ms: Option<f64>, limit_cores: Option<f64>) -> Result<()> {
+    let (Some(period_ms), Some(limit)) = (period_ms, limit_cores.filter(|_| arm.has_cpu_quota())) else {
+        return Ok(());
+    };
+    ensure!(
+        // A limit of exactly that is right, whatever the division leaves.
+        limit * period_ms > LEAST_QUOTA_MS * 0.999,
+        "{}: the kubelet gives a container at least {LEAST_QUOTA_MS} ms of CPU in each period of the quota, \
+         which in {period_ms} ms makes a limit of {:.0}m one of {:.0}m: \
+         take periods of {:.0} ms or more, or pods of {:.0}m or more",
+        arm.name,
+        limit * 1000.0,
+        LEAST_QUOTA_MS / period_ms * 1000.0,
+        (LEAST_QUOTA_MS / limit).ceil(),
+        (LEAST_QUOTA_MS / period_ms * 1000.0).ceil(),
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::config::NodeCommands;
@@ -99,5 +121,21 @@ mod tests {
         assert!(error.contains("is to be 10 ms, and is 100"), "{error}");
         let unlimited = Arm::named("hpa+no-limit").expect("listed");
         assert!(check(&unlimited, &told, Some(100.0), None).is_ok(), "it has no quota");
+    }
+
+    #[test]
+    fn a_period_that_gives_pods_more_than_their_limit_is_refused() {
+        let arm = Arm::named("kpa+cfs-5ms").expect("listed");
+        let error = check_limit(&arm, Some(5.0), Some(0.15)).expect_err("0.75 ms become 1 ms").to_string();
+        for part in ["kpa+cfs-5ms", "limit of 150m one of 200m", "7 ms or more", "pods of 200m or more"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let allowed = |arm: &str, period_ms, limit| {
+            check_limit(&Arm::named(arm).expect("listed"), period_ms, limit).is_ok()
+        };
+        assert!(allowed("kpa+cfs-5ms", Some(5.0), Some(0.2)) && allowed("kpa", Some(10.0), Some(0.1)));
+        assert!(!allowed("kpa", Some(10.0), Some(0.09)), "whoever set the period");
+        assert!(allowed("kpa+no-limit", Some(5.0), Some(0.15)), "it has no quota");
+        assert!(allowed("kpa+cfs-5ms", None, Some(0.15)) && allowed("kpa+cfs-5ms", Some(5.0), None));
     }
 }

@@ -21,7 +21,7 @@ use load::images::Pictures;
 use load::pace::send_schedule;
 use load::rehearsal::rehearse;
 use scenario::arms::{Arm, Deciding};
-use scenario::recording::{Draw, IMAGE_ID, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA};
+use scenario::recording::{Draw, IMAGE_ID, Origin, QUOTA_PERIOD, Recording, Run, SCHEMA, cpu_limit};
 use scenario::summary::LoadSummary;
 
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -52,7 +52,9 @@ impl Runner<'_> {
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
         // Before the load, which takes minutes; once more after it, when there are pods for sure.
-        quota::check(&job.arm, &self.config.node, self.cfs_period_ms(&recorder), sync_s)?;
+        let period_ms = self.cfs_period_ms(&recorder);
+        quota::check(&job.arm, &self.config.node, period_ms, sync_s)?;
+        quota::check_limit(&job.arm, period_ms, cpu_limit(&environment))?;
         let mut draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
         draw.pod_load = plan.pod_load;
         let mut run = Run {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use scenario::arms::Arm;
-use scenario::recording::{POD_LIMITS, Run};
+use scenario::recording::{Run, cpu_limit};
 
 use super::median;
 
@@ -101,20 +101,11 @@ pub(super) fn quota_share(runs: &[&Run], work_s: f64, background: f64) -> Option
             (Some([before, after]), _) => (before + after) / 2.0,
             (None, calibration) => calibration.as_ref()?.saturated,
         };
-        let limit = limit(run).filter(|cores| usual && *cores > 0.0 && *cores < 1.0)?;
+        // The calibrated pod has the same container.
+        let limit = cpu_limit(&run.environment).filter(|cores| usual && *cores > 0.0 && *cores < 1.0)?;
         Some((answered * work_s + background) / limit)
     };
     median(runs.iter().filter_map(share).collect()).map(|share| share.min(1.0))
-}
-
-/// The limit with which a run's pods begin, cores; the calibrated pod has the same container. A VPA
-/// may change the pods later.
-fn limit(run: &Run) -> Option<f64> {
-    let limit = run.environment.get(POD_LIMITS)?.split_once(" CPU")?.0;
-    match limit.strip_suffix('m') {
-        Some(millicores) => Some(millicores.parse::<f64>().ok()? / 1000.0),
-        None => limit.parse().ok(),
-    }
 }
 
 /// The cores of a pod's first container: the median over the pods, as they were at the end.
