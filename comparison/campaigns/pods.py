@@ -3,6 +3,7 @@
 
     python3 comparison/campaigns/pods.py quota | target/release/comparison draw > docs/comparison/quota-period.svg
     python3 comparison/campaigns/pods.py steady-ablations | target/release/comparison draw > docs/comparison/steady-ablations.svg
+    python3 comparison/campaigns/pods.py steady-cfs-5ms | target/release/comparison draw > docs/comparison/steady-cfs-5ms.svg
     python3 comparison/campaigns/pods.py spike-once-ablations | target/release/comparison draw > docs/comparison/spike-once-ablations.svg
 """
 
@@ -27,12 +28,17 @@ CAMPAIGNS = {
         "runs": "steady-knative",
         "each": "arm",
         "arms": {
-            "defaults+cfs-5ms": "Quota in periods of 5 ms",
             "defaults": "Quota in periods of 10 ms",
             "defaults+cfs-20ms": "Quota in periods of 20 ms",
             "defaults+no-limit": "No CPU limit",
             "defaults+tbc-0": "10 ms, burst capacity 0 (no activator)",
         },
+    },
+    "steady-cfs-5ms": {
+        "title": "Pods that the KPA wants under a constant load, by the CPU that the kubelet gives a pod",
+        "runs": "steady-knative",
+        "each": "arm",
+        "arms": {"defaults": "1.5 ms in 10 ms: 150m", "defaults+cfs-5ms": "1 ms in 5 ms: 200m"},
     },
     "spike-once-ablations": {
         "title": "Pods that the HPA wants at a spike of a minute, with one condition changed",
