@@ -4,6 +4,8 @@
 # a container tool or a cluster only deploying is impossible, which is noted.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+# Which cluster and settings it looks at are make's variables.
+[ -n "${KUBERNETES_PLATFORM:-}" ] || exec make --no-print-directory doctor
 . platforms/versions.env
 missing=0
 
