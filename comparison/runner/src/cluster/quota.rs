@@ -47,9 +47,21 @@ pub async fn hpa_sync_period_s(kube: &Kube) -> Option<f64> {
     said.map_or(Some(DEFAULT_HPA_SYNC_S.into()), |text| text.strip_suffix('s')?.parse().ok())
 }
 
-/// Whether the node has the settings of an arm. A setting that cannot be read is assumed, and the
-/// results file says so.
-pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Option<f64>) -> Result<()> {
+/// What a run found of the node and of its pods.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Found {
+    /// The period of the CPU quota, milliseconds.
+    pub period_ms: Option<f64>,
+    /// The pods' CPU limit, cores.
+    pub limit: Option<f64>,
+    /// The HPA's sync period, seconds.
+    pub sync_s: Option<f64>,
+}
+
+/// Whether the node has the settings of an arm, and gives its pods their limit. What cannot be read
+/// is assumed, and the results file says so.
+pub fn check(arm: &Arm, config: &NodeConfig, found: Found) -> Result<()> {
+    let Found { period_ms, limit, sync_s } = found;
     let period_ms = period_ms.filter(|_| arm.has_cpu_quota());
     for (setting, _) in node::wanted(config, Some(arm)) {
         let (name, wanted, unit, found) = match setting {
@@ -63,15 +75,12 @@ pub fn check(arm: &Arm, config: &NodeConfig, period_ms: Option<f64>, sync_s: Opt
             found.unwrap_or_default()
         );
     }
-    Ok(())
+    period_ms.zip(limit).map_or(Ok(()), |(period_ms, limit)| check_limit(arm, period_ms, limit))
 }
 
 /// Whether the kubelet gives the pods their limit. In a period in which that is less than a
 /// millisecond it gives a millisecond, so that a shorter period comes with more CPU.
-pub fn check_limit(arm: &Arm, period_ms: Option<f64>, limit_cores: Option<f64>) -> Result<()> {
-    let (Some(period_ms), Some(limit)) = (period_ms, limit_cores.filter(|_| arm.has_cpu_quota())) else {
-        return Ok(());
-    };
+fn check_limit(arm: &Arm, period_ms: f64, limit: f64) -> Result<()> {
     ensure!(
         // A limit of exactly that is right, whatever the division leaves.
         limit * period_ms > LEAST_QUOTA_MS * 0.999,
@@ -110,29 +119,33 @@ mod tests {
     #[test]
     fn an_ablation_of_the_node_is_refused_on_a_node_without_it() {
         let arm = Arm::named("hpa+cfs-20ms").expect("listed");
+        let period = |ms| Found { period_ms: Some(ms), ..Found::default() };
         let unknown = NodeConfig::default();
-        assert!(check(&arm, &unknown, Some(20.0), None).is_ok() && check(&arm, &unknown, None, None).is_ok());
-        let error = check(&arm, &unknown, Some(100.0), None).expect_err("another period").to_string();
+        assert!(
+            check(&arm, &unknown, period(20.0)).is_ok() && check(&arm, &unknown, Found::default()).is_ok()
+        );
+        let error = check(&arm, &unknown, period(100.0)).expect_err("another period").to_string();
         assert!(error.contains("is to be 20 ms, and is 100"), "{error}");
         let usual = NodeCommands { value: 10, set: vec![] };
         let told = NodeConfig { cfs_period_ms: Some(usual), ..unknown };
         let arm = Arm::named("hpa").expect("listed");
-        let error = check(&arm, &told, Some(100.0), None).expect_err("not as the file says").to_string();
+        let error = check(&arm, &told, period(100.0)).expect_err("not as the file says").to_string();
         assert!(error.contains("is to be 10 ms, and is 100"), "{error}");
         let unlimited = Arm::named("hpa+no-limit").expect("listed");
-        assert!(check(&unlimited, &told, Some(100.0), None).is_ok(), "it has no quota");
+        assert!(check(&unlimited, &told, period(100.0)).is_ok(), "it has no quota");
     }
 
     #[test]
     fn a_period_that_gives_pods_more_than_their_limit_is_refused() {
-        let arm = Arm::named("kpa+cfs-5ms").expect("listed");
-        let error = check_limit(&arm, Some(5.0), Some(0.15)).expect_err("0.75 ms become 1 ms").to_string();
+        let check = |arm: &str, period_ms, limit| {
+            let found = Found { period_ms, limit, sync_s: None };
+            super::check(&Arm::named(arm).expect("listed"), &NodeConfig::default(), found)
+        };
+        let error = check("kpa+cfs-5ms", Some(5.0), Some(0.15)).expect_err("0.75 ms become 1 ms").to_string();
         for part in ["kpa+cfs-5ms", "limit of 150m one of 200m", "7 ms or more", "pods of 200m or more"] {
             assert!(error.contains(part), "{part}: {error}");
         }
-        let allowed = |arm: &str, period_ms, limit| {
-            check_limit(&Arm::named(arm).expect("listed"), period_ms, limit).is_ok()
-        };
+        let allowed = |arm, period_ms, limit| check(arm, period_ms, limit).is_ok();
         assert!(allowed("kpa+cfs-5ms", Some(5.0), Some(0.2)) && allowed("kpa", Some(10.0), Some(0.1)));
         assert!(!allowed("kpa", Some(10.0), Some(0.09)), "whoever set the period");
         assert!(allowed("kpa+no-limit", Some(5.0), Some(0.15)), "it has no quota");

@@ -52,9 +52,9 @@ impl Runner<'_> {
         self.rehearse(&load_runtime, job)?;
         let recorder = self.runtime.block_on(Recorder::start(&self.kube, variant, &job.arm))?;
         // Before the load, which takes minutes; once more after it, when there are pods for sure.
-        let period_ms = self.cfs_period_ms(&recorder);
-        quota::check(&job.arm, &self.config.node, period_ms, sync_s)?;
-        quota::check_limit(&job.arm, period_ms, cpu_limit(&environment))?;
+        let mut found =
+            quota::Found { period_ms: self.cfs_period_ms(&recorder), limit: cpu_limit(&environment), sync_s };
+        quota::check(&job.arm, &self.config.node, found)?;
         let mut draw = Draw::of(&schedule, &job.scenario, self.scale, plan.stretch, self.seed(job));
         draw.pod_load = plan.pod_load;
         let mut run = Run {
@@ -121,9 +121,9 @@ impl Runner<'_> {
         let start = clock::unix(sent.started);
         let range = Range { from: start, to: start + observed_s, scrape_s: self.config.scrape_s };
         run.environment.extend(recorder.image().map(image));
-        let period_ms = self.cfs_period_ms(&recorder);
-        quota::check(&job.arm, &self.config.node, period_ms, sync_s)?;
-        let shown = period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
+        found.period_ms = self.cfs_period_ms(&recorder);
+        quota::check(&job.arm, &self.config.node, found)?;
+        let shown = found.period_ms.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
         run.environment.insert(QUOTA_PERIOD.into(), shown);
         let mut recording = recorder.finish(start, observed_s);
         pause(Duration::from_secs_f64(self.config.scrape_s))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use scenario::arms::Arm;
-use scenario::recording::{Run, cpu_limit};
+use scenario::recording::{LEAST_QUOTA_MS, Run, cpu_limit};
 
 use super::median;
 
@@ -122,7 +122,7 @@ fn in_pod_s(work_s: f64, quota: Option<(f64, f64)>) -> f64 {
     let Some((period, cores)) = quota.filter(|(_, cores)| *cores > 0.0 && *cores < 1.0) else {
         return work_s;
     };
-    let each = period * cores;
+    let each = (period * cores).max(LEAST_QUOTA_MS / 1000.0);
     let waits = (work_s / each).ceil() - 1.0;
     if waits < 1.0 {
         return work_s;
