@@ -33,7 +33,7 @@ for index in "${!parts[@]}"; do
     components+=("function/manifests/$part") found=yes
   fi
   if [ -z "$found" ]; then
-    known=$(ls -d {knative,k8s-autoscalers}/components/* | xargs -n1 basename | grep -v kourier-route | sort -u | xargs)
+    known=$(ls -d {knative,k8s-autoscalers}/components/*/ function/manifests/*/ | xargs -n1 basename | grep -v kourier-route | sort -u | xargs)
     echo "there are no settings $part: SETTINGS is one of $known, and more after +" >&2
     exit 1
   fi

@@ -124,8 +124,18 @@ def test_the_vpas_floor_is_the_size_of_the_pod() -> None:
         assert policy["minAllowed"]["cpu"] == least
 
 
+def test_an_ablation_of_the_pods_cpu_reaches_both_variants_and_no_vpa_undoes_it() -> None:
+    for ablation, requests, limit in (("limit-200m", "150m", "200m"), ("requests-75m", "75m", "150m")):
+        documents = render.render(render.overlay("two-cores", f"defaults+{ablation}"))
+        for kind, group in (("Service", "serving.knative.dev"), ("Deployment", "apps")):
+            resources = pod_of(documents, kind, group)["containers"][0]["resources"]
+            assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == (requests, limit)
+        policy = find(documents, "VerticalPodAutoscaler")["spec"]["resourcePolicy"]["containerPolicies"][0]
+        assert policy["controlledValues"] == "RequestsOnly" or "cpu" not in policy["controlledResources"]
+
+
 def test_settings_that_do_not_exist_are_answered_with_those_that_do() -> None:
-    for settings, word in (("other", "hand-tuned"), ("defaults+other", "tbc-211")):
+    for settings, word in (("other", "hand-tuned"), ("defaults+other", "tbc-211"), ("defaults+other", "no-limit")):
         done = subprocess.run([render.ROOT / "platforms/overlay.sh", "kind", settings], capture_output=True, text=True)
         assert done.returncode != 0 and "no settings other" in done.stderr and word in done.stderr
 

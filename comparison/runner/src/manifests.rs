@@ -118,13 +118,18 @@ pub fn read(root: &Path, variant: &str, configuration: &str, platform: Option<&s
         }
         _ => bail!("no variant {variant:?}; there are knative and k8s-autoscalers"),
     };
-    let amount = |key: &str| -> Result<f64> {
-        let path = format!("/spec/template/spec/containers/0/resources/limits/{key}");
-        let limited = workload.pointer(&path).is_some();
-        ensure!(limited, "{configuration}: a pod without a limit of its {key} is not simulated");
+    let amount = |kind: &str, key: &str| -> Result<f64> {
+        let path = format!("/spec/template/spec/containers/0/resources/{kind}/{key}");
+        let there = workload.pointer(&path).is_some();
+        ensure!(there, "{configuration}: a pod without {kind} of its {key} is not simulated");
         quantity::parse(text(&workload, &path)?).with_context(|| format!("{path} is no quantity"))
     };
-    let pod = PodSize { millicores: (amount("cpu")? * 1000.0).round() as i64, memory: amount("memory")? };
+    let cpu = amount("limits", "cpu")?;
+    ensure!(
+        amount("requests", "cpu")? == cpu,
+        "{configuration}: a pod with a CPU limit above its requests is not simulated"
+    );
+    let pod = PodSize { millicores: (cpu * 1000.0).round() as i64, memory: amount("limits", "memory")? };
     Ok(Deployed { autoscaler, pod, metric_window_s })
 }
 
@@ -236,5 +241,14 @@ mod tests {
         assert!(error.contains("metric-aggregation-algorithm: the simulator does not know it"), "{error}");
         let error = read(&root(), "knative", "mine", None).expect_err("no such folder").to_string();
         assert!(error.contains("knative/components/mine"), "{error}");
+        for (ablation, said) in [
+            ("no-limit", "a pod without limits of its cpu is not simulated"),
+            ("limit-200m", "a CPU limit above its requests is not simulated"),
+            ("requests-75m", "a CPU limit above its requests is not simulated"),
+        ] {
+            let settings = format!("defaults+{ablation}");
+            let error = read(&root(), "knative", &settings, Some("two-cores")).expect_err(said).to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

@@ -253,6 +253,9 @@ mod tests {
         assert_eq!(Arm::named("hpa-vpa+vpa-off").expect("known").autoscaler, Deciding::Hpa);
         assert_eq!(Arm::named("kpa+vpa-off"), None, "Knative has no VPA");
         assert_eq!(Arm::named("kpa").expect("known").base(), None);
+        let two = Arm::named("kpa+limit-200m+cfs-5ms").expect("known");
+        assert_eq!(two.base(), Arm::named("kpa+limit-200m"));
+        assert_eq!(two.deployed_settings(), "defaults+limit-200m");
     }
 
     #[test]
