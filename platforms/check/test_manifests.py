@@ -125,13 +125,17 @@ def test_the_vpas_floor_is_the_size_of_the_pod() -> None:
 
 
 def test_an_ablation_of_the_pods_cpu_reaches_both_variants_and_no_vpa_undoes_it() -> None:
-    for ablation, requests, limit in (("limit-200m", "150m", "200m"), ("requests-75m", "75m", "150m")):
+    # A VPA that sets requests leaves the limit alone; one that sets memory only, both.
+    for ablation, requests, limit, unchanged in (
+        ("limit-200m", "150m", "200m", {"controlledValues": "RequestsOnly"}),
+        ("requests-75m", "75m", "150m", {"controlledResources": ["memory"]}),
+    ):
         documents = render.render(render.overlay("two-cores", f"defaults+{ablation}"))
         for kind, group in (("Service", "serving.knative.dev"), ("Deployment", "apps")):
             resources = pod_of(documents, kind, group)["containers"][0]["resources"]
             assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == (requests, limit)
         policy = find(documents, "VerticalPodAutoscaler")["spec"]["resourcePolicy"]["containerPolicies"][0]
-        assert policy["controlledValues"] == "RequestsOnly" or "cpu" not in policy["controlledResources"]
+        assert unchanged.items() <= policy.items()
 
 
 def test_settings_that_do_not_exist_are_answered_with_those_that_do() -> None:
