@@ -5,6 +5,8 @@
     python3 comparison/campaigns/pods.py steady-ablations | target/release/comparison draw > docs/comparison/steady-ablations.svg
     python3 comparison/campaigns/pods.py steady-cfs-5ms | target/release/comparison draw > docs/comparison/steady-cfs-5ms.svg
     python3 comparison/campaigns/pods.py spike-once-ablations | target/release/comparison draw > docs/comparison/spike-once-ablations.svg
+    python3 comparison/campaigns/pods.py trace | target/release/comparison draw > docs/comparison/trace.svg
+    python3 comparison/campaigns/pods.py steady-requests | target/release/comparison draw > docs/comparison/steady-requests.svg
 """
 
 import json
@@ -50,6 +52,24 @@ CAMPAIGNS = {
             "hpa": "HPA, every 15 s",
             "hpa+hpa-sync-5s": "HPA, every 5 s",
             "hpa+hpa-sync-2s": "HPA, every 2 s",
+        },
+    },
+    "trace": {
+        "title": "Pods that the autoscalers want in six parts of a real trace",
+        "runs": "azure-llm-code",
+        "each": "block",
+        "arms": {"knative-defaults": "KPA", "k8s-autoscalers-defaults": "HPA + VPA", "k8s-autoscalers-keda": "KEDA"},
+    },
+    "steady-requests": {
+        "title": "Pods that the KPA wants under a constant load, with another limit, period or request of CPU",
+        "runs": "steady-knative",
+        "each": "arm",
+        "arms": {
+            "defaults": "Limit 150m, 10 ms",
+            "defaults+limit-200m": "Limit 200m, 10 ms",
+            "defaults+limit-200m+cfs-5ms": "Limit 200m, 5 ms",
+            "defaults+cfs-100ms": "Limit 150m, 100 ms",
+            "defaults+cfs-100ms+requests-75m": "Limit 150m, 100 ms, requests 75m",
         },
     },
 }
