@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
 """Prints the pods that an autoscaler wanted in each block of a campaign, as charts for `comparison draw`.
 
-    python3 comparison/campaigns/pods.py quota | target/release/comparison draw > docs/comparison/quota-period.svg
-    python3 comparison/campaigns/pods.py steady-ablations | target/release/comparison draw > docs/comparison/steady-ablations.svg
-    python3 comparison/campaigns/pods.py steady-cfs-5ms | target/release/comparison draw > docs/comparison/steady-cfs-5ms.svg
-    python3 comparison/campaigns/pods.py spike-once-ablations | target/release/comparison draw > docs/comparison/spike-once-ablations.svg
-    python3 comparison/campaigns/pods.py trace | target/release/comparison draw > docs/comparison/trace.svg
-    python3 comparison/campaigns/pods.py steady-requests | target/release/comparison draw > docs/comparison/steady-requests.svg
+    python3 comparison/campaigns/pods.py CAMPAIGN | target/release/comparison draw > docs/comparison/CAMPAIGN.svg
+
+The picture of `quota` is docs/comparison/quota-period.svg.
 """
 
 import json
