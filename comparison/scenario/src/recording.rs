@@ -206,8 +206,9 @@ pub struct Recording {
     /// load itself. Empty where it was not recorded.
     pub node_busy: Vec<(f64, f64)>,
     /// Share of the node's CPUs that processes used which have nothing to do with the run. In files
-    /// without `node_components` it is what neither pods nor the load generator account for. Empty
-    /// if it is unknown, and in files from before it was recorded.
+    /// without `node_components` it is what neither pods nor the load generator account for. Below
+    /// 0 where the parts come to more than the whole, which files of before 2026-12 have as 0.
+    /// Empty if it is unknown, and in files from before it was recorded.
     #[serde(default)]
     pub node_other: Vec<(f64, f64)>,
     /// Share of the node's CPUs that the kernel and the node's components outside of pods used

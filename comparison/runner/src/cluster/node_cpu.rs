@@ -1,6 +1,6 @@
 //! CPU time of the node by whose it is, where this program runs on the node: of everything, of
 //! pods, of the node's own components and of this program, from the kernel (proc(5), proc_stat(5),
-//! cgroups(7)).
+//! proc_uptime(5), cgroups(7)).
 //!
 //! All four are read in the same moment. cAdvisor's samples are up to 15 s old instead, and pods
 //! that start together would look for that long like something else.
@@ -117,18 +117,21 @@ impl Ledger {
         let own = own.map(|(_, p)| p.cpu_s).sum();
         Some(Sample {
             at: clock::unix(SystemTime::now()),
-            busy: busy_s(&std::fs::read_to_string(self.proc.join("stat")).ok()?)?,
+            busy: busy_s(&self.read("stat")?, &self.read("uptime")?)?,
             pods: self.pods.as_deref().and_then(group_s).unwrap_or_default(),
             components: self.components(processes),
             own,
         })
     }
 
+    fn read(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.proc.join(file)).ok()
+    }
+
     fn processes(&self) -> BTreeMap<u32, Process> {
         let entries = std::fs::read_dir(&self.proc).into_iter().flatten().flatten();
         let ids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-        let read =
-            |id| Some((id, parse(&std::fs::read_to_string(self.proc.join(format!("{id}/stat"))).ok()?)?));
+        let read = |id| Some((id, parse(&self.read(&format!("{id}/stat"))?)?));
         ids.filter_map(read).collect()
     }
 
@@ -152,8 +155,7 @@ impl Ledger {
 
     /// A control plane may run as pods, whose time is counted there.
     fn in_a_pod(&self, id: u32) -> bool {
-        let groups = std::fs::read_to_string(self.proc.join(format!("{id}/cgroup")));
-        groups.is_ok_and(|text| text.contains(PODS))
+        self.read(&format!("{id}/cgroup")).is_some_and(|text| text.contains(PODS))
     }
 }
 
@@ -171,13 +173,19 @@ fn parse(stat: &str) -> Option<Process> {
     })
 }
 
-/// Of the first line of proc_stat(5): user, nice, system, irq and softirq. Without idle and iowait,
-/// and without what the host took (steal).
-fn busy_s(stat: &str) -> Option<f64> {
-    let fields: Vec<f64> =
-        stat.lines().next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
+/// All CPUs' time since the start without that of proc_stat(5)'s first line in which they idled,
+/// waited for a disk, or were the host's (steal).
+///
+/// The sum of its other fields is less: without `CONFIG_VIRT_CPU_ACCOUNTING` they have what ran at
+/// each timer tick, and much of what a timer wakes ends before the next tick. How long a CPU
+/// idles is measured.
+fn busy_s(stat: &str, uptime: &str) -> Option<f64> {
+    let mut lines = stat.lines().take_while(|line| line.starts_with("cpu"));
+    let fields: Vec<f64> = lines.next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
     let of = |i: usize| fields.get(i).copied();
-    Some((of(0)? + of(1)? + of(2)? + of(5)? + of(6)?) / TICKS_PER_S)
+    let cpus = lines.count() as f64;
+    let up = uptime.split_whitespace().next()?.parse::<f64>().ok()?;
+    Some(cpus * up - (of(3)? + of(4)? + of(7)?) / TICKS_PER_S)
 }
 
 /// CPU time of a control group: `cpu.stat` in microseconds (version 2), `cpuacct.usage` in

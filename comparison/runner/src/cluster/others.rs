@@ -15,7 +15,8 @@ use super::usage::{LOOK_BACK_S, Range, cores, one_each};
 /// Averaging window in seconds: cAdvisor samples every 10 to 15 s, not at each scrape.
 const WINDOW_S: f64 = 30.0;
 
-/// Shares of the node's CPUs over time, as means over [`WINDOW_S`].
+/// Shares of the node's CPUs over time, as means over [`WINDOW_S`]. Those of others may be below
+/// 0: the parts are not read in the same instant.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shares {
     /// Of processes that have nothing to do with the run.
@@ -38,8 +39,8 @@ pub fn shares(samples: &[Sample], start: f64, cpus: f64) -> Shares {
         }
         let share = |of: fn(&Sample) -> f64| (of(after) - of(before)) / (after.at - before.at) / cpus;
         let other = share(|s| s.busy) - share(|s| s.pods) - share(|s| s.components) - share(|s| s.own);
-        shares.other.push((to, other.clamp(0.0, 1.0)));
-        shares.components.push((to, share(|s| s.components).clamp(0.0, 1.0)));
+        shares.other.push((to, other));
+        shares.components.push((to, share(|s| s.components)));
     }
     shares
 }
@@ -65,14 +66,14 @@ pub async fn by_prometheus(
     Ok(rest(busy, &cores(&one_each(all), range), cpus))
 }
 
-/// Busy minus pods, means over [`WINDOW_S`].
+/// Busy minus pods, means over [`WINDOW_S`]; below 0 where cAdvisor's samples of pods come late.
 fn rest(busy: &[(f64, f64)], pods: &[(f64, f64)], cpus: f64) -> Vec<(f64, f64)> {
     let mean = |series: &[(f64, f64)], to: f64| {
         let inside: Vec<f64> =
             series.iter().filter(|p| p.0 > to - WINDOW_S && p.0 <= to).map(|p| p.1).collect();
         (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
     };
-    let share = |to: f64| Some((to, (mean(busy, to)? - mean(pods, to)? / cpus).clamp(0.0, 1.0)));
+    let share = |to: f64| Some((to, mean(busy, to)? - mean(pods, to)? / cpus));
     windows(busy.last().map_or(0.0, |b| b.0)).filter_map(share).collect()
 }
 
@@ -131,6 +132,14 @@ mod tests {
             "{fault}"
         );
         assert_eq!(super::shares(&[], 1000.0, 2.0), Shares::default());
+    }
+
+    #[test]
+    fn parts_that_come_to_more_than_the_whole_leave_less_than_nothing() {
+        let sample =
+            |at: f64| Sample { at, busy: 0.9 * at, pods: 0.5 * at, components: 0.3 * at, own: 0.2 * at };
+        let shares = shares(&[sample(1000.0), sample(1030.0)], 1000.0, 2.0);
+        assert!(shares.other.len() == 1 && (shares.other[0].1 + 0.05).abs() < 1e-9, "{shares:?}");
     }
 
     #[test]
