@@ -207,7 +207,7 @@ pub struct Recording {
     pub node_busy: Vec<(f64, f64)>,
     /// Share of the node's CPUs that processes used which have nothing to do with the run. In files
     /// without `node_components` it is what neither pods nor the load generator account for. Below
-    /// 0 where the parts come to more than the whole, which files of before 2026-12 have as 0.
+    /// 0 where the parts come to more than the whole; 0 then in files by runners up to 65e6378.
     /// Empty if it is unknown, and in files from before it was recorded.
     #[serde(default)]
     pub node_other: Vec<(f64, f64)>,
