@@ -52,7 +52,7 @@ CAMPAIGNS = {
         },
     },
     "trace": {
-        "title": "Pods that the autoscalers want in six parts of a real trace",
+        "title": "Pods that the autoscalers want in six stretches of a real trace",
         "runs": "azure-llm-code",
         "each": "block",
         "arms": {"knative-defaults": "KPA", "k8s-autoscalers-defaults": "HPA + VPA", "k8s-autoscalers-keda": "KEDA"},
