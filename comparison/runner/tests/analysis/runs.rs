@@ -76,7 +76,7 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
         ("campaigns/spike-once-ablations", 15),
         ("campaigns/steady-cfs-5ms", 6),
         ("campaigns/steady-requests", 15),
-        ("campaigns/trace", 44),
+        ("campaigns/trace", 48),
     ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let runs = read_runs(&folder).expect("the committed recordings");
