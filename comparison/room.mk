@@ -26,7 +26,8 @@ build-comparison: need-cargo
 
 # Minutes that a session may take: make compare MINUTES=100, again and again
 MINUTES        ?=
-# BEGIN_AGAIN=1 voids a block that was begun on a machine of another speed, and begins it again
+# BEGIN_AGAIN=1 voids a block that was begun on another machine or at another speed, and begins it
+# again
 BEGIN_AGAIN    ?=
 
 # What a rate of 1 stands for as a share of what one pod carries, which is measured first; in the

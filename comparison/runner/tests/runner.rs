@@ -139,7 +139,7 @@ fn a_session_begins_no_run_that_does_not_fit_into_its_time_and_the_next_one_goes
 }
 
 #[test]
-fn a_block_that_was_begun_at_another_speed_is_passed_over_and_the_next_ones_are_done() {
+fn a_block_that_was_begun_elsewhere_is_passed_over_and_the_next_ones_are_done() {
     let stage = Stage::new("speed", FIT);
     patiently(|| run(&stage, &plan(&stage)).map_err(|e| format!("{e:#}")));
     let one_pod = |saturated: f64| Calibration {
@@ -151,13 +151,23 @@ fn a_block_that_was_begun_at_another_speed_is_passed_over_and_the_next_ones_are_
         steps: vec![],
     };
     let mut begun = read_runs(&stage.results()).expect("results").remove(0);
-    begun.calibration = Some(one_pod(38.0));
-    write_run(&begun, &stage.results()).expect("written");
     write_calibration(&stage.results(), &one_pod(29.0)).expect("written");
     let both = vec![Arm::named("hpa-vpa").expect("listed"), Arm::named("hpa-vpa+vpa-floor").expect("listed")];
     let only_begun = Plan { arms: both.clone(), ..plan(&stage) };
-    let error = format!("{:#}", run(&stage, &only_begun).expect_err("nothing can be done"));
-    assert!(error.contains("1 runs are left") && error.contains("--begin-again"), "{error}");
+    let passed_over = |begun: &Run| {
+        write_run(begun, &stage.results()).expect("written");
+        let mut here = ClusterConfig::read(&stage.cluster_file()).expect("valid");
+        here.environment.insert("Hardware".into(), "this machine".into());
+        let error = compare(&only_begun, &here, &stage.kubectl).expect_err("nothing can be done");
+        let error = format!("{error:#}");
+        assert!(error.contains("1 runs are left") && error.contains("--begin-again"), "{error}");
+    };
+    begun.calibration = Some(one_pod(29.0));
+    begun.environment.insert("Hardware".into(), "another machine".into());
+    passed_over(&begun);
+    begun.environment.insert("Hardware".into(), "this machine".into());
+    begun.calibration = Some(one_pod(38.0));
+    passed_over(&begun);
     let two = Plan { arms: both, repeats: 2, ..plan(&stage) };
     patiently(|| run(&stage, &two).map_err(|e| format!("{e:#}")));
     let mut done: Vec<String> = read_runs(&stage.results()).expect("results").iter().map(Run::id).collect();

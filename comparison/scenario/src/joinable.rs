@@ -7,8 +7,9 @@ use crate::recording::{Draw, IMAGE_ID, QUOTA_PERIOD, Run};
 
 /// Facts that must be the same in all runs of one report, where they are known.
 const SHARED: [&str; 3] = [IMAGE_ID, "Model", "Kubernetes"];
-/// The same within a block. Blocks may come from several machines, since arms are compared within
-/// them only.
+/// Facts that tell one machine from another: the same within a block, where they are known. Blocks
+/// may come from several machines, since arms are compared within them only.
+pub const MACHINE: [&str; 2] = [NODE, "Hardware"];
 const NODE: &str = "Node";
 /// If both runs state the commit of their image, the commit is compared and not the digest: a build
 /// of the same commit on another day has another date in it.
@@ -59,6 +60,7 @@ fn conflict(one: &Run, other: &Run) -> Option<String> {
         let matters = match name.as_str() {
             IMAGE_ID => !sourced,
             NODE => block || !in_sessions,
+            name if MACHINE.contains(&name) => block,
             QUOTA_PERIOD => same_quota_period(one, other),
             name => name == SOURCE || SHARED.contains(&name) || name.starts_with(SETTINGS),
         };

@@ -73,8 +73,8 @@ pub(crate) struct RunArgs {
     /// session goes on with the next run
     #[arg(long, allow_negative_numbers = true, value_parser = options::positive)]
     pub(crate) minutes: Option<f64>,
-    /// Where the machine's speed has changed since a block was begun: void what is recorded of the
-    /// block and begin it again
+    /// Where a block was begun on another machine, or at another speed: void what is recorded of it
+    /// and begin it again
     #[arg(long)]
     pub(crate) begin_again: bool,
     /// Use the variants as deployed: neither remove nor apply anything

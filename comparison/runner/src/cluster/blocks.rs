@@ -4,12 +4,14 @@
 //! A comparison takes many hours and is done in sessions. A session ends between two runs; the next
 //! one continues with the first run that has no results file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use rand_pcg::Pcg64;
 use scenario::arms::Arm;
+use scenario::joinable::MACHINE;
 use scenario::rate::uniform;
 use scenario::recording::{Calibration, Draw, Origin, Run};
 use scenario::{Counted, Scenario};
@@ -149,9 +151,20 @@ pub fn ensure_own(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The reason why a block cannot be continued where one pod carries what it does `now`, if there is
-/// one: its arms would be compared on machines of different speed.
-pub fn changed(recorded: &[Run], now: Option<&Calibration>) -> Option<String> {
+/// The reason why a block cannot be continued on a machine with these facts, where one pod carries
+/// what it does `now`, if there is one: its arms would be compared on different machines.
+pub fn changed(
+    recorded: &[Run],
+    here: &BTreeMap<String, String>,
+    now: Option<&Calibration>,
+) -> Option<String> {
+    for run in recorded {
+        for (name, begun) in MACHINE.iter().filter_map(|name| run.environment.get_key_value(*name)) {
+            if let Some(other) = here.get(name).filter(|other| *other != begun) {
+                return Some(format!("it was begun on another machine, {name}: {begun}; here {other}"));
+            }
+        }
+    }
     let now = now?;
     let then = recorded.iter().filter_map(|run| run.calibration.as_ref());
     let other = then.into_iter().find(|then| drift(then.saturated, now.saturated) > MOST_DRIFT)?;
@@ -196,8 +209,8 @@ pub struct Plan {
     pub spread_s: f64,
     /// How long this session may take, in minutes.
     pub minutes: Option<f64>,
-    /// Void what is recorded of a block that was begun on a machine of another speed, and begin it
-    /// again.
+    /// Void what is recorded of a block that was begun on another machine, or at another speed, and
+    /// begin it again.
     pub begin_again: bool,
     /// Pictures by kind.
     pub images: PathBuf,
@@ -356,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_continued_only_where_one_pod_carries_the_same() {
+    fn a_block_is_continued_only_on_a_like_machine_where_one_pod_carries_the_same() {
         let calibration = |saturated: f64| Calibration {
             at: String::new(),
             slo_ms: 500,
@@ -367,11 +380,27 @@ mod tests {
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/spike-knative-tuned-1.json");
         let mut run = files::read_run(&path).expect("a recording");
-        assert_eq!(changed(&[run.clone()], Some(&calibration(19.0))), None, "nothing is known of its pod");
+        let facts = |hardware: &str, node: &str| {
+            [("Hardware", hardware), ("Node", node), ("Kernel", "6.18")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into()
+        };
+        let here = facts("one", "2 CPUs");
+        let at = |run: &Run, saturated: f64| changed(&[run.clone()], &here, Some(&calibration(saturated)));
+        run.environment = facts("one", "2 CPUs");
+        run.environment.insert("Kernel".into(), "6.1".into());
+        assert_eq!(at(&run, 19.0), None, "nothing is known of its pod");
         run.calibration = Some(calibration(19.0));
-        assert_eq!(changed(&[run.clone()], Some(&calibration(18.0))), None, "5 % less");
-        let reason = changed(&[run.clone()], Some(&calibration(11.0))).expect("another machine");
+        assert_eq!(at(&run, 18.0), None, "5 % less");
+        let reason = at(&run, 11.0).expect("another speed");
         assert!(reason.contains("19.0/s") && reason.contains("11.0/s"), "{reason}");
-        assert_eq!(changed(&[run], None), None, "calibration is switched off");
+        assert_eq!(changed(&[run.clone()], &here, None), None, "calibration is switched off");
+        run.environment = facts("another", "2 CPUs");
+        let reason = at(&run, 19.0).expect("other hardware");
+        assert!(reason.contains("Hardware: another; here one"), "{reason}");
+        run.environment = facts("one", "4 CPUs");
+        assert!(changed(&[run.clone()], &here, None).is_some_and(|reason| reason.contains("4 CPUs")));
+        run.environment.clear();
+        assert_eq!(at(&run, 19.0), None, "nothing is known of its machine");
     }
 }

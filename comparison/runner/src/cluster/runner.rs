@@ -1,7 +1,7 @@
 //! The sequence of runs: configuration, rest, load, tail, collection, results file. Resumes an
 //! interrupted comparison.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ use super::config::{ClusterConfig, VariantConfig};
 use super::drift::{MOST_DRIFT, drift};
 use super::kube::{Kube, shell};
 use super::prometheus::Prometheus;
-use super::{clock, fitness, interrupt};
+use super::{clock, fitness, interrupt, usage};
 use crate::files;
 use load::client::{LoadClient, Target};
 use scenario::joinable::{joinable, joins};
@@ -115,6 +115,8 @@ pub(super) struct Runner<'a> {
     begun: Instant,
     /// The calibration of this session, ...
     own: Option<Calibration>,
+    /// ... the facts of this session's machine ...
+    here: BTreeMap<String, String>,
     /// ... and the image of the pod that was last calibrated.
     pub(super) image: Option<String>,
 }
@@ -123,8 +125,8 @@ pub(super) struct Runner<'a> {
 enum Found {
     /// The runs that are left.
     Runs(Vec<Job>),
-    /// So many runs are left, and cannot be done at this session's speed.
-    AtAnotherSpeed(usize),
+    /// So many runs are left, and cannot be done on this session's machine or at its speed.
+    Elsewhere(usize),
 }
 
 /// How far a session is.
@@ -176,12 +178,15 @@ impl<'a> Runner<'a> {
             session: clock::format(SystemTime::now()),
             begun: Instant::now(),
             own: None,
+            here: BTreeMap::new(),
             image: None,
         }
     }
 
     /// Calibrates this session. It may run on another machine than the one before.
     fn begin(&mut self) -> Result<()> {
+        self.here = self.runtime.block_on(usage::environment(&self.kube))?;
+        self.here.extend(self.config.environment.clone());
         if self.plan.calibrate {
             let found = self.calibrate()?;
             files::write_calibration(&self.plan.results, &found)?;
@@ -201,10 +206,10 @@ impl<'a> Runner<'a> {
             return Ok(Found::Runs(left));
         }
         let recorded = block.recorded(results)?;
-        if let Some(reason) = changed(&recorded, self.own.as_ref()) {
+        if let Some(reason) = changed(&recorded, &self.here, self.own.as_ref()) {
             if !self.plan.begin_again {
                 log_progress(&format!("passed over, {}: {reason}", left[0].id()));
-                return Ok(Found::AtAnotherSpeed(left.len()));
+                return Ok(Found::Elsewhere(left.len()));
             }
             for run in &recorded {
                 files::make_void(&results.join(format!("{}.json", run.id())), &reason)?;
@@ -270,9 +275,9 @@ impl<'a> Runner<'a> {
         }
         if progress.passed > 0 {
             let left = format!(
-                "{} runs are left, in blocks that were begun where one pod carried something else: the same \
-                 command does them where it carries that, and --begin-again voids what is recorded of these \
-                 blocks and begins them again",
+                "{} runs are left, in blocks that were begun on another machine or where one pod carried \
+                 something else: the same command does them there, and --begin-again voids what is recorded \
+                 of these blocks and begins them again",
                 progress.passed
             );
             anyhow::ensure!(progress.done > 0, left);
@@ -290,7 +295,7 @@ impl<'a> Runner<'a> {
             }
             let jobs = match self.enter(block)? {
                 Found::Runs(jobs) => jobs,
-                Found::AtAnotherSpeed(runs) => {
+                Found::Elsewhere(runs) => {
                     progress.passed += runs;
                     return Ok(true);
                 }

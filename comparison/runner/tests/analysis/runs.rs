@@ -103,6 +103,14 @@ fn blocks_of_sessions_on_different_machines_are_joined_and_runs_within_a_block_a
     let joined = |a: &Run, b: &Run| joinable(&[a.clone(), b.clone()]);
     assert!(joined(&of(1, "fast", 11.4), &of(2, "slow", 6.6)).is_ok(), "the same load in units of a pod");
     assert!(joined(&of(1, "fast", 11.4), &of(1, "slow", 11.4)).is_err(), "one block, two machines");
+    let on = |repeat: u32, hardware: &str| {
+        let mut one = of(repeat, "2 CPUs", 11.4);
+        one.environment.insert("Hardware".into(), hardware.into());
+        one
+    };
+    assert!(joined(&on(1, "one"), &on(2, "another")).is_ok());
+    assert!(joined(&on(1, "one"), &on(1, "another")).is_err(), "one block, two kinds of machine");
+    assert!(joined(&on(1, "one"), &of(1, "2 CPUs", 11.4)).is_ok(), "one did not say");
     assert!(joined(&of(1, "fast", 11.4), &of(1, "fast", 6.6)).is_err(), "one block, two loads");
     let mut other = of(2, "slow", 6.6);
     other.draw.pod_load = Some(0.9);
