@@ -386,7 +386,9 @@ mod tests {
                 .into()
         };
         let here = facts("one", "2 CPUs");
-        let at = |run: &Run, saturated: f64| changed(&[run.clone()], &here, Some(&calibration(saturated)));
+        let at = |run: &Run, saturated: f64| {
+            changed(std::slice::from_ref(run), &here, Some(&calibration(saturated)))
+        };
         run.environment = facts("one", "2 CPUs");
         run.environment.insert("Kernel".into(), "6.1".into());
         assert_eq!(at(&run, 19.0), None, "nothing is known of its pod");
