@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::blocks::{Block, Job, Plan, blocks, changed, ensure_own};
+use super::blocks::{Block, Job, Plan, blocks, ensure_own};
 use super::config::{ClusterConfig, VariantConfig};
-use super::drift::{MOST_DRIFT, drift};
+use super::drift::{MOST_DRIFT, changed, drift};
 use super::kube::{Kube, shell};
 use super::prometheus::Prometheus;
 use super::{clock, fitness, interrupt, usage};
