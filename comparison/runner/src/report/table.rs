@@ -177,8 +177,8 @@ pub fn number(value: f64) -> String {
             let digits = format!("{value:.0}");
             let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |d| ("-", d));
             let groups = digits.as_bytes().rchunks(3).rev().map(|g| String::from_utf8_lossy(g).into_owned());
-            // Thin spaces: the meaning of commas and points depends on the country.
-            format!("{sign}{}", groups.collect::<Vec<_>>().join("\u{2009}"))
+            // Thin no-break spaces: the meaning of commas and points depends on the country.
+            format!("{sign}{}", groups.collect::<Vec<_>>().join("\u{202f}"))
         }
         v => {
             // Three significant digits, without trailing zeros.
@@ -251,6 +251,6 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!(number(1_234_567.0), "1\u{2009}234\u{2009}567");
+        assert_eq!(number(1_234_567.0), "1\u{202f}234\u{202f}567");
     }
 }
