@@ -29,8 +29,8 @@ pub fn changed(
         }
     }
     let now = now?;
-    let then = recorded.iter().filter_map(|run| run.calibration.as_ref());
-    let other = then.into_iter().find(|then| drift(then.saturated, now.saturated) > MOST_DRIFT)?;
+    let mut begun = recorded.iter().filter_map(|run| run.calibration.as_ref());
+    let other = begun.find(|then| drift(then.saturated, now.saturated) > MOST_DRIFT)?;
     Some(format!(
         "it was begun where one pod answered {:.1}/s at most, and here it answers {:.1}/s",
         other.saturated, now.saturated
