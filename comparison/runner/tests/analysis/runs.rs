@@ -77,7 +77,7 @@ fn every_committed_recording_is_read_and_belongs_to_an_arm() {
         ("campaigns/steady-cfs-5ms", 6),
         ("campaigns/steady-requests", 15),
         ("campaigns/trace", 48),
-        ("campaigns/spike-apart-zero", 10),
+        ("campaigns/spike-apart-zero", 12),
     ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let runs = read_runs(&folder).expect("the committed recordings");
