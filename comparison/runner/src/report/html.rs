@@ -177,12 +177,20 @@ fn sessions<'a>(html: &mut String, runs: impl Iterator<Item = &'a Run>) {
         html,
         "<p>The runs come from {} sessions. Arms are compared within blocks only, a block being one seed under every arm: \
          what differs between sessions, as the speed of the machine, cancels in a difference within a session. It does not \
-         cancel in the means of the table above. {continued} of {} blocks were continued in a later session, which began \
-         with a pod that answered the same within {:.0} %: in these the arms are of different sessions.</p>",
-        all.len(),
-        blocks.len(),
-        MOST_DRIFT * 100.0
+         cancel in the means of the table above. ",
+        all.len()
     );
+    let _ = if continued == 0 {
+        write!(html, "Every block was recorded in one session.</p>")
+    } else {
+        write!(
+            html,
+            "{continued} of {} blocks were continued in a later session, which began with a pod that answered the same \
+             within {:.0} %: in these the arms are of different sessions.</p>",
+            blocks.len(),
+            MOST_DRIFT * 100.0
+        )
+    };
 }
 
 /// Facts that all runs share, and those that differ.

@@ -73,9 +73,16 @@ fn a_different_speed_of_every_session_cancels_in_the_differences() {
     assert!(row.differences.iter().all(|d| (d - 3.0).abs() < 1e-9), "{:?}", row.differences);
     let claims = claims(&groups, Origin::Simulated);
     assert!(claims[0].is_shown(), "nine pairs: {}", claims[0].corrected_p);
-    let page = page(&runs, &[]);
-    assert!(page.contains("The runs come from 4 sessions") && page.contains("0 of 9 blocks were continued"));
-    assert!(page.contains("<td>3 percentage points [3 … 3]</td>"), "two shares differ by points, not by %");
+    let whole = page(&runs, &[]);
+    assert!(
+        whole.contains("The runs come from 4 sessions")
+            && whole.contains("Every block was recorded in one session.")
+    );
+    assert!(whole.contains("<td>3 percentage points [3 … 3]</td>"), "two shares differ by points, not by %");
+    runs[1].session = Some("1".into());
+    let continued = page(&runs, &[]);
+    assert!(continued.contains("1 of 9 blocks were continued in a later session"));
+    assert!(!continued.contains("Every block was recorded in one session."));
 }
 
 #[test]
